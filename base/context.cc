@@ -1,0 +1,110 @@
+#include "base/context.h"
+
+#include <vector>
+
+namespace base {
+
+struct Context::Registration::Node {
+  std::weak_ptr<Context::State> owner;
+  std::list<std::shared_ptr<Node>>::iterator position;
+  Closure fn;
+};
+
+struct Context::State {
+  Status status;
+  std::optional<MonoTime> deadline;
+  std::list<std::shared_ptr<Registration::Node>> callbacks;
+  Registration parent_link;          // ends this state with its parent
+  std::shared_ptr<State> parent;     // keeps the path to the root alive
+  Executor* timer_executor = nullptr;
+  TimerId timer = 0;
+
+  ~State() {
+    if (timer != 0) timer_executor->CancelTimer(timer);
+  }
+  void End(const Status& why) {
+    if (!status.ok()) return;
+    status = why;
+    if (timer != 0) timer_executor->CancelTimer(std::exchange(timer, 0));
+    while (!callbacks.empty()) {
+      auto node = callbacks.front();
+      callbacks.pop_front();
+      node->owner.reset();
+      Closure fn = std::move(node->fn);
+      fn();
+    }
+  }
+};
+
+Context::Context() = default;
+
+Context Context::WithCancel() const {
+  auto child = std::make_shared<State>();
+  child->parent = state_;
+  if (state_) {
+    child->deadline = state_->deadline;
+    if (!state_->status.ok()) {
+      child->status = state_->status;
+    } else {
+      child->parent_link = OnDone([weak = std::weak_ptr<State>(child), parent = state_.get()] {
+        if (auto c = weak.lock()) c->End(parent->status);
+      });
+    }
+  }
+  return Context(std::move(child));
+}
+
+Context Context::WithTimeout(Executor& executor, Duration timeout) const {
+  Context child = WithCancel();
+  State& s = *child.state_;
+  MonoTime at = executor.Now() + timeout;
+  if (s.deadline && *s.deadline <= at) return child;
+  s.deadline = at;
+  if (!s.status.ok()) return child;
+  s.timer_executor = &executor;
+  s.timer = executor.After(timeout, [weak = std::weak_ptr<State>(child.state_)] {
+    if (auto c = weak.lock()) {
+      c->timer = 0;
+      c->End(DeadlineExceeded("context deadline exceeded"));
+    }
+  });
+  return child;
+}
+
+void Context::Cancel(Status why) const {
+  auto keep = state_;
+  if (keep) keep->End(why);
+}
+bool Context::done() const { return state_ && !state_->status.ok(); }
+Status Context::status() const { return state_ ? state_->status : Status(); }
+std::optional<MonoTime> Context::deadline() const { return state_ ? state_->deadline : std::nullopt; }
+
+Context::Registration Context::OnDone(Closure fn) const {
+  Registration r;
+  if (!state_) return r;
+  if (!state_->status.ok()) {
+    fn();
+    return r;
+  }
+  r.node_ = std::make_shared<Registration::Node>();
+  r.node_->owner = state_;
+  r.node_->fn = std::move(fn);
+  r.node_->position = state_->callbacks.insert(state_->callbacks.end(), r.node_);
+  return r;
+}
+
+Context::Registration::Registration(Registration&& o) noexcept : node_(std::move(o.node_)) {}
+Context::Registration& Context::Registration::operator=(Registration&& o) noexcept {
+  if (this != &o) {
+    Reset();
+    node_ = std::move(o.node_);
+  }
+  return *this;
+}
+void Context::Registration::Reset() {
+  if (!node_) return;
+  if (auto owner = node_->owner.lock()) owner->callbacks.erase(node_->position);
+  node_.reset();
+}
+
+}  // namespace base

@@ -1,0 +1,44 @@
+// The real Executor: one thread, one epoll loop. Sockets, pipes and timers of a daemon hang on it. Built on Boost.Asio
+// inside the .cc.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/executor.h"
+#include "base/sync.h"
+
+namespace base {
+
+class Loop final : public Executor {
+ public:
+  Loop();
+  ~Loop() override;
+  // Runs on the calling thread until Stop.
+  void Run();
+  // Thread-safe; Run returns soon after.
+  void Stop();
+
+  void Post(Closure fn) override;
+  TimerId After(Duration delay, Closure fn) override;
+  bool CancelTimer(TimerId id) override;
+  const Clock& clock() const override;
+
+  // Waits until `fd` (non-blocking, owned by the caller) is readable / writable; spurious wake-ups may happen.
+  // Forget(fd) must be called before the fd is closed; it ends waits with kCancelled.
+  Task<Status> Readable(int fd, Context ctx);
+  Task<Status> Writable(int fd, Context ctx);
+  void Forget(int fd);
+
+  struct Impl;
+  // For base/net's .cc files only.
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// `threads` threads with a name for `ps -L`; joins in the destructor after finishing what was queued.
+std::unique_ptr<BlockingPool> NewThreadPool(std::string name, int threads);
+
+}  // namespace base

@@ -1,0 +1,100 @@
+// gRPC on the engine's HTTP/2 streams: length-prefixed messages, deadlines (grpc-timeout), status trailers, limits.
+// Messages are bytes here; typed wrappers live next to their .proto users (base/net knows no Protobuf).
+//
+// Server: a table of "/package.Service/Method" -> coroutine; GrpcService::Serve is called from a Handler for requests
+// whose content-type starts with application/grpc. Client: GrpcChannel over net::Client.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/net/client.h"
+#include "base/net/server.h"
+
+namespace base::net {
+
+// Metadata that came with a call: the request's headers.
+struct GrpcCall {
+  const Headers& headers;
+  const Peer& peer;
+  Context ctx;  // ends at the deadline or when the client cancels
+  Executor& executor;
+};
+
+// One call seen from the server: read requests, write answers.
+class GrpcServerStream {
+ public:
+  virtual ~GrpcServerStream() = default;
+  virtual const GrpcCall& call() const = 0;
+  // The next message; nullopt when the client has ended its half.
+  virtual Task<Result<std::optional<std::string>>> Read() = 0;
+  // Waits while the client is slow.
+  virtual Task<Status> Write(SharedBytes message) = 0;
+  virtual size_t unsent_bytes() const = 0;
+  // Extra response metadata; before the first Write.
+  virtual void AddHeader(std::string name, std::string value) = 0;
+  virtual void AddTrailer(std::string name, std::string value) = 0;
+};
+
+using GrpcUnaryHandler = std::function<Task<Result<std::string>>(const GrpcCall& call, std::string request)>;
+using GrpcStreamHandler = std::function<Task<Status>(GrpcServerStream& stream)>;
+
+struct GrpcLimits {
+  size_t max_receive_bytes = 4 << 20;   // a longer message: kResourceExhausted
+  size_t max_send_bytes = 2147483647;
+};
+
+class GrpcService {
+ public:
+  explicit GrpcService(GrpcLimits limits = {}) : limits_(limits) {}
+  // `method` is "/etcdserverpb.KV/Range". A duplicate aborts.
+  void Unary(std::string method, GrpcUnaryHandler handler);
+  void Stream(std::string method, GrpcStreamHandler handler);
+  // Sees every call before its handler; an error ends the call (authentication, metrics). Optional.
+  void SetInterceptor(std::function<Task<Status>(const std::string& method, const GrpcCall& call)> interceptor);
+  // True for content-type application/grpc*.
+  static bool Accepts(const Exchange& exchange);
+  // Runs one call to its end; an unknown method gets kUnimplemented. Status details are carried as
+  // grpc-status-details-bin when `StatusDetails` is set.
+  Task<void> Serve(Exchange& exchange);
+  // Encodes a Status payload for grpc-status-details-bin, and back (client). Optional.
+  std::function<std::string(const Status&)> encode_details;
+
+ private:
+  struct Method {
+    GrpcUnaryHandler unary;
+    GrpcStreamHandler stream;
+  };
+  GrpcLimits limits_;
+  std::map<std::string, Method, std::less<>> methods_;
+  std::function<Task<Status>(const std::string&, const GrpcCall&)> interceptor_;
+};
+
+class GrpcClientStream {
+ public:
+  virtual ~GrpcClientStream() = default;  // cancels when not finished
+  virtual Task<Status> Write(Context ctx, SharedBytes message) = 0;
+  virtual Task<Status> CloseWrite(Context ctx) = 0;
+  // The next message; nullopt when the server ended with OK; its status as error otherwise.
+  virtual Task<Result<std::optional<std::string>>> Read(Context ctx) = 0;
+};
+
+class GrpcChannel {
+ public:
+  GrpcChannel(Loop& loop, ClientOptions options, GrpcLimits limits = {});
+  // The deadline of `ctx` is sent along.
+  Task<Result<std::string>> Unary(Context ctx, std::string_view method, SharedBytes request, Headers metadata = {});
+  Task<Result<std::unique_ptr<GrpcClientStream>>> Open(Context ctx, std::string_view method, Headers metadata = {});
+  // Turns (code, message, grpc-status-details-bin) into a Status with its payload. Optional.
+  std::function<Status(Code, std::string message, std::string details)> decode_status;
+  Client& client() { return client_; }
+
+ private:
+  Client client_;
+  GrpcLimits limits_;
+};
+
+}  // namespace base::net
