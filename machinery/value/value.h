@@ -1,0 +1,151 @@
+// The tree: one object as data, in JSON's model. Every format (JSON, YAML, Protobuf) is decoded to it and encoded from
+// it by codec/, guided by a schema::Type; bytes stand as base64 text, quantities, times and durations as their canonical
+// text, number text is kept exact. A tree decoded by schema holds its fields in schema order.
+//
+// Owned by whoever holds it; moves are cheap, copies are deep. One thread at a time; const access from many.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace machinery::value {
+
+class Value;
+class Map;
+using List = std::vector<Value>;
+
+enum class Kind : uint8_t { kNull, kBool, kInt, kNumber, kString, kList, kMap };
+
+class Value {
+ public:
+  Value() = default;                        // null
+  Value(std::nullptr_t) {}
+  Value(bool b);
+  Value(int v) : Value(static_cast<int64_t>(v)) {}
+  Value(int64_t v);
+  Value(std::string s);
+  Value(std::string_view s);
+  Value(const char* s) : Value(std::string_view(s)) {}
+  Value(List list);
+  Value(Map map);
+  // A number that is no int64 (fraction, exponent, too large), with its JSON text.
+  static Value Number(std::string text);
+  static Value Double(double d);  // text as Go's encoding/json prints it
+  Value(const Value&);
+  Value(Value&&) noexcept;
+  Value& operator=(const Value&);
+  Value& operator=(Value&&) noexcept;
+  ~Value();
+
+  Kind kind() const { return kind_; }
+  bool is_null() const { return kind_ == Kind::kNull; }
+  bool is_bool() const { return kind_ == Kind::kBool; }
+  bool is_int() const { return kind_ == Kind::kInt; }
+  bool is_number() const { return kind_ == Kind::kInt || kind_ == Kind::kNumber; }
+  bool is_string() const { return kind_ == Kind::kString; }
+  bool is_list() const { return kind_ == Kind::kList; }
+  bool is_map() const { return kind_ == Kind::kMap; }
+
+  // CHECK the kind.
+  bool as_bool() const;
+  int64_t as_int() const;
+  double as_double() const;                   // any number
+  std::string_view number_text() const;       // kNumber
+  const std::string& as_string() const;
+  const List& list() const;
+  List& list();
+  const Map& map() const;
+  Map& map();
+
+  // Lenient readers for code that knows the schema: the value, or the zero value when absent, null or of another kind.
+  std::string_view string_or(std::string_view otherwise = {}) const;
+  int64_t int_or(int64_t otherwise = 0) const;
+  bool bool_or(bool otherwise = false) const;
+
+  // Walks map fields: v.At("spec").At("nodeName").string_or(). Null value when anything on the way is missing.
+  const Value& At(std::string_view field) const;
+  template <class... F>
+  const Value& At(std::string_view field, F... more) const {
+    return At(field).At(more...);
+  }
+  const Value& At(size_t index) const;        // of a list
+  // The field, made (and this made a map) when missing.
+  Value& Ensure(std::string_view field);
+  // Sets a field of a map (this becomes a map when null).
+  Value& Set(std::string_view field, Value v);
+  bool Remove(std::string_view field);        // false when absent
+
+  // Deep equality in JSON's sense; order of map entries does not count, 1 and 1.0 differ.
+  friend bool operator==(const Value& a, const Value& b);
+
+  static const Value& Null();
+
+ private:
+  Kind kind_ = Kind::kNull;
+  union {
+    bool bool_;
+    int64_t int_;
+    std::string* text_;  // kString, kNumber
+    List* list_;
+    Map* map_;
+  };
+  void Clear();
+};
+
+// A map's entries in insertion order. Keys are unique. Lookup is linear for small maps and indexed for large ones.
+class Map {
+ public:
+  struct Entry {
+    std::string key;
+    Value value;
+  };
+  Map() = default;
+  Map(std::initializer_list<Entry> entries);
+  const Value* Find(std::string_view key) const;
+  Value* Find(std::string_view key);
+  bool Has(std::string_view key) const { return Find(key) != nullptr; }
+  // Replaces in place or appends.
+  Value& Set(std::string_view key, Value v);
+  // Appends without looking for the key: for decoders that know it is new.
+  Value& Append(std::string key, Value v);
+  bool Remove(std::string_view key);
+  void Clear();
+  size_t size() const { return entries_.size(); }
+  bool empty() const { return entries_.empty(); }
+  const std::vector<Entry>& entries() const { return entries_; }
+  std::vector<Entry>& entries() { return entries_; }
+  void SortByKey();
+  auto begin() const { return entries_.begin(); }
+  auto end() const { return entries_.end(); }
+  auto begin() { return entries_.begin(); }
+  auto end() { return entries_.end(); }
+
+ private:
+  struct Index;
+  std::vector<Entry> entries_;
+  std::shared_ptr<Index> index_;  // built past a size, dropped when entries move
+};
+
+// JSON text of a tree as it stands (schema-less): compact; `pretty` as two-space indent. HTML characters are escaped as
+// Go does. Sorted: map keys in byte order.
+std::string ToJson(const Value& v, bool pretty = false, bool sort_keys = false);
+struct ParseOptions {
+  int max_depth = 10000;
+  size_t max_nodes = 5'000'000;
+  bool reject_duplicates = false;
+};
+// Strict RFC 8259 with Go's leniency (invalid UTF-8 becomes U+FFFD). Errors name the byte offset. The last duplicate
+// wins unless rejected.
+base::Result<Value> FromJson(std::string_view text, const ParseOptions& options = {});
+// YAML 1.1 as sigs.k8s.io/yaml reads it (one document); aliases are bounded.
+base::Result<Value> FromYaml(std::string_view text, const ParseOptions& options = {});
+std::string ToYaml(const Value& v);
+
+}  // namespace machinery::value
