@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""The house rules as a test: arrows between folders, third-party names, banned calls, self-contained headers, READMEs,
+formatting, listings. Each rule is one function that yields "file:line: what is wrong"."""
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TOP = ["base", "machinery", "proto", "kvstore", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy",
+       "deploy", "tests"]
+ALLOWED_TOP = set(TOP) | {"CMakeLists.txt", "CMakePresets.json", "README.md"}
+
+# folder -> what it may include of the house, first match by longest prefix. Itself is always allowed.
+ARROWS = {
+    "base": [],
+    "machinery": ["base", "machinery", "proto/options", "proto/schema_blob.h", "proto/k8s/meta", "proto/k8s/runtime",
+                  "proto/k8s/apimachinery", "proto/resources"],
+    "machinery/client": ["base", "machinery", "proto/options", "proto/k8s/meta", "proto/k8s/runtime", "proto/resources",
+                         "proto/k8s/coordination", "proto/k8s/events", "proto/k8s/authentication",
+                         "proto/k8s/authorization", "proto/k8s/core/v1/event.pb.h", "proto/k8s/apimachinery"],
+    "machinery/auth": ["base", "machinery", "proto/options", "proto/k8s/meta", "proto/resources",
+                       "proto/k8s/authentication", "proto/k8s/authorization"],
+    "proto": ["base", "proto"],
+    "kvstore/raft": ["base/status.h", "base/strong.h", "base/random.h", "proto/etcd/raft.pb.h", "kvstore/raft"],
+    "kvstore": ["base", "proto/etcd", "kvstore"],
+    "apiserver": ["base", "machinery", "proto", "apiserver"],
+    "controller-manager": ["base", "machinery", "proto", "controller-manager"],
+    "scheduler": ["base", "machinery", "proto", "scheduler"],
+    "kubelet": ["base", "machinery", "proto", "kubelet"],
+    "proxy": ["base", "machinery", "proto", "proxy"],
+    "deploy": None,  # anything
+    "tests": None,
+}
+# include prefix -> pattern of files that may name it
+LIBRARIES = {
+    "boost/": r"^base/.*\.cc$",
+    "openssl/": r"^(base|deploy|machinery/auth|apiserver/auth)/.*\.cc$",
+    "nghttp2/": r"^base/.*\.cc$",
+    "spdlog/": r"^base/.*\.cc$",
+    "CLI/": r"^base/.*\.cc$",
+    "prometheus/": r"^base/.*\.cc$",
+    "nlohmann/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/|_test\.cc$",
+    "yaml-cpp/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/",
+    "grpcpp/": r"^kvstore/ctl/.*\.cc$|^kubelet/runtimes/|^tests/|_test\.cc$",
+    "netlink/": r"^proxy/",
+    "nftables/": r"^proxy/",
+    "libnftnl/": r"^proxy/",
+    "google/protobuf/": r"^(machinery|kvstore|apiserver|controller-manager|scheduler|kubelet|proxy|proto|deploy|tests)/",
+    "re2/": r"^(machinery|apiserver)/",
+    "absl/": r"^(machinery|apiserver)/",
+    "gtest/": r"_test\.cc$|^tests/|/testing/",
+    "gmock/": r"_test\.cc$|^tests/|/testing/",
+    "benchmark/": r"_bench\.cc$|^tests/",
+}
+# Headers that cost seconds in every file that includes them; .h files of base and machinery stay free of them.
+HEAVY = re.compile(r'#include ["<](nlohmann/|boost/|grpcpp/|spdlog/|yaml-cpp/|.*\.pb\.h)')
+BANNED = [
+    (re.compile(r"\b(sleep|usleep|nanosleep)\s*\("), "sleeps: wait on an event or the executor's clock",
+     r"_test\.cc$|^tests/|/testing/"),
+    (re.compile(r"std::this_thread::sleep"), "sleeps: wait on an event or the executor's clock", r"_test\.cc$|^tests/"),
+    (re.compile(r"std::(system_clock|steady_clock)::now|chrono::(system_clock|steady_clock)::now"),
+     "reads a clock of its own: take one by constructor", r"^base/[a-z_]*\.cc$|_test\.cc$|_bench\.cc$|^tests/|main\.cc$"),
+    (re.compile(r"\b(rand|srand|strtok|gets|system|popen)\s*\("), "banned call", r"^tests/|_test\.cc$"),
+    (re.compile(r"\bstd::random_device\b"), "random source of its own: take base::Random", r"^base/"),
+    (re.compile(r"\bthrow\b(?!\s*\()"), "throws: return a Status", r"^tests/|_test\.cc$"),
+    (re.compile(r"\busing namespace std\b"), "using namespace std", r"$^"),
+]
+SIMULATED = re.compile(r"^(kvstore/(raft|mvcc|replica)|machinery/client|controller-manager/controllers|scheduler)/.*\.(h|cc)$")
+
+
+def tracked():
+    out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    return [f for f in out.stdout.splitlines() if (ROOT / f).is_file()]
+
+
+FILES = tracked()
+SOURCES = [f for f in FILES if f.endswith((".cc", ".h"))]
+TEXT = {f: (ROOT / f).read_text(errors="replace") for f in SOURCES}
+
+
+def code_lines(name):
+    """(number, line without comments and string contents)"""
+    text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group().count("\n"), TEXT[name], flags=re.S)
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = re.sub(r'"(\\.|[^"\\])*"', '""', line)
+        yield number, re.sub(r"//.*", "", bare)
+
+
+def includes(name):
+    for number, line in enumerate(TEXT[name].splitlines(), 1):
+        found = re.match(r'\s*#include\s+["<]([^">]+)[">]', line)
+        if found:
+            yield number, found.group(1)
+
+
+def arrows():
+    """a folder includes only what DESIGN lets it include"""
+    for name in SOURCES:
+        folder = max((k for k in ARROWS if name.startswith(k + "/")), key=len, default=None)
+        if folder is None or ARROWS[folder] is None or "/testing/" in name or name.endswith(("_test.cc", "_bench.cc", "_fuzz.cc")):
+            continue
+        for number, target in includes(name):
+            if target.split("/")[0] not in TOP:
+                continue
+            if target.startswith(folder + "/") and folder != "machinery":
+                continue
+            if not any(target == a or target.startswith(a + "/") or target.startswith(a) and "." in a
+                       or (target.startswith(a) and target[len(a):len(a) + 1] in "/_.") for a in ARROWS[folder]):
+                yield f"{name}:{number}: {folder} may not include {target}"
+
+
+def third_party():
+    """a library is named only where DESIGN lets it be"""
+    for name in SOURCES:
+        for number, target in includes(name):
+            for prefix, where in LIBRARIES.items():
+                if target.startswith(prefix) and not re.search(where, name):
+                    yield f"{name}:{number}: {prefix} may not be named here"
+
+
+def light_headers():
+    """headers of base and machinery include nothing heavy"""
+    for name in SOURCES:
+        if name.endswith(".h") and re.match(r"(base|machinery)/", name):
+            for number, line in enumerate(TEXT[name].splitlines(), 1):
+                if HEAVY.match(line):
+                    yield f"{name}:{number}: heavy header in a header: {line.strip()}"
+
+
+def banned_calls():
+    """clocks, sleeps, randomness and exceptions come in by constructor or not at all"""
+    for name in SOURCES:
+        for number, line in code_lines(name):
+            for pattern, why, exempt in BANNED:
+                if pattern.search(line) and not re.search(exempt, name):
+                    yield f"{name}:{number}: {why}: {line.strip()}"
+
+
+def deterministic():
+    """simulated code does not iterate unordered containers"""
+    for name in SOURCES:
+        if not SIMULATED.match(name) or name.endswith("_test.cc"):
+            continue
+        unordered = set(re.findall(r"unordered_(?:map|set)<[^;=]*>\s+(\w+)", TEXT[name]))
+        for number, line in code_lines(name):
+            found = re.search(r"for\s*\([^;)]*:\s*\*?(?:this->)?(\w+)\)", line)
+            if found and found.group(1) in unordered:
+                yield f"{name}:{number}: iterates the unordered {found.group(1)}"
+
+
+def self_contained_headers():
+    """every header compiles alone: its .cc includes it first, or the compiler is asked"""
+    alone = []
+    for name in SOURCES:
+        if not name.endswith(".h") or name.endswith("_inl.h"):
+            continue
+        if "#pragma once" not in TEXT[name]:
+            yield f"{name}:1: no #pragma once"
+        partner = name[:-2] + ".cc"
+        if partner in TEXT:
+            first = next(includes(partner), (1, ""))[1]
+            if first != name:
+                yield f"{partner}:1: its first include is {first}, not its own header"
+        else:
+            alone.append(name)
+    generated = os.environ.get("KEELSON_BUILD", str(ROOT / "build/dev")) + "/generated"
+
+    def check(name):
+        done = subprocess.run(
+            ["clang++-19", "-std=c++23", f"-I{ROOT}", f"-I{generated}", "-fsyntax-only", "-Wno-pragma-once-outside-header",
+             "-x", "c++", str(ROOT / name)], capture_output=True, text=True)
+        return [f"{name}:1: does not compile alone: {done.stderr.splitlines()[0]}"] if done.returncode else []
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for problems in pool.map(check, alone):
+            yield from problems
+
+
+def readmes():
+    """each folder with code has a README of at most one screen"""
+    folders = {str(pathlib.Path(f).parent) for f in SOURCES}
+    folders = {f for f in folders if f.split("/")[0] in TOP and not re.search(r"^proto/|/testdata|/stories|^tests/schema", f)}
+    folders |= {f for f in TOP if (ROOT / f).exists()}
+    for folder in sorted(folders):
+        # Leaf folders of plug-ins (controllers, plugins, registry groups) are described by their parent.
+        candidates = [ROOT / folder / "README.md", (ROOT / folder).parent / "README.md"]
+        own = folder in TOP
+        if not any(c.exists() for c in candidates[: 1 if own else 2]):
+            yield f"{folder}: no README.md"
+    for name in FILES:
+        if name.endswith("README.md") and name != "README.md":
+            lines = (ROOT / name).read_text().count("\n")
+            if lines > 60:
+                yield f"{name}:1: {lines} lines; a folder's README is at most one screen (60)"
+
+
+def formatting():
+    """clang-format has nothing to change"""
+    sources = [f for f in SOURCES]
+    chunks = [sources[i::8] for i in range(8)]
+
+    def check(chunk):
+        if not chunk:
+            return []
+        done = subprocess.run(["clang-format-19", "--dry-run", "-Werror", *chunk], cwd=ROOT, capture_output=True, text=True)
+        return sorted({m.group(1) for m in re.finditer(r"^([^\s:]+):\d+:\d+: error", done.stderr, re.M)})
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for bad in pool.map(check, chunks):
+            for name in bad:
+                yield f"{name}:1: not formatted (clang-format-19 -i {name})"
+
+
+def listings():
+    """every plug-in file is named by its folder's .def list"""
+    for definition in [f for f in FILES if f.endswith(".def")]:
+        folder = pathlib.Path(definition).with_suffix("")
+        if not (ROOT / folder).is_dir():
+            continue
+        text = (ROOT / definition).read_text()
+        for name in SOURCES:
+            if name.startswith(str(folder) + "/") and name.endswith(".cc") and not re.search(r"_(test|bench|fuzz)\.cc$", name):
+                stem = pathlib.Path(name).stem
+                if stem != "common" and not re.search(rf"\b{stem.replace('_', '_?')}\b", text, re.I) and "// helper" not in TEXT[name][:400]:
+                    yield f"{name}:1: not listed in {definition}"
+
+
+def top_level():
+    """the top level is fixed"""
+    for name in sorted({f.split("/")[0] for f in FILES}):
+        if not name.startswith(".") and name not in ALLOWED_TOP:
+            yield f"{name}: does not belong at the top level"
+
+
+RULES = [arrows, third_party, light_headers, banned_calls, deterministic, self_contained_headers, readmes, formatting,
+         listings, top_level]
+
+
+def main():
+    bad = False
+    for rule in RULES:
+        problems = list(rule())
+        for problem in problems[:40]:
+            print(f"  {problem}")
+        if problems:
+            bad = True
+            print(f"FAIL {rule.__name__}: {len(problems)} places; rule: {rule.__doc__}")
+        else:
+            print(f"PASS {rule.__name__}")
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
