@@ -21,9 +21,9 @@ struct GroupKind {
 };
 
 struct Cause {
-  std::string reason;   // "FieldValueRequired"
+  std::string reason;  // "FieldValueRequired"
   std::string message;
-  std::string field;    // "spec.containers[0].name"
+  std::string field;  // "spec.containers[0].name"
 };
 
 // The payload. `code` is the HTTP status, `reason` the machine-readable word ("NotFound").
@@ -44,18 +44,18 @@ int HttpCodeOf(const base::Status& s);
 bool IsNotFound(const base::Status& s);
 bool IsConflict(const base::Status& s);
 bool IsAlreadyExists(const base::Status& s);
-bool IsGone(const base::Status& s);            // 410: Expired or Gone
+bool IsGone(const base::Status& s);  // 410: Expired or Gone
 bool IsTooManyRequests(const base::Status& s);
 
 // The original's texts (apimachinery api/errors).
-base::Status NotFound(const GroupResource& gr, std::string_view name);             // pods "x" not found
+base::Status NotFound(const GroupResource& gr, std::string_view name);  // pods "x" not found
 base::Status AlreadyExists(const GroupResource& gr, std::string_view name);
 base::Status Conflict(const GroupResource& gr, std::string_view name, std::string_view why);
 base::Status Forbidden(const GroupResource& gr, std::string_view name, std::string_view why);
 base::Status Unauthorized(std::string_view why = "Unauthorized");
 base::Status BadRequest(std::string message);
 base::Status MethodNotSupported(const GroupResource& gr, std::string_view action);
-base::Status ResourceExpired(std::string message);                                 // 410 Expired
+base::Status ResourceExpired(std::string message);  // 410 Expired
 base::Status Gone(std::string message);
 base::Status TooManyRequests(std::string message, int retry_after_seconds);
 base::Status ServerTimeout(const GroupResource& gr, std::string_view verb, int retry_after_seconds);
@@ -68,13 +68,30 @@ base::Status NotAcceptable(const std::vector<std::string>& supported);
 base::Status UnsupportedMediaType(const std::vector<std::string>& supported);
 // The server's plain 404 for a path nobody serves: "the server could not find the requested resource".
 base::Status UnknownPath();
+// The plain 405 of a path that is served, but not with this method.
+base::Status MethodNotAllowed();
+// What the server says where it knows an HTTP code and nothing else (415, 422, ...); `message` replaces the usual text.
+base::Status GenericResponse(int code, std::string message = "");
+// A 500 without reason, as the original answers for errors that no layer has classified.
+base::Status Unclassified(std::string message);
 
 // One field error of validation, with the original's wording.
 struct FieldError {
-  enum class Type { kNotFound, kRequired, kDuplicate, kInvalid, kNotSupported, kForbidden, kTooLong, kTooMany,
-                    kInternal, kTypeInvalid };
+  enum class Type {
+    kNotFound,
+    kRequired,
+    kDuplicate,
+    kInvalid,
+    kNotSupported,
+    kForbidden,
+    kTooLong,
+    kTooMany,
+    kTooFew,
+    kInternal,
+    kTypeInvalid
+  };
   Type type = Type::kInvalid;
-  std::string field;     // path
+  std::string field;  // path
   value::Value bad_value;
   bool has_value = false;
   std::string detail;
@@ -91,6 +108,13 @@ FieldError FieldForbidden(std::string field, std::string detail);
 FieldError TooLong(std::string field, int max_bytes);
 FieldError TooMany(std::string field, int actual, int max);
 FieldError FieldNotFound(std::string field, value::Value v);
+// Appends `more` to `errors`.
+void Append(FieldErrors& errors, FieldErrors more);
+// One Invalid per message, all for the same field and value.
+void AppendInvalid(FieldErrors& errors, const std::string& field, const value::Value& v,
+                   const std::vector<std::string>& messages);
+// The messages of all errors without repetitions: `a`, or `[a, b]` when there are several.
+std::string Aggregate(const FieldErrors& errors);
 // 422 Invalid with one cause per error: `Pod "x" is invalid: [a, b]`.
 base::Status InvalidObject(const GroupKind& gk, std::string_view name, const FieldErrors& errors);
 
