@@ -14,8 +14,8 @@ struct Context::State {
   Status status;
   std::optional<MonoTime> deadline;
   std::list<std::shared_ptr<Registration::Node>> callbacks;
-  Registration parent_link;          // ends this state with its parent
-  std::shared_ptr<State> parent;     // keeps the path to the root alive
+  Registration parent_link;       // ends this state with its parent
+  std::shared_ptr<State> parent;  // keeps the path to the root alive
   Executor* timer_executor = nullptr;
   TimerId timer = 0;
 

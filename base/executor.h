@@ -1,6 +1,6 @@
-// Where code runs and what time it is. An Executor runs closures one after another on one strand: a real one is an event
-// loop's thread (base/loop.h), a simulated one is driven by a seed (base/testing/sim_executor.h). Everything timed or
-// concurrent takes an Executor& through its constructor, so the same code runs in both.
+// Where code runs and what time it is. An Executor runs closures one after another on one strand: a real one is an
+// event loop's thread (base/loop.h), a simulated one is driven by a seed (base/testing/sim_executor.h). Everything
+// timed or concurrent takes an Executor& through its constructor, so the same code runs in both.
 #pragma once
 
 #include <chrono>

@@ -49,14 +49,15 @@ enum class LogFormat { kText, kJson, kEtcdJson };  // kEtcdJson: level, ts, call
 
 struct LogOptions {
   LogFormat format = LogFormat::kText;
-  int verbosity = 0;                      // -v
-  LogLevel minimum = LogLevel::kInfo;     // etcd's --log-level
-  std::string file;                       // "" = stderr
+  int verbosity = 0;                   // -v
+  LogLevel minimum = LogLevel::kInfo;  // etcd's --log-level
+  std::string file;                    // "" = stderr
 };
 Status SetupLogging(const LogOptions& options);
 
+// `verbosity` only shows in JSON ("v").
 void Log(LogLevel level, std::string_view message, LogFields fields, const char* file = __builtin_FILE(),
-         int line = __builtin_LINE());
+         int line = __builtin_LINE(), int verbosity = 0);
 inline void LogInfo(std::string_view m, LogFields f = {}, const char* file = __builtin_FILE(),
                     int line = __builtin_LINE()) {
   Log(LogLevel::kInfo, m, f, file, line);
@@ -66,8 +67,8 @@ inline void LogWarning(std::string_view m, LogFields f = {}, const char* file = 
   Log(LogLevel::kWarning, m, f, file, line);
 }
 // The field "err" is added.
-void LogError(std::string_view message, const Status& error, LogFields fields = {},
-              const char* file = __builtin_FILE(), int line = __builtin_LINE());
+void LogError(std::string_view message, const Status& error, LogFields fields = {}, const char* file = __builtin_FILE(),
+              int line = __builtin_LINE());
 // Writes, flushes and exits with status 1: for a daemon that cannot go on.
 [[noreturn]] void LogFatal(std::string_view message, const Status& error, LogFields fields = {},
                            const char* file = __builtin_FILE(), int line = __builtin_LINE());
@@ -76,7 +77,7 @@ extern std::atomic<int> log_verbosity;
 inline bool LogEnabled(int v) { return v <= log_verbosity.load(std::memory_order_relaxed); }
 inline void LogV(int v, std::string_view m, LogFields f = {}, const char* file = __builtin_FILE(),
                  int line = __builtin_LINE()) {
-  if (LogEnabled(v)) Log(LogLevel::kInfo, m, f, file, line);
+  if (LogEnabled(v)) Log(LogLevel::kInfo, m, f, file, line, v);
 }
 
 }  // namespace base

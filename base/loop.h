@@ -1,5 +1,7 @@
-// The real Executor: one thread, one epoll loop. Sockets, pipes and timers of a daemon hang on it. Built on Boost.Asio
-// inside the .cc.
+// The real Executor: one thread, one epoll loop. Sockets, pipes and timers of a daemon hang on it. Written on
+// epoll itself: the engine in base/net needs the end of a turn, to send what a turn wrote in one system call.
+//
+// Owned by main() (or a test); the thread in Run is its strand. Before Run, the thread that made it is.
 #pragma once
 
 #include <memory>

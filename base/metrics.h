@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -50,6 +51,9 @@ class MetricsRegistry {
   Family<Gauge>& AddGauge(std::string name, std::string help, std::vector<std::string> labels = {});
   Family<Histogram>& AddHistogram(std::string name, std::string help, std::vector<double> buckets,
                                   std::vector<std::string> labels = {});
+  // `refresh` runs at every ToText, before printing, on its caller's thread: for gauges that are cheaper to read than
+  // to keep.
+  void AddCollector(std::function<void()> refresh);
   // process_* (CPU, RSS, open files, start time) are refreshed at each call.
   std::string ToText();
 

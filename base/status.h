@@ -95,8 +95,8 @@ Status Internal(std::string message);
 Status Unavailable(std::string message);
 Status DataLoss(std::string message);
 Status Unauthenticated(std::string message);
-// From errno: ENOENT -> kNotFound, EEXIST -> kAlreadyExists, ENOSPC/EDQUOT/EMFILE -> kResourceExhausted, EACCES/EPERM ->
-// kPermissionDenied, EIO -> kDataLoss, else kUnknown; the message is "what: strerror".
+// From errno: ENOENT -> kNotFound, EEXIST -> kAlreadyExists, ENOSPC/EDQUOT/EMFILE -> kResourceExhausted, EACCES/EPERM
+// -> kPermissionDenied, EIO -> kDataLoss, else kUnknown; the message is "what: strerror".
 Status FromErrno(int error, std::string_view what);
 
 // An error as the unexpected half of any Result.
@@ -140,16 +140,16 @@ const Status& StatusOf(const R& r) {
 // TRY(expr);            expr is a Status or a Result: returns the error, if any.
 // TRY_ASSIGN(lhs, expr) expr is a Result: lhs (may declare) becomes its value.
 // CO_TRY, CO_TRY_ASSIGN: the same inside a coroutine (expr may contain co_await).
-#define TRY(expr)                                                                  \
-  do {                                                                             \
-    auto&& base_try_r = (expr);                                                    \
-    if (!::base::StatusOf(base_try_r).ok()) [[unlikely]]                           \
-      return ::base::ErrorReturn(::base::Status(::base::StatusOf(base_try_r)));    \
+#define TRY(expr)                                                               \
+  do {                                                                          \
+    auto&& base_try_r = (expr);                                                 \
+    if (!::base::StatusOf(base_try_r).ok()) [[unlikely]]                        \
+      return ::base::ErrorReturn(::base::Status(::base::StatusOf(base_try_r))); \
   } while (0)
-#define TRY_ASSIGN_IMPL(tmp, lhs, expr)                                            \
-  auto tmp = (expr);                                                               \
-  if (!tmp.has_value()) [[unlikely]]                                               \
-    return ::base::ErrorReturn(std::move(tmp.error()));                            \
+#define TRY_ASSIGN_IMPL(tmp, lhs, expr)                 \
+  auto tmp = (expr);                                    \
+  if (!tmp.has_value()) [[unlikely]]                    \
+    return ::base::ErrorReturn(std::move(tmp.error())); \
   lhs = std::move(*tmp)
 #define TRY_ASSIGN(lhs, expr) TRY_ASSIGN_IMPL(BASE_CONCAT(base_try_, __COUNTER__), lhs, expr)
 #define CO_TRY(expr)                                                               \
@@ -158,17 +158,17 @@ const Status& StatusOf(const R& r) {
     if (!::base::StatusOf(base_try_r).ok()) [[unlikely]]                           \
       co_return ::base::ErrorReturn(::base::Status(::base::StatusOf(base_try_r))); \
   } while (0)
-#define CO_TRY_ASSIGN_IMPL(tmp, lhs, expr)                                         \
-  auto tmp = (expr);                                                               \
-  if (!tmp.has_value()) [[unlikely]]                                               \
-    co_return ::base::ErrorReturn(std::move(tmp.error()));                         \
+#define CO_TRY_ASSIGN_IMPL(tmp, lhs, expr)                 \
+  auto tmp = (expr);                                       \
+  if (!tmp.has_value()) [[unlikely]]                       \
+    co_return ::base::ErrorReturn(std::move(tmp.error())); \
   lhs = std::move(*tmp)
 #define CO_TRY_ASSIGN(lhs, expr) CO_TRY_ASSIGN_IMPL(BASE_CONCAT(base_try_, __COUNTER__), lhs, expr)
 
 // What cannot happen. Always on; prints the condition and place and aborts.
 #define CHECK(cond) CHECK_MSG(cond, "")
-#define CHECK_MSG(cond, note)                                                      \
-  do {                                                                             \
-    if (!(cond)) [[unlikely]]                                                      \
-      ::base::internal::CheckFailed(#cond, __FILE__, __LINE__, note);              \
+#define CHECK_MSG(cond, note)                                         \
+  do {                                                                \
+    if (!(cond)) [[unlikely]]                                         \
+      ::base::internal::CheckFailed(#cond, __FILE__, __LINE__, note); \
   } while (0)

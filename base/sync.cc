@@ -3,9 +3,11 @@
 namespace base {
 
 struct Event::Waiter {
-  std::coroutine_handle<> handle;
+  std::coroutine_handle<> handle;  // null once the waiting coroutine is gone
   Status result;
-  bool queued = false;  // in waiters_
+  bool queued = false;  // in waiters_, at `position`
+  std::list<std::shared_ptr<Waiter>>::iterator position;
+  bool notified = false;  // by NotifyOne or NotifyAll, not by its context
   Context::Registration cancel;
 };
 
@@ -14,42 +16,62 @@ struct EventAwaiter {
   const Context& ctx;
   std::shared_ptr<Event::Waiter> waiter;
 
+  EventAwaiter(Event& e, const Context& c) : event(e), ctx(c) {}
+  EventAwaiter(const EventAwaiter&) = delete;
+  // Reached without await_resume when the coroutine is destroyed while it waits.
+  ~EventAwaiter() {
+    if (!waiter || !waiter->handle) return;
+    waiter->handle = {};
+    waiter->cancel.Reset();
+    if (waiter->queued) {
+      event.waiters_.erase(waiter->position);
+    } else if (waiter->notified) {
+      event.NotifyOne();  // what it was woken for is still there for another
+    }
+  }
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> h) {
+    waiter = std::make_shared<Event::Waiter>();
     if (ctx.done()) {
-      waiter = std::make_shared<Event::Waiter>();
       waiter->result = ctx.status();
       return false;
     }
-    waiter = std::make_shared<Event::Waiter>();
     waiter->handle = h;
     waiter->queued = true;
-    event.waiters_.push_back(waiter);
+    waiter->position = event.waiters_.insert(event.waiters_.end(), waiter);
     waiter->cancel = ctx.OnDone([this] {
       if (!waiter->queued) return;  // a notification is already under way
       waiter->queued = false;
-      event.waiters_.remove(waiter);
+      event.waiters_.erase(waiter->position);
       waiter->result = ctx.status();
-      event.executor_.Post([w = waiter] { w->handle.resume(); });
+      event.Resume(waiter);
     });
     return true;
   }
   Status await_resume() {
     waiter->cancel.Reset();
+    waiter->handle = {};
     return waiter->result;
   }
 };
 
+void Event::Resume(std::shared_ptr<Waiter> w) {
+  executor_.Post([w = std::move(w)] {
+    if (w->handle) w->handle.resume();
+  });
+}
+
 Event::~Event() { CHECK_MSG(waiters_.empty(), "Event destroyed with waiters"); }
 
-Task<Status> Event::Wait(Context ctx) { co_return co_await EventAwaiter{*this, ctx, nullptr}; }
+Task<Status> Event::Wait(Context ctx) { co_return co_await EventAwaiter(*this, ctx); }
 
 void Event::NotifyOne() {
   if (waiters_.empty()) return;
   auto w = waiters_.front();
   waiters_.pop_front();
   w->queued = false;
-  executor_.Post([w] { w->handle.resume(); });
+  w->notified = true;
+  Resume(std::move(w));
 }
 
 void Event::NotifyAll() {
@@ -58,41 +80,56 @@ void Event::NotifyAll() {
 
 namespace {
 struct SleepAwaiter {
+  struct State {
+    std::coroutine_handle<> handle;  // null once the sleeper is gone
+    Status result;
+    bool finished = false;
+  };
   Executor& executor;
   const Context& ctx;
   Duration delay;
-  Status result;
-  bool finished = false;
   TimerId timer = 0;
   Context::Registration cancel;
+  std::shared_ptr<State> state = std::make_shared<State>();
 
+  SleepAwaiter(Executor& e, const Context& c, Duration d) : executor(e), ctx(c), delay(d) {}
+  SleepAwaiter(const SleepAwaiter&) = delete;
+  ~SleepAwaiter() {
+    if (!std::exchange(state->handle, {})) return;
+    cancel.Reset();
+    if (!state->finished) executor.CancelTimer(timer);
+  }
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> h) {
     if (ctx.done()) {
-      result = ctx.status();
+      state->result = ctx.status();
       return false;
     }
-    timer = executor.After(delay, [this, h] {
-      if (std::exchange(finished, true)) return;
-      h.resume();
+    state->handle = h;
+    timer = executor.After(delay, [s = state] {
+      s->finished = true;
+      s->handle.resume();
     });
-    cancel = ctx.OnDone([this, h] {
-      if (std::exchange(finished, true)) return;
+    cancel = ctx.OnDone([this] {
+      if (std::exchange(state->finished, true)) return;
       executor.CancelTimer(timer);
-      result = ctx.status();
-      executor.Post([h] { h.resume(); });
+      state->result = ctx.status();
+      executor.Post([s = state] {
+        if (s->handle) s->handle.resume();
+      });
     });
     return true;
   }
   Status await_resume() {
     cancel.Reset();
-    return result;
+    state->handle = {};
+    return state->result;
   }
 };
 }  // namespace
 
 Task<Status> Sleep(Executor& executor, Context ctx, Duration delay) {
-  co_return co_await SleepAwaiter{executor, ctx, delay, {}, false, 0, {}};
+  co_return co_await SleepAwaiter(executor, ctx, delay);
 }
 
 void TaskScope::Spawn(Task<void> task) {

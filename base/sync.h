@@ -16,7 +16,9 @@ namespace base {
 // OK after `delay`, or the context's status when that ends first.
 Task<Status> Sleep(Executor& executor, Context ctx, Duration delay);
 
-// Waiters sleep until somebody notifies them. The event must outlive its waiters.
+// Waiters sleep until somebody notifies them. The event must outlive its waiters; destroying it under one aborts. A
+// waiter whose coroutine is destroyed leaves the queue, and passes on a NotifyOne it had not acted on yet. Of a
+// notification and the end of the context in the same turn, the first wins.
 class Event {
  public:
   explicit Event(Executor& executor) : executor_(executor) {}
@@ -31,6 +33,7 @@ class Event {
  private:
   struct Waiter;
   friend struct EventAwaiter;
+  void Resume(std::shared_ptr<Waiter> w);
   Executor& executor_;
   std::list<std::shared_ptr<Waiter>> waiters_;
 };
@@ -109,7 +112,8 @@ class OneShot {
   Event event_;
 };
 
-// Mutual exclusion between coroutines that suspend while they hold it; first come, first served.
+// Mutual exclusion between coroutines that suspend while they hold it. Waiters are woken in the order they came; a
+// newcomer may still take it between the wake-up and the waiter's turn.
 class Mutex {
  public:
   explicit Mutex(Executor& executor) : event_(executor) {}
@@ -150,7 +154,8 @@ class Mutex {
 // them. Destroying a scope with running tasks is a bug and aborts.
 class TaskScope {
  public:
-  TaskScope(Executor& executor, const Context& parent) : executor_(executor), ctx_(parent.WithCancel()), idle_(executor) {}
+  TaskScope(Executor& executor, const Context& parent)
+      : executor_(executor), ctx_(parent.WithCancel()), idle_(executor) {}
   ~TaskScope() { CHECK_MSG(running_ == 0, "TaskScope destroyed with running tasks"); }
   void Spawn(Task<void> task);
   const Context& context() const { return ctx_; }

@@ -9,9 +9,8 @@ Detached RunDetached(Task<void> task, Closure done) {
 }  // namespace internal
 
 void Spawn(Executor& executor, Task<void> task, Closure done) {
-  executor.Post([t = std::move(task), d = std::move(done)]() mutable {
-    internal::RunDetached(std::move(t), std::move(d));
-  });
+  executor.Post(
+      [t = std::move(task), d = std::move(done)]() mutable { internal::RunDetached(std::move(t), std::move(d)); });
 }
 
 void SpawnNow(Task<void> task, Closure done) { internal::RunDetached(std::move(task), std::move(done)); }
