@@ -1,0 +1,84 @@
+// The ordered request chain, in one place. Whatever the wire, a Request goes: identify, audit, limit, authorize, act
+// (which admits), answer. REST, gRPC and in-process callers differ only in how they build the Request and send what
+// comes back.
+//
+// Owned by the Server; on the server's loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apiserver/auth/authenticator.h"
+#include "apiserver/auth/authorizer.h"
+#include "apiserver/registry/registry.h"
+#include "base/metrics.h"
+#include "machinery/request/request.h"
+
+namespace apiserver::chain {
+
+using machinery::request::Identity;
+using machinery::request::Request;
+using machinery::request::Response;
+
+struct Limits {
+  size_t max_requests_inflight = 400;  // reading
+  size_t max_mutating_requests_inflight = 200;
+  size_t max_body_bytes = 3 << 20;
+  base::Duration request_timeout = std::chrono::seconds(60);
+  base::Duration min_request_timeout = std::chrono::seconds(1800);  // watches last this long or up to twice as long
+};
+
+struct Services {
+  base::Executor* executor = nullptr;
+  registry::Registry* registry = nullptr;
+  auth::Authenticator* authenticator = nullptr;  // null: requests keep the identity they come with (in-process)
+  auth::Authorizer* authorizer = nullptr;        // null: everything is allowed
+  base::MetricsRegistry* metrics = nullptr;      // may be null
+};
+
+// What the impersonation headers ask for.
+struct Impersonation {
+  std::string user, uid;
+  std::vector<std::string> groups;
+  std::map<std::string, std::vector<std::string>> extra;
+  bool requested() const { return !user.empty() || !uid.empty() || !groups.empty() || !extra.empty(); }
+};
+
+// A watch being answered: encoded events in the negotiated media type.
+class EventStream : public machinery::request::WatchStream {
+ public:
+  // A whole frame for REST: a JSON line, or length + WatchEvent in Protobuf; shared by equal watchers.
+  virtual base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx) = 0;
+};
+
+class Chain {
+ public:
+  Chain(Services services, Limits limits);
+  ~Chain();
+
+  // Step 1 for wires with credentials.
+  base::Task<base::Result<Identity>> Identify(base::Context ctx, const auth::Credentials& credentials,
+                                              const Impersonation& impersonation);
+  // All further steps. `request.identity` is set.
+  base::Task<base::Result<Response>> Do(base::Context ctx, const Request& request);
+  base::Task<base::Result<std::unique_ptr<EventStream>>> Watch(base::Context ctx, const Request& request);
+  // Authorization of a path that is no resource: OK or 403.
+  base::Status AuthorizePath(const Identity& identity, std::string_view method, std::string_view path);
+  base::Status AuthorizeRequest(const Request& request);
+
+  // pods/log, exec, attach, portforward, proxy: verbs whose answer is no object. Set by streaming/.
+  using Connector = std::function<bool(const Request& request)>;
+
+  const Services& services() const { return services_; }
+  const Limits& limits() const { return limits_; }
+
+ private:
+  struct Impl;
+  Services services_;
+  Limits limits_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace apiserver::chain
