@@ -430,6 +430,29 @@ class ThreadPool final : public BlockingPool {
 
 }  // namespace
 
+struct LoopThreads::One {
+  Loop loop;
+  std::thread thread;
+};
+
+LoopThreads::LoopThreads(std::string name, int count) {
+  for (int i = 0; i < count; ++i) {
+    auto one = std::make_unique<One>();
+    one->thread = std::thread([loop = &one->loop] { loop->Run(); });
+    pthread_setname_np(one->thread.native_handle(), (name.substr(0, 12) + "-" + std::to_string(i)).c_str());
+    all_.push_back(std::move(one));
+  }
+}
+LoopThreads::~LoopThreads() {
+  for (auto& one : all_) one->loop.Stop();
+  for (auto& one : all_) one->thread.join();
+}
+std::vector<Loop*> LoopThreads::loops() const {
+  std::vector<Loop*> out;
+  for (const auto& one : all_) out.push_back(&one->loop);
+  return out;
+}
+
 std::unique_ptr<BlockingPool> NewThreadPool(std::string name, int threads) {
   return std::make_unique<ThreadPool>(name, threads);
 }

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/executor.h"
 #include "base/sync.h"
@@ -38,6 +39,20 @@ class Loop final : public Executor {
 
  private:
   std::unique_ptr<Impl> impl_;
+};
+
+// `count` loops, each on a thread of its own with a name for `ps -L`. The destructor stops and joins them; what still
+// hangs on a loop then dies with it on the destroying thread.
+class LoopThreads {
+ public:
+  LoopThreads(std::string name, int count);
+  ~LoopThreads();
+  LoopThreads(const LoopThreads&) = delete;
+  std::vector<Loop*> loops() const;
+
+ private:
+  struct One;
+  std::vector<std::unique_ptr<One>> all_;
 };
 
 // `threads` threads with a name for `ps -L`; joins in the destructor after finishing what was queued.
