@@ -4,18 +4,18 @@
 // no compiler tells of an .incbin.
 #pragma once
 
-#define KEELSON_EMBED(symbol, path)                  \
-  __asm__(                                           \
-      ".pushsection .rodata." #symbol ",\"a\"\n"     \
-      ".balign 16\n"                                 \
-      ".global " #symbol "_begin\n" #symbol          \
-      "_begin:\n"                                    \
-      ".incbin \"" path                              \
-      "\"\n"                                         \
-      ".global " #symbol "_end\n" #symbol            \
-      "_end:\n"                                      \
-      ".popsection\n");                              \
-  extern "C" {                                       \
-  extern const char symbol##_begin[];                \
-  extern const char symbol##_end[];                  \
+#define KEELSON_EMBED(symbol, path)             \
+  __asm__(".pushsection .rodata." #symbol       \
+          ",\"a\"\n"                            \
+          ".balign 16\n"                        \
+          ".global " #symbol "_begin\n" #symbol \
+          "_begin:\n"                           \
+          ".incbin \"" path                     \
+          "\"\n"                                \
+          ".global " #symbol "_end\n" #symbol   \
+          "_end:\n"                             \
+          ".popsection\n");                     \
+  extern "C" {                                  \
+  extern const char symbol##_begin[];           \
+  extern const char symbol##_end[];             \
   }
