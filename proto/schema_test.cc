@@ -540,6 +540,57 @@ TEST_F(SchemaTest, ServedByDefaultEqualsDiscovery) {
   }
 }
 
+std::string DocComment(const auto& descriptor) {
+  pb::SourceLocation at;
+  return descriptor.GetSourceLocation(&at) ? at.leading_comments : "";
+}
+
+TEST_F(SchemaTest, EveryKindHasADocComment) {
+  Differences diff;
+  for (const auto& [message, kind] : Kinds()) {
+    diff.Check(message->full_name(), "doc comment", Flag(!DocComment(*message).empty()), "yes");
+  }
+}
+
+// Messages reached from the kinds that users ask `explain` about most.
+std::set<const pb::Descriptor*> MainMessages(const pb::DescriptorPool& pool) {
+  Words names = {"apps.v1.Deployment",         "apps.v1.ReplicaSet",  "coordination.v1.Lease",
+                 "discovery.v1.EndpointSlice", "events.v1.Event",     "rbac.v1.Role",
+                 "rbac.v1.ClusterRole",        "rbac.v1.RoleBinding", "rbac.v1.ClusterRoleBinding",
+                 "scheduling.v1.PriorityClass"};
+  for (const char* kind :
+       {"Pod", "Service", "Node", "Namespace", "ConfigMap", "Secret", "ServiceAccount", "Endpoints", "Event"}) {
+    names.push_back(std::string("core.v1.") + kind);
+  }
+  std::vector<const pb::Descriptor*> todo;
+  for (const auto& name : names) todo.push_back(pool.FindMessageTypeByName("k8s.io.api." + name));
+  std::set<const pb::Descriptor*> seen;
+  while (!todo.empty()) {
+    const auto* message = todo.back();
+    todo.pop_back();
+    if (message->options().map_entry()) {
+      message = message->map_value()->message_type();
+    }
+    if (message == nullptr || message->options().GetExtension(opt::json_form) != opt::OBJECT) continue;
+    if (!seen.insert(message).second) continue;
+    for (int i = 0; i < message->field_count(); ++i) {
+      if (message->field(i)->message_type()) todo.push_back(message->field(i)->message_type());
+    }
+  }
+  return seen;
+}
+
+TEST_F(SchemaTest, FieldsOfMainKindsHaveDocComments) {
+  Differences diff;
+  for (const auto* message : MainMessages(served_)) {
+    for (int i = 0; i < message->field_count(); ++i) {
+      const auto& field = *message->field(i);
+      if (field.options().GetExtension(opt::field).inline_()) continue;
+      diff.Check(field.full_name(), "doc comment", Flag(!DocComment(field).empty()), "yes");
+    }
+  }
+}
+
 // A default as the facts write it, as JSON text.
 std::string DefaultJson(const std::string& facts, const pb::FieldDescriptor& field) {
   static const std::map<std::string, std::string> kSpecial = {
