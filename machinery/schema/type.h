@@ -81,6 +81,11 @@ struct Subresource {
   std::vector<std::string> verbs;
   std::string group, version, kind;  // what it speaks; empty = the parent's
 };
+// A default at one path below a root object: it holds there and not wherever else the message is used.
+struct RootDefault {
+  std::string path;  // "spec.enableServiceLinks"
+  value::Value value;
+};
 // A served kind with everything discovery, storage and strategies want to know.
 struct Kind {
   std::string group, version, kind, list_kind, resource, singular;
@@ -95,6 +100,7 @@ struct Kind {
   bool has_generation = false, reset_status_on_create = false, keep_status_on_update = false,
        allow_create_on_update = false, allow_unconditional_update = false;
   std::vector<Column> columns;
+  std::vector<RootDefault> defaults;
   const Type* type = nullptr;
   const Type* list_type = nullptr;
   std::string ApiVersion() const { return group.empty() ? version : group + "/" + version; }
