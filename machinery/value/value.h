@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -25,7 +27,7 @@ enum class Kind : uint8_t { kNull, kBool, kInt, kNumber, kString, kList, kMap };
 
 class Value {
  public:
-  Value() = default;                        // null
+  Value() {}                                // null
   Value(std::nullptr_t) {}
   Value(bool b);
   Value(int v) : Value(static_cast<int64_t>(v)) {}
@@ -39,10 +41,16 @@ class Value {
   static Value Number(std::string text);
   static Value Double(double d);  // text as Go's encoding/json prints it
   Value(const Value&);
-  Value(Value&&) noexcept;
+  Value(Value&& other) noexcept { Take(other); }
   Value& operator=(const Value&);
-  Value& operator=(Value&&) noexcept;
-  ~Value();
+  Value& operator=(Value&& other) noexcept {
+    if (this != &other) {
+      Clear();
+      Take(other);
+    }
+    return *this;
+  }
+  ~Value() { Clear(); }
 
   Kind kind() const { return kind_; }
   bool is_null() const { return kind_ == Kind::kNull; }
@@ -88,16 +96,45 @@ class Value {
   static const Value& Null();
 
  private:
+  // The text stands in the value itself: most strings of an object fit std::string's own buffer, so a field costs no
+  // allocation of its own.
   Kind kind_ = Kind::kNull;
   union {
     bool bool_;
-    int64_t int_;
-    std::string* text_;  // kString, kNumber
-    List* list_;
+    int64_t int_ = 0;
+    std::string text_;  // kString, kNumber
+    List list_;
     Map* map_;
   };
-  void Clear();
+  void Take(Value& other) noexcept;  // *this holds nothing
+  void Clear() {
+    if (kind_ >= Kind::kNumber) Destroy();
+    kind_ = Kind::kNull;
+  }
+  void Destroy();
 };
+
+inline void Value::Take(Value& other) noexcept {
+  switch (other.kind_) {
+    case Kind::kNumber:
+    case Kind::kString:
+      new (&text_) std::string(std::move(other.text_));
+      break;
+    case Kind::kList:
+      new (&list_) List(std::move(other.list_));
+      break;
+    case Kind::kMap:
+      map_ = other.map_;
+      other.map_ = nullptr;
+      break;
+    default:
+      int_ = other.int_;
+      return void(kind_ = other.kind_);
+  }
+  kind_ = other.kind_;
+  if (kind_ != Kind::kMap) other.Destroy();
+  other.kind_ = Kind::kNull;
+}
 
 // A map's entries in insertion order. Keys are unique. Lookup is linear for small maps and indexed for large ones.
 class Map {
@@ -120,32 +157,51 @@ class Map {
   size_t size() const { return entries_.size(); }
   bool empty() const { return entries_.empty(); }
   const std::vector<Entry>& entries() const { return entries_; }
-  std::vector<Entry>& entries() { return entries_; }
+  std::vector<Entry>& entries() {
+    index_.reset();
+    return entries_;
+  }
   void SortByKey();
   auto begin() const { return entries_.begin(); }
   auto end() const { return entries_.end(); }
-  auto begin() { return entries_.begin(); }
-  auto end() { return entries_.end(); }
+  auto begin() { return entries().begin(); }
+  auto end() { return entries().end(); }
 
  private:
   struct Index;
   std::vector<Entry> entries_;
-  std::shared_ptr<Index> index_;  // built past a size, dropped when entries move
+  std::shared_ptr<Index> index_;  // built past a size by Set and Append, dropped when a caller may move entries
+  Value* Lookup(std::string_view key);
+  void Added();
 };
 
 // JSON text of a tree as it stands (schema-less): compact; `pretty` as two-space indent. HTML characters are escaped as
-// Go does. Sorted: map keys in byte order.
+// Go does, bytes that are no UTF-8 become \ufffd. Sorted: map keys in byte order.
 std::string ToJson(const Value& v, bool pretty = false, bool sort_keys = false);
+void AppendJson(std::string& out, const Value& v, bool sort_keys = false);
+// `text` as a JSON string with its quotes.
+void AppendJsonString(std::string& out, std::string_view text);
+// `compact` JSON indented by two spaces as Go does; the input must be valid.
+std::string IndentJson(std::string_view compact);
+// The text with every byte that is no UTF-8 replaced by U+FFFD.
+std::string ToValidUtf8(std::string_view text);
+bool IsValidUtf8(std::string_view text);
 struct ParseOptions {
   int max_depth = 10000;
   size_t max_nodes = 5'000'000;
   bool reject_duplicates = false;
 };
-// Strict RFC 8259 with Go's leniency (invalid UTF-8 becomes U+FFFD). Errors name the byte offset. The last duplicate
-// wins unless rejected.
+// Strict RFC 8259 with Go's leniency (invalid UTF-8 becomes U+FFFD). Errors are worded as Go's encoding/json words them:
+// "invalid character 'x' looking for beginning of value". The last duplicate wins unless rejected.
 base::Result<Value> FromJson(std::string_view text, const ParseOptions& options = {});
-// YAML 1.1 as sigs.k8s.io/yaml reads it (one document); aliases are bounded.
+// YAML 1.1 as sigs.k8s.io/yaml reads it (the first document; an empty one is null), map keys sorted as its detour
+// through JSON does; alias expansion is bounded as in go-yaml. Errors are worded as go-yaml's: "yaml: line 3: did not
+// find expected node content". Rejected duplicates are all listed.
 base::Result<Value> FromYaml(std::string_view text, const ParseOptions& options = {});
+// As FromYaml; keys that occur twice go to *duplicates in the original's words (`line 4: key "a" already set in map`)
+// and the last one wins.
+base::Result<Value> FromYaml(std::string_view text, const ParseOptions& options, std::vector<std::string>* duplicates);
+// As sigs.k8s.io/yaml writes it: sorted keys, compact sequences.
 std::string ToYaml(const Value& v);
 
 }  // namespace machinery::value
