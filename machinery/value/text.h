@@ -1,5 +1,5 @@
-// What the text formats of the tree share: finding the bytes that need care, 16 at a time, and UTF-8. Pure; thread-safe.
-// For machinery/value and machinery/codec.
+// What the text formats of the tree share: finding the bytes that need care, 16 at a time, and UTF-8. Pure;
+// thread-safe. For machinery/value and machinery/codec.
 #pragma once
 
 #include <cstddef>

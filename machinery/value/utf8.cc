@@ -7,7 +7,8 @@ namespace {
 bool Continues(unsigned char c) { return (c & 0xC0) == 0x80; }
 }  // namespace
 
-// The well-formed sequences of the Unicode standard's table 3-7: no overlong forms, no surrogates, nothing past U+10FFFF.
+// The well-formed sequences of the Unicode standard's table 3-7: no overlong forms, no surrogates, nothing past
+// U+10FFFF.
 size_t Utf8Length(const char* p, const char* end) {
   const auto* s = reinterpret_cast<const unsigned char*>(p);
   const size_t n = static_cast<size_t>(end - p);

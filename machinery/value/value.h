@@ -1,6 +1,6 @@
 // The tree: one object as data, in JSON's model. Every format (JSON, YAML, Protobuf) is decoded to it and encoded from
-// it by codec/, guided by a schema::Type; bytes stand as base64 text, quantities, times and durations as their canonical
-// text, number text is kept exact. A tree decoded by schema holds its fields in schema order.
+// it by codec/, guided by a schema::Type; bytes stand as base64 text, quantities, times and durations as their
+// canonical text, number text is kept exact. A tree decoded by schema holds its fields in schema order.
 //
 // Owned by whoever holds it; moves are cheap, copies are deep. One thread at a time; const access from many.
 #pragma once
@@ -27,7 +27,7 @@ enum class Kind : uint8_t { kNull, kBool, kInt, kNumber, kString, kList, kMap };
 
 class Value {
  public:
-  Value() {}                                // null
+  Value() {}  // null
   Value(std::nullptr_t) {}
   Value(bool b);
   Value(int v) : Value(static_cast<int64_t>(v)) {}
@@ -64,8 +64,8 @@ class Value {
   // CHECK the kind.
   bool as_bool() const;
   int64_t as_int() const;
-  double as_double() const;                   // any number
-  std::string_view number_text() const;       // kNumber
+  double as_double() const;              // any number
+  std::string_view number_text() const;  // kNumber
   const std::string& as_string() const;
   const List& list() const;
   List& list();
@@ -83,12 +83,12 @@ class Value {
   const Value& At(std::string_view field, F... more) const {
     return At(field).At(more...);
   }
-  const Value& At(size_t index) const;        // of a list
+  const Value& At(size_t index) const;  // of a list
   // The field, made (and this made a map) when missing.
   Value& Ensure(std::string_view field);
   // Sets a field of a map (this becomes a map when null).
   Value& Set(std::string_view field, Value v);
-  bool Remove(std::string_view field);        // false when absent
+  bool Remove(std::string_view field);  // false when absent
 
   // Deep equality in JSON's sense; order of map entries does not count, 1 and 1.0 differ.
   friend bool operator==(const Value& a, const Value& b);
@@ -191,8 +191,8 @@ struct ParseOptions {
   size_t max_nodes = 5'000'000;
   bool reject_duplicates = false;
 };
-// Strict RFC 8259 with Go's leniency (invalid UTF-8 becomes U+FFFD). Errors are worded as Go's encoding/json words them:
-// "invalid character 'x' looking for beginning of value". The last duplicate wins unless rejected.
+// Strict RFC 8259 with Go's leniency (invalid UTF-8 becomes U+FFFD). Errors are worded as Go's encoding/json words
+// them: "invalid character 'x' looking for beginning of value". The last duplicate wins unless rejected.
 base::Result<Value> FromJson(std::string_view text, const ParseOptions& options = {});
 // YAML 1.1 as sigs.k8s.io/yaml reads it (the first document; an empty one is null), map keys sorted as its detour
 // through JSON does; alias expansion is bounded as in go-yaml. Errors are worded as go-yaml's: "yaml: line 3: did not

@@ -27,10 +27,10 @@ constexpr std::string_view kTagPrefix = "tag:yaml.org,2002:";
 struct Node {
   enum class Kind : uint8_t { kScalar, kSequence, kMapping, kAlias };
   Kind kind = Kind::kScalar;
-  bool plain = false;        // a scalar that may be resolved
-  bool expanding = false;    // an alias that is being followed
-  size_t line = 0;           // from 0
-  std::string text, tag;     // scalar text or anchor name; tag without the usual prefix
+  bool plain = false;      // a scalar that may be resolved
+  bool expanding = false;  // an alias that is being followed
+  size_t line = 0;         // from 0
+  std::string text, tag;   // scalar text or anchor name; tag without the usual prefix
   std::vector<Node*> children;
   Node* target = nullptr;
 };
@@ -99,7 +99,8 @@ class Composer {
         node->kind = Node::Kind::kAlias;
         node->text = Text(event_.data.alias.anchor);
         auto found = anchors_.find(node->text);
-        if (found == anchors_.end()) return Err(InvalidArgument("yaml: unknown anchor '" + node->text + "' referenced"));
+        if (found == anchors_.end())
+          return Err(InvalidArgument("yaml: unknown anchor '" + node->text + "' referenced"));
         node->target = found->second;
         return node;
       }
@@ -208,7 +209,8 @@ class Builder {
     }
     static constexpr std::string_view kNames[] = {"!!str", "!!bool", "!!int", "!!float", "!!null", "!!timestamp"};
     const auto* want = std::find(std::begin(kNames), std::end(kNames), tag);
-    if (!tag.empty() && (want == std::end(kNames) || tag == "!!str")) return YamlScalar{YamlTag::kString, Value(node.text)};
+    if (!tag.empty() && (want == std::end(kNames) || tag == "!!str"))
+      return YamlScalar{YamlTag::kString, Value(node.text)};
     YamlScalar out = ResolveYaml(node.text, tag.empty() || tag == "!!timestamp");
     if (tag.empty()) return out;
     auto asked = static_cast<YamlTag>(want - std::begin(kNames));
@@ -217,7 +219,8 @@ class Builder {
       return YamlScalar{YamlTag::kFloat, Value::Double(d), d};
     }
     if (asked == out.tag) return out;
-    static constexpr std::string_view kGot[] = {"!!str", "!!bool", "!!int", "!!float", "!!null", "!!timestamp", "!!merge"};
+    static constexpr std::string_view kGot[] = {"!!str",  "!!bool",      "!!int",  "!!float",
+                                                "!!null", "!!timestamp", "!!merge"};
     return Err(InvalidArgument("yaml: cannot decode " + std::string(kGot[static_cast<size_t>(out.tag)]) + " `" +
                                node.text + "` as a " + tag));
   }

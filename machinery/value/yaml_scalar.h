@@ -14,7 +14,7 @@ enum class YamlTag : uint8_t { kString, kBool, kInt, kFloat, kNull, kTimestamp, 
 struct YamlScalar {
   YamlTag tag = YamlTag::kString;
   Value value;
-  double number = 0;     // kFloat: NaN and infinities have no Value
+  double number = 0;  // kFloat: NaN and infinities have no Value
   bool finite = true;
 };
 // `allow_timestamp` is false where an explicit tag asks for something else.

@@ -39,8 +39,10 @@ bool KeyBefore(std::string_view a, std::string_view b) {
         }
       }
     }
-    for (; a_end < a.size() && IsDigit(a[a_end]); ++a_end) a_number = a_number * 10 + static_cast<uint64_t>(a[a_end] - '0');
-    for (; b_end < b.size() && IsDigit(b[b_end]); ++b_end) b_number = b_number * 10 + static_cast<uint64_t>(b[b_end] - '0');
+    for (; a_end < a.size() && IsDigit(a[a_end]); ++a_end)
+      a_number = a_number * 10 + static_cast<uint64_t>(a[a_end] - '0');
+    for (; b_end < b.size() && IsDigit(b[b_end]); ++b_end)
+      b_number = b_number * 10 + static_cast<uint64_t>(b[b_end] - '0');
     if (a_number != b_number) return a_number < b_number;
     if (a_end != b_end) return a_end < b_end;
     return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
@@ -112,7 +114,8 @@ class Emitter {
   }
 
   void Text(std::string_view s) {
-    if (!IsValidUtf8(s)) return Scalar(base::Base64Encode(s), YAML_DOUBLE_QUOTED_SCALAR_STYLE, "tag:yaml.org,2002:binary");
+    if (!IsValidUtf8(s))
+      return Scalar(base::Base64Encode(s), YAML_DOUBLE_QUOTED_SCALAR_STYLE, "tag:yaml.org,2002:binary");
     if (s.find('\n') != s.npos) return Scalar(s, YAML_LITERAL_SCALAR_STYLE);
     YamlTag tag = ResolveYaml(s).tag;
     bool plain = tag == YamlTag::kString && !IsBase60(s) && s != "<<";
