@@ -43,6 +43,7 @@ LIBRARIES = {
     "CLI/": r"^base/.*\.cc$",
     "prometheus/": r"^base/.*\.cc$",
     "nlohmann/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/|_test\.cc$",
+    "yaml.h": r"^machinery/value/.*\.cc$",
     "yaml-cpp/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/",
     "grpcpp/": r"^kvstore/ctl/.*\.cc$|^kubelet/runtimes/|^tests/|_test\.cc$",
     "netlink/": r"^proxy/",
