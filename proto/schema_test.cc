@@ -201,7 +201,10 @@ void CompareField(const pb::FieldDescriptor& field, Row row, Differences* diff) 
   const std::string map_or_struct = row["map_type"] + row["struct_type"];
   diff->Check(where, "atomic", Flag(option.atomic()), Flag(map_or_struct == "atomic"));
   diff->Check(where, "granular", Flag(option.granular()), Flag(map_or_struct == "granular"));
-  if (!json_only) diff->Check(where, "required", Flag(option.required()), Flag(row["openapi_required"] == "yes"));
+  // The original's OpenAPI does not list messages that are only ever inlined, so the facts do not say.
+  if (!row["openapi_required"].empty()) {
+    diff->Check(where, "required", Flag(option.required()), row["openapi_required"]);
+  }
   if (!row["default_marker"].starts_with("ref(")) {
     diff->Check(where, "OpenAPI default", option.openapi_default(), row["default_marker"]);
   }
@@ -649,6 +652,87 @@ TEST_F(SchemaTest, DefaultsEqualFacts) {
       }
     }
   });
+}
+
+const pb::Descriptor* MessageOf(const pb::FieldDescriptor& field) {
+  return field.is_map() ? field.message_type()->map_value()->message_type() : field.message_type();
+}
+
+using PathDefaults = std::set<std::string>;  // "spec.replicas = 1"
+
+void AddSchemaDefaults(const pb::Descriptor& message, const std::string& path, Words above, PathDefaults* out) {
+  if (std::ranges::find(above, message.full_name()) != above.end()) return;  // JSONSchemaProps holds itself
+  above.push_back(message.full_name());
+  for (int i = 0; i < message.field_count(); ++i) {
+    const auto& field = *message.field(i);
+    const auto& option = field.options().GetExtension(opt::field);
+    const std::string here = option.inline_() ? path : path + (path.empty() ? "" : ".") + field.json_name();
+    if (option.has_default_json()) out->insert(here + " = " + option.default_json());
+    if (const auto* next = MessageOf(field)) AddSchemaDefaults(*next, here, above, out);
+  }
+}
+
+// The message itself or the one inlined into it that has the name.
+const pb::Descriptor* InlinedAs(const pb::Descriptor* message, const std::string& name) {
+  if (message->name() == name) return message;
+  for (int i = 0; i < message->field_count(); ++i) {
+    const auto* field = message->field(i);
+    if (!field->options().GetExtension(opt::field).inline_()) continue;
+    if (const auto* found = InlinedAs(field->message_type(), name)) return found;
+  }
+  return nullptr;
+}
+
+// What the facts' rows for one root kind come to: a row names a path and either a value or a type whose defaults apply.
+PathDefaults FactDefaults(const pb::Descriptor& root, std::vector<Row> rows,
+                          std::map<std::string, std::vector<Row>> by_type) {
+  PathDefaults out;
+  for (auto& row : rows) {
+    const std::string path = std::regex_replace(row["json_path"], std::regex("\\[\\*\\]|\\{\\*\\}"), "");
+    const auto* field = path == "." ? nullptr : FieldAt(&root, Split(path, "."));
+    if (row["action"] == "literal") {
+      out.insert(path + " = " + DefaultJson(row["value_or_type"], *field));
+      continue;
+    }
+    const auto* type = path == "." ? &root : MessageOf(*field);
+    // Types without a message (ResourceList) have no default of their own here.
+    if (type) type = InlinedAs(type, row["value_or_type"]);
+    if (type == nullptr) continue;
+    for (auto& fact : by_type[type->full_name()]) {
+      const std::string below = std::regex_replace(fact["field_path"], std::regex("\\[\\*\\]|\\{\\*\\}"), "");
+      const std::string whole = (path == "." ? "" : path + ".") + below;
+      out.insert(whole + " = " + DefaultJson(fact["default"], *FieldAt(type, Split(below, "."))));
+      if (fact["condition"].find("parent created") != std::string::npos) {
+        out.insert(whole.substr(0, whole.rfind('.')) + " = {}");
+      }
+    }
+  }
+  return out;
+}
+
+// A default on a field applies wherever the field's message is used: that must be just where the original applies it.
+TEST_F(SchemaTest, DefaultsApplyWhereFactsSay) {
+  std::map<std::string, std::string> packages;
+  for (auto& row : ReadTable("packages.tsv")) packages[ApiVersion(row["group"], row["version"])] = row["package"];
+  packages["v1"] = "k8s.io.api.core.v1";
+  std::map<std::string, std::vector<Row>> by_type, by_root;
+  for (auto& row : ReadTable("defaults.tsv")) {
+    if (IsUnconditional(row)) by_type[packages[row["group_version"]] + "." + row["type"]].push_back(row);
+  }
+  for (auto& row : ReadTable("defaults_paths.tsv")) by_root[row["package"] + "." + row["root_kind"]].push_back(row);
+  Differences diff;
+  for (const auto& [message, kind] : Kinds()) {
+    PathDefaults ours;
+    AddSchemaDefaults(*message, "", {}, &ours);
+    for (const auto& rooted : kind.defaults()) ours.insert(rooted.path() + " = " + rooted.json());
+    const PathDefaults facts = FactDefaults(*message, by_root[message->full_name()], by_type);
+    for (const auto& one : ours) {
+      diff.Check(message->full_name(), one, "applied", facts.contains(one) ? "applied" : "not applied");
+    }
+    for (const auto& one : facts) {
+      if (!ours.contains(one)) diff.Add(message->full_name(), one + " is missing");
+    }
+  }
 }
 
 void CompareWireField(const pb::FieldDescriptor& field, Row row, Differences* diff) {
