@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,13 +31,22 @@ const Resource& ResourceOf() {
   static const Resource& r = ResourceOfDescriptor(T::descriptor());
   return r;
 }
+// Group, version and kind of any object, also of one that is no resource of its own (Binding, Eviction, TokenRequest):
+// from its file's options.
+const Resource& TypeOfDescriptor(const google::protobuf::Descriptor* descriptor);
+template <class T>
+const Resource& TypeOf() {
+  static const Resource& r = TypeOfDescriptor(T::descriptor());
+  return r;
+}
 
 struct ListOptions {
-  std::string namespace_name;            // "" = all
+  std::string namespace_name;  // "" = all
   std::string label_selector, field_selector;
   std::string resource_version, resource_version_match;
   int64_t limit = 0;
   std::string continue_token;
+  std::optional<int64_t> timeout_seconds;
 };
 struct DeleteOptions {
   std::optional<int64_t> grace_period_seconds;
@@ -53,7 +63,7 @@ struct ListResult {
 template <class T>
 struct TypedEvent {
   request::EventType type;
-  std::shared_ptr<const T> object;       // bookmark: only metadata.resourceVersion
+  std::shared_ptr<const T> object;  // bookmark: only metadata.resourceVersion
 };
 
 class Client {
@@ -97,8 +107,15 @@ class Client {
   // The untyped halves, in client.cc.
   base::Task<base::Result<request::Response>> Send(base::Context ctx, request::Request r);
   request::Request NewRequest(request::Verb verb, const Resource& r, std::string ns, std::string name) const;
+  request::Request NewListRequest(request::Verb verb, const Resource& r, ListOptions options) const;
+  static void SetDeleteOptions(request::Request& r, DeleteOptions options);
+  static std::string PatchContentType(request::PatchType type);
   // The message inside the envelope of a protobuf answer.
   static base::Status ParseBody(const request::Response& response, google::protobuf::MessageLite& out);
+  static base::Status ParseObject(std::string_view envelope, google::protobuf::MessageLite& out);
+  static base::Status ParseMessage(std::string_view bytes, google::protobuf::MessageLite& out);
+  // What an ERROR event or an error answer says: a metav1.Status as JSON or in the envelope.
+  static base::Status StatusOfObject(std::string_view content_type, std::string_view object);
   static base::SharedBytes Seal(const Resource& r, const google::protobuf::MessageLite& message);
   // A list answer: the items' raw message bytes and the list metadata, without a typed list class.
   struct RawList {

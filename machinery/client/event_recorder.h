@@ -21,13 +21,20 @@ ObjectReference ReferenceTo(const T& object, std::string field_path = {}) {
   return {r.ApiVersion(), r.kind, m.namespace_(), m.name(), m.uid(), m.resourceversion(), std::move(field_path)};
 }
 
+// The original has two recorders with different traces: kCounted (count, firstTimestamp, lastTimestamp; controllers,
+// kubelet) and kSeries (eventTime, action, series; the scheduler).
+enum class EventStyle { kCounted, kSeries };
+
 class EventRecorder {
  public:
-  // `component` and `host` are source.component and source.host.
-  EventRecorder(base::Executor& executor, Client& client, std::string component, std::string host = {});
+  // `component` and `host` are source.component and source.host (kCounted), or reportingComponent and the last part of
+  // reportingInstance (kSeries).
+  EventRecorder(base::Executor& executor, Client& client, std::string component, std::string host = {},
+                EventStyle style = EventStyle::kCounted);
   ~EventRecorder();
-  // `type` is "Normal" or "Warning".
-  void Event(const ObjectReference& about, std::string_view type, std::string reason, std::string message);
+  // `type` is "Normal" or "Warning"; `action` is kept by kSeries only.
+  void Event(const ObjectReference& about, std::string_view type, std::string reason, std::string message,
+             std::string action = {});
   // Sends until the context ends, then what is left within a second.
   base::Task<void> Run(base::Context ctx);
 

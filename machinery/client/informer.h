@@ -39,6 +39,25 @@ struct Change {
   const T& any() const { return current ? *current : *old; }
 };
 
+// Growing delays between failures of a list or watch: 100 ms doubling to 10 s, spread by a seed that differs between
+// watchers so that a restarted server is not met by all of them at once.
+class ReflectorBackoff {
+ public:
+  explicit ReflectorBackoff(uint64_t seed) : seed_(seed) {}
+  base::Duration Next();
+  void Reset() { failures_ = 0; }
+  // How long one watch may last before it is asked for again, so that a silently dead one ends: 5 to 10 minutes.
+  int64_t WatchSeconds() const { return 300 + static_cast<int64_t>(seed_ % 300); }
+
+ private:
+  uint64_t seed_;
+  int failures_ = 0;
+};
+uint64_t ReflectorSeed(const Client& client, const Resource& r, const ListOptions& options);
+// What to do after a list or watch failed.
+bool MustRelist(const base::Status& s);
+void LogReflector(const Resource& r, std::string_view what, const base::Status& s);
+
 template <class T>
 class Informer {
  public:
@@ -59,9 +78,9 @@ class Informer {
   bool synced() const { return synced_; }
   base::Task<base::Status> WaitForSync(base::Context ctx);
 
-  Ptr Get(std::string_view key) const;                     // null when absent
+  Ptr Get(std::string_view key) const;  // null when absent
   Ptr Get(std::string_view ns, std::string_view name) const;
-  std::vector<Ptr> List() const;                           // in key order
+  std::vector<Ptr> List() const;  // in key order
   std::vector<Ptr> ListNamespace(std::string_view ns) const;
   std::vector<Ptr> ByIndex(std::string_view index, std::string_view value) const;
   size_t size() const { return objects_.size(); }
@@ -75,7 +94,9 @@ class Informer {
   void Replace(ListResult<T> list);
   void Apply(const TypedEvent<T>& event);
   void Store(const Key& key, Ptr object, bool initial);
-  void Erase(const Key& key);
+  void Erase(const Key& key, Ptr last);
+  void Unindex(const Key& key, const T& object);
+  void Tell(const Change<T>& change);
   base::Task<base::Status> ListOnce(base::Context ctx);
   base::Task<base::Status> WatchOnce(base::Context ctx);
 
@@ -89,6 +110,8 @@ class Informer {
   bool synced_ = false;
   base::Event synced_event_;
   std::string resource_version_;
+  bool expired_ = false;  // the last list was refused: ask for the newest state
+  ReflectorBackoff backoff_;
 };
 
 }  // namespace machinery::client

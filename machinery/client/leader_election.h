@@ -12,8 +12,8 @@ namespace machinery::client {
 
 struct LeaderElectionOptions {
   std::string lease_namespace = "kube-system";
-  std::string lease_name;   // "kube-scheduler"
-  std::string identity;     // hostname_uuid
+  std::string lease_name;  // "kube-scheduler"
+  std::string identity;    // hostname_uuid
   base::Duration lease_duration = std::chrono::seconds(15);
   base::Duration renew_deadline = std::chrono::seconds(10);
   base::Duration retry_period = std::chrono::seconds(2);

@@ -35,10 +35,13 @@ class WorkQueue {
  private:
   base::Executor& executor_;
   BackoffLimits limits_;
+  base::Duration OverallDelay();
   std::deque<std::string> queue_;
   std::set<std::string> dirty_, processing_;
   std::map<std::string, int> failures_;
   std::map<std::string, std::pair<base::MonoTime, base::TimerId>> waiting_;
+  // The overall limit as a bucket that fills with time: when the next token is free.
+  base::MonoTime bucket_ = base::MonoTime::min();
   bool shutdown_ = false;
   base::Event event_;
 };
