@@ -274,6 +274,32 @@ TEST_F(SchemaTest, ClosedSetsEqualFacts) {
   }
 }
 
+// `k8s:alpha(since: "1.36")=+k8s:minimum=0 | ...` as the schema writes it: the bare rules without stage and quotes.
+Words RulesOf(const std::string& markers, const std::string& others) {
+  Words rules;
+  for (std::string rule : Split(markers, " | ")) {
+    rule = std::regex_replace(rule, std::regex("^k8s:alpha\\(since: \"[0-9.]+\"\\)=\\+| #.*"), "");
+    rule = std::regex_replace(rule, std::regex("\\+?k8s:"), "");
+    rule = std::regex_replace(rule, std::regex("(if\\w+)\\(\"(\\w+)\"\\)"), "$1($2)");
+    rule = std::regex_replace(rule, std::regex("(format=)\"([a-z0-9-]+)\""), "$1$2");
+    if (rule != "conversion-gen=false" && !rule.starts_with("listType=")) rules.push_back(rule);
+  }
+  for (const auto& rule : Split(others, " | ")) {
+    if (!rule.starts_with("kubebuilder")) rules.push_back(rule);
+  }
+  return rules;
+}
+
+TEST_F(SchemaTest, RulesEqualFacts) {
+  Differences diff;
+  for (auto& row : ReadTable("fields.tsv")) {
+    if (row["field_number"].empty() || (row["k8s_markers"].empty() && row["other_markers"].empty())) continue;
+    const auto* field = Find(row["package"] + "." + row["message"])->FindFieldByName(row["proto_field_name"]);
+    diff.Check(field->full_name(), "rules", Join(field->options().GetExtension(opt::field).rules(), " | "),
+               Join(RulesOf(row["k8s_markers"], row["other_markers"]), " | "));
+  }
+}
+
 opt::JsonForm FormOf(const std::string& facts) {
   static const std::vector<std::pair<std::string, opt::JsonForm>> kForms = {
       {"object of schema if set", opt::SCHEMA_OR_BOOL},
