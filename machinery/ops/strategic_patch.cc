@@ -133,8 +133,12 @@ List Order(List merged, const List& patch_order, const List& server_order, const
     (named ? from_patch : server_only).push_back(std::move(item));
   }
   auto sort_by = [&](List& items, const List& order) {
-    std::stable_sort(items.begin(), items.end(),
-                     [&](const Value& a, const Value& b) { return IndexOf(order, a, key) < IndexOf(order, b, key); });
+    std::vector<std::pair<ptrdiff_t, size_t>> places;
+    for (size_t i = 0; i < items.size(); ++i) places.emplace_back(IndexOf(order, items[i], key), i);
+    std::sort(places.begin(), places.end());
+    List sorted;
+    for (auto& [place, i] : places) sorted.push_back(std::move(items[i]));
+    items = std::move(sorted);
   };
   sort_by(from_patch, patch_order);
   sort_by(server_only, server_order);
