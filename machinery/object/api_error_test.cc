@@ -34,9 +34,10 @@ TEST(ApiError, NamesEveryFieldButSaysATextOnce) {
   FieldErrors errors{Required("spec.a"), Required("spec.a"), Invalid("spec.b", -1, "must be greater than 0"),
                      NotSupported("spec.c", "x", {"A", "B"})};
   base::Status s = InvalidObject({"apps", "Deployment"}, "d", errors);
-  EXPECT_EQ(s.message(),
-            "Deployment.apps \"d\" is invalid: [spec.a: Required value, spec.b: Invalid value: -1: must be greater than "
-            "0, spec.c: Unsupported value: \"x\": supported values: \"A\", \"B\"]");
+  EXPECT_EQ(
+      s.message(),
+      "Deployment.apps \"d\" is invalid: [spec.a: Required value, spec.b: Invalid value: -1: must be greater than "
+      "0, spec.c: Unsupported value: \"x\": supported values: \"A\", \"B\"]");
   EXPECT_EQ(AsApiError(s)->causes.size(), 4u);
   EXPECT_EQ(HttpCodeOf(s), 422);
   EXPECT_EQ(InvalidObject({}, "", {Required("f")}).message(), " \"\" is invalid: f: Required value");

@@ -65,7 +65,8 @@ std::string CheckOne(const std::string& rule, const std::string& text) {
 TEST(Names, Story) {
   base::testing::RunStory("stories/names.txt", [](const base::testing::Step& step) {
     std::string out;
-    for (const std::string& line : Split(step.input, '\n')) out += line + ": " + CheckOne(step.command, Expand(line)) + "\n";
+    for (const std::string& line : Split(step.input, '\n'))
+      out += line + ": " + CheckOne(step.command, Expand(line)) + "\n";
     return out;
   });
 }

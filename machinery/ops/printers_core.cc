@@ -59,10 +59,8 @@ std::string QuotaText(const Value& o, bool limits) {
 }
 
 std::string AccessModes(const Value& modes) {
-  static constexpr std::pair<std::string_view, const char*> kModes[] = {{"ReadWriteOnce", "RWO"},
-                                                                        {"ReadOnlyMany", "ROX"},
-                                                                        {"ReadWriteMany", "RWX"},
-                                                                        {"ReadWriteOncePod", "RWOP"}};
+  static constexpr std::pair<std::string_view, const char*> kModes[] = {
+      {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
   std::vector<std::string> given = object::StringsOf(modes), out;
   for (auto& [mode, text] : kModes)
     if (std::find(given.begin(), given.end(), mode) != given.end()) out.push_back(text);

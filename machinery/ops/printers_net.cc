@@ -81,9 +81,8 @@ Value EndpointsCell(const Value& o, base::WallTime) {
     if (Size(subset.At("ports")) == 0)
       ForEach(subset.At("addresses"), [&](const Value& a) { out.emplace_back(a.At("ip").string_or()); });
     ForEach(subset.At("ports"), [&](const Value& port) {
-      ForEach(subset.At("addresses"), [&](const Value& a) {
-        out.push_back(HostPort(a.At("ip").string_or(), port.At("port").int_or()));
-      });
+      ForEach(subset.At("addresses"),
+              [&](const Value& a) { out.push_back(HostPort(a.At("ip").string_or(), port.At("port").int_or())); });
     });
   });
   return Value(ListWithMore(out, kShown));

@@ -116,9 +116,8 @@ Value FlowSchemaMissingPl(const Value& o, base::WallTime) {
 
 Value StorageVersions(const Value& o, base::WallTime) {
   std::vector<std::string> out;
-  ForEach(o.At("status", "storageVersions"), [&](const Value& v) {
-    out.push_back(Text(v.At("apiServerID")) + "=" + Text(v.At("encodingVersion")));
-  });
+  ForEach(o.At("status", "storageVersions"),
+          [&](const Value& v) { out.push_back(Text(v.At("apiServerID")) + "=" + Text(v.At("encodingVersion"))); });
   return Value(out.empty() ? "<unset>" : ListWithMore(out, 3));
 }
 

@@ -167,8 +167,7 @@ Value PodStatus(const Value& o, base::WallTime) { return Value(Summarizer(o).Run
 Value PodRestarts(const Value& o, base::WallTime now) {
   Summary s = Summarizer(o).Run();
   std::string text = std::to_string(s.restarts);
-  if (s.restarts != 0 && s.last_restart)
-    text += " (" + Age(object::FormatTime(s.last_restart->seconds), now) + " ago)";
+  if (s.restarts != 0 && s.last_restart) text += " (" + Age(object::FormatTime(s.last_restart->seconds), now) + " ago)";
   return Value(std::move(text));
 }
 

@@ -19,7 +19,10 @@ bool Has(const Value& o, std::string_view condition) {
 // current/target of one metric of an autoscaler. Quantities stand as they are written.
 std::string MetricText(const Value& spec, const Value& status) {
   static constexpr std::pair<std::string_view, std::string_view> kFields[] = {
-      {"External", "external"}, {"Object", "object"}, {"Pods", "pods"}, {"Resource", "resource"},
+      {"External", "external"},
+      {"Object", "object"},
+      {"Pods", "pods"},
+      {"Resource", "resource"},
       {"ContainerResource", "containerResource"}};
   std::string_view type = spec.At("type").string_or(), field;
   for (auto& [name, f] : kFields)
@@ -124,8 +127,8 @@ Value HpaTargets(const Value& o, base::WallTime) {
     const Value& target = o.At("spec", "targetCPUUtilizationPercentage");
     if (!target.is_int()) return Value("<none>");
     const Value& current = o.At("status", "currentCPUUtilizationPercentage");
-    return Value("cpu: " + (current.is_int() ? std::to_string(current.as_int()) + "%" : std::string("<unknown>")) + "/" +
-                 std::to_string(target.as_int()) + "%");
+    return Value("cpu: " + (current.is_int() ? std::to_string(current.as_int()) + "%" : std::string("<unknown>")) +
+                 "/" + std::to_string(target.as_int()) + "%");
   }
   std::vector<std::string> out;
   for (size_t i = 0; i < specs.list().size(); ++i) {

@@ -83,7 +83,8 @@ int64_t Count(const Value& v) {
 
 // The verbs of column values that take a path: "@age:metadata.creationTimestamp", "@or:spec.nodeName|<none>".
 Cell PathCell(std::string_view verb, Path path, std::string otherwise) {
-  if (verb == "age") return [path](const Value& o, base::WallTime now) { return Value(Age(Get(o, path).string_or(), now)); };
+  if (verb == "age")
+    return [path](const Value& o, base::WallTime now) { return Value(Age(Get(o, path).string_or(), now)); };
   if (verb == "time") return [path](const Value& o, base::WallTime) { return Value(Get(o, path).string_or()); };
   if (verb == "or" || verb == "text") {
     bool text = verb == "text";
@@ -103,7 +104,8 @@ Cell PathCell(std::string_view verb, Path path, std::string otherwise) {
   if (verb == "container_images")
     return [path](const Value& o, base::WallTime) { return Value(FieldOfEach(Get(o, path), "image")); };
   if (verb == "trim") return [path](const Value& o, base::WallTime) { return Value(Trim(Get(o, path).string_or())); };
-  if (verb == "bool_or_true") return [path](const Value& o, base::WallTime) { return Value(Get(o, path).bool_or(true)); };
+  if (verb == "bool_or_true")
+    return [path](const Value& o, base::WallTime) { return Value(Get(o, path).bool_or(true)); };
   return nullptr;
 }
 
@@ -148,8 +150,7 @@ void AddRowConditions(const Kind& kind, const Value& object, Value& row) {
   if (!kind.group.empty() || kind.kind != "Pod") return;
   std::string_view phase = object.At("status", "phase").string_or();
   if (phase != "Succeeded" && phase != "Failed") return;
-  std::string_view message =
-      phase == "Succeeded" ? "The pod has completed successfully." : "The pod failed.";
+  std::string_view message = phase == "Succeeded" ? "The pod has completed successfully." : "The pod failed.";
   row.Set("conditions", Value(List{Value(Map{{"type", Value("Completed")},
                                              {"status", Value("True")},
                                              {"reason", Value(phase)},
