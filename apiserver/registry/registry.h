@@ -12,6 +12,10 @@
 #include "apiserver/registry/store.h"
 #include "base/random.h"
 
+namespace machinery::ops {
+class Defaulter;
+}
+
 namespace apiserver::registry {
 
 struct RegistryOptions {
@@ -51,6 +55,9 @@ class Registry {
   const RegistryOptions& options() const { return options_; }
   storage::EncodingBudget& budget() { return budget_; }
   std::string NewUid();
+  // Fills in what a writer left out.
+  void Default(const machinery::schema::Kind& kind, Value& object) const;
+  void Default(const machinery::schema::Type& type, Value& object) const;
 
   // Set once at start; null: nothing is admitted or refused.
   void SetAdmission(admission::Chain* chain) { admission_ = chain; }
@@ -67,6 +74,7 @@ class Registry {
   base::Random random_;
   RegistryOptions options_;
   storage::EncodingBudget budget_;
+  std::unique_ptr<machinery::ops::Defaulter> defaulter_;
   std::unique_ptr<storage::Mirror> mirror_;
   std::vector<std::unique_ptr<storage::Resource>> resources_;
   std::vector<std::unique_ptr<Store>> stores_;

@@ -76,21 +76,67 @@ class Store {
                                           std::optional<std::string> uid = {});
 
  private:
-  struct WriteRequest;
-  friend struct WriteRequest;
+  // One attempt at changing an object: from the state it is based on to the tree to write. Errors end the attempt; they
+  // count only when `current` is known to be fresh.
+  struct Plan {
+    Value object;         // to write, storage version
+    bool remove = false;  // write nothing: the object's last finalizer is gone, delete it
+    bool skip = false;    // nothing to do: answer with the current object
+    std::unique_ptr<Reservation> reservation;
+  };
+  using Planner = std::function<base::Task<base::Result<Plan>>(const ObjectPtr& current)>;
+
   std::string KeyOf(std::string_view ns, std::string_view name) const;  // below the prefix
   std::string StoreKey(std::string_view key) const { return resource_.prefix + std::string(key); }
   machinery::object::GroupResource group_resource() const { return {resource_.group, resource_.resource}; }
+  machinery::object::GroupKind group_kind() const;
+  Operation NewOperation(base::Context ctx, const machinery::schema::Kind& version, const Request& r,
+                         std::vector<std::string>* warnings);
+
+  // --- store_read.cc ---
+  base::Result<storage::Filter> FilterOf(const machinery::schema::Kind& version, const Request& r) const;
+  base::Task<base::Result<Outcome>> ListFromStorage(base::Context ctx, const storage::Filter& filter,
+                                                    storage::WatchCache::ListQuery query, uint64_t revision);
+  void FinishList(Outcome& out, const storage::WatchCache::Page& page, const Request& r,
+                  const storage::Filter& filter) const;
+  base::Task<base::Result<ObjectPtr>> Read(base::Context ctx, const std::string& key, const std::string& revision);
+
+  // --- store_write.cc ---
+  base::Result<Value> ToStorageVersion(const machinery::schema::Kind& version, Value object) const;
+  // What create does up to the write; also for updates that create.
+  base::Task<base::Result<std::unique_ptr<Reservation>>> BeforeCreate(Operation op, Value& object);
+  base::Task<base::Result<ObjectPtr>> CreateNew(Operation op, Value object);
+  base::Task<base::Result<Plan>> BeforeUpdate(Operation op, Value object, const ObjectPtr& current,
+                                              const Subresource* sub, const std::string& subresource);
+  base::Status CheckVersions(const Value& object, const Value& old) const;
+  base::Task<base::Status> Admit(Operation op, admission::Operation what, const std::string& subresource, Value* object,
+                                 const Value* old, bool mutate);
+  base::Status CheckUid(const Value& body, const storage::Object& current) const;
+  // What the object is to become, from what it is (null: absent).
+  using Updater = std::function<base::Result<Value>(const ObjectPtr&)>;
+  base::Task<base::Result<Outcome>> UpdateWith(Operation op, const Subresource* sub, const Updater& updated);
+  // Plans, writes, plans again on conflict until it fits. `create`: the planner is also asked for an absent object.
+  base::Task<base::Result<ObjectPtr>> Guarded(Operation op, std::string key, const Planner& plan, bool* created);
+  // The one place where objects change: old (null: create) becomes the new tree. Returns null when `old` was not the
+  // present state any more; `fresh` then holds that.
+  base::Task<base::Result<ObjectPtr>> Write(const Operation& op, const std::string& key, const ObjectPtr& old,
+                                            Value object, std::string_view manager, std::string_view operation,
+                                            std::string_view subresource, ObjectPtr* fresh);
+  base::Task<base::Result<ObjectPtr>> Remove(const Operation& op, const ObjectPtr& old, ObjectPtr* fresh);
+  base::Result<ObjectPtr> FromStore(const std::optional<storage::KeyValue>& kv);
+  base::Task<base::Result<Outcome>> Act(Operation op, const Subresource& sub);
+  const Subresource* FindSubresource(const std::string& name) const;
+  Outcome Show(ObjectPtr object, const Operation& op, const Subresource* sub, int code, base::Status* error) const;
+
+  // --- store_delete.cc ---
+  struct Deletion;
+  base::Task<base::Result<Outcome>> DeleteOne(Operation op, std::string key, Deletion options, ObjectPtr* shown);
 
   Registry& registry_;
   const storage::Resource& resource_;
   std::unique_ptr<Strategy> strategy_;
   std::unique_ptr<storage::WatchCache> cache_;
   std::map<std::string, Subresource> subresources_;
-
- public:
-  // The pieces of the verbs, one file each (store_read.cc, store_write.cc, store_delete.cc, store_patch.cc).
-  struct Access;
 };
 
 }  // namespace apiserver::registry

@@ -106,8 +106,10 @@ class Strategy {
   // what changes on it when deletion begins.
   virtual bool HoldsDeletion(const Value& object) const { return false; }
   virtual void MarkDeleting(const Operation& op, Value& object) const {}
-  // "orphan" or "" : what happens to dependents when the client does not say.
-  virtual std::string DefaultPropagation(const Value& object) const { return "Background"; }
+  // What happens to dependents when the client does not say: "Background" or "Orphan".
+  virtual std::string DefaultPropagation(const Operation& op, const Value& object) const { return "Background"; }
+  // A delete is answered with the object rather than with a Status.
+  virtual bool ReturnsDeletedObject() const;
   virtual int64_t TtlSeconds(const Value& object) const { return 0; }
 
   // Allocations before the write; the reservation is committed when it succeeded.
@@ -115,10 +117,6 @@ class Strategy {
   virtual base::Task<base::Result<std::unique_ptr<Reservation>>> BeginUpdate(Operation op, Value& object,
                                                                              const Value& old) const;
   virtual base::Task<void> AfterDelete(Operation op, const Value& object) const;
-  // Fixes an object before it is shown (nothing stored changes).
-  virtual void Decorate(Value& object) const {}
-  virtual bool Decorates() const { return false; }
-
   // Selectable fields besides metadata.name and metadata.namespace.
   virtual std::vector<storage::SelectableField> SelectableFields() const { return {}; }
   // Status for those kinds whose schema lists it, scale where listed, and what the kind adds.

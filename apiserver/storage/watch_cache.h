@@ -12,9 +12,8 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "apiserver/storage/interface.h"
@@ -36,6 +35,9 @@ struct Change {
     base::SharedBytes bytes;
   };
   mutable std::vector<Frame> frames;
+  // `previous` with this change's revision: what watchers see whose selector the object has left. Made at most once.
+  const ObjectPtr& Gone() const;
+  mutable ObjectPtr gone;
 };
 using ChangePtr = std::shared_ptr<const Change>;
 
@@ -50,9 +52,9 @@ struct Filter {
 };
 
 struct CacheLimits {
-  size_t window = 4096;            // changes kept per resource
-  size_t window_bytes = 16 << 20;  // message bytes kept alive only by the window
-  size_t watcher_queue = 1000;     // undelivered changes; a slower watcher is closed
+  size_t window = 2048;           // changes kept per resource
+  size_t window_bytes = 8 << 20;  // message bytes kept alive only by the window
+  size_t watcher_queue = 1000;    // undelivered changes; a slower watcher is closed
 };
 
 class WatchCache;
@@ -72,13 +74,19 @@ class CacheWatcher {
   base::Task<base::Result<Item>> Next(base::Context ctx);
   // An item that is there already.
   std::optional<Item> TryNext();
+  // From now on a bookmark comes about once a minute.
+  void WantBookmarks() { bookmarks_ = true; }
 
  private:
   friend class WatchCache;
-  CacheWatcher(WatchCache& cache, Filter filter);
+  CacheWatcher(WatchCache& cache, uint64_t id, Filter filter);
   void Offer(const ChangePtr& change);
+  void Push(Item item);
+  void End(base::Status why);
   WatchCache* cache_;
+  uint64_t id_;
   Filter filter_;
+  bool bookmarks_ = false;
   std::deque<Item> queue_;
   base::Event ready_;
   base::Status ended_;
@@ -131,13 +139,17 @@ class WatchCache {
   void Reset(std::map<std::string, ObjectPtr, std::less<>> objects, uint64_t revision);
   void Apply(ChangePtr change);
   void Advance(uint64_t revision);  // nothing of this resource changed up to here
-  // The current object at `key`, decoded from what the store holds.
-  const EncodingBudget& budget() const { return budget_; }
+  void OfferBookmarks();
+  EncodingBudget& budget() { return budget_; }
 
  private:
   friend class CacheWatcher;
   void TrimWindow();
-  void Index(CacheWatcher* w, bool add);
+  void Enlist(CacheWatcher* w);
+  void Delist(CacheWatcher* w);
+  using Watchers = std::map<uint64_t, CacheWatcher*>;
+  Watchers* PlaceOf(const Filter& filter, bool make);
+  std::map<std::string, ObjectPtr> UndoneAt(uint64_t revision) const;
 
   base::Executor& executor_;
   const Resource& resource_;
@@ -150,8 +162,10 @@ class WatchCache {
   std::deque<ChangePtr> window_;
   size_t window_bytes_ = 0;
   base::Event advanced_;
-  std::set<CacheWatcher*> all_watchers_;  // unfiltered by index
-  std::map<std::string, std::set<CacheWatcher*>, std::less<>> by_namespace_, by_name_, by_node_;
+  // Watchers by number, so that they are served in the order they came.
+  Watchers all_, unindexed_;
+  std::map<std::string, Watchers, std::less<>> by_namespace_, by_name_, by_node_;
+  uint64_t next_watcher_ = 1;
   std::vector<std::function<void(const Change&)>> observers_;
 };
 
@@ -165,11 +179,13 @@ class Mirror {
   base::Task<void> Run(base::Context ctx);
   base::Task<base::Status> WaitReady(base::Context ctx);
   bool ready() const { return ready_; }
+  uint64_t revision() const { return revision_; }
 
   // A revision such that everything acknowledged before the call is at or below it. Calls made at the same time share
   // one read of the store.
   base::Task<base::Result<uint64_t>> LinearizableRevision(base::Context ctx);
   // Waits until all caches have reached the store's present revision; asks the store for progress when nothing comes.
+  // kUnavailable when that takes too long (a store without progress answers): read the store instead.
   base::Task<base::Result<uint64_t>> WaitCurrent(base::Context ctx);
   // Tells the mirror what a write of ours put at (key, revision), so that its own event needs no decoding.
   void NoteWrite(const std::string& store_key, ObjectPtr object);
@@ -183,6 +199,7 @@ class Mirror {
   Storage& storage_;
   std::string root_;
   bool ready_ = false;
+  uint64_t revision_ = 0;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,0 +1,247 @@
+#include <map>
+#include <optional>
+
+#include "apiserver/storage/watch_cache.h"
+#include "base/log.h"
+#include "machinery/codec/codec.h"
+#include "machinery/object/meta.h"
+
+namespace apiserver::storage {
+
+namespace codec = machinery::codec;
+using machinery::value::Value;
+
+namespace {
+constexpr uint64_t kListPage = 1000;
+constexpr size_t kMaxNotedWrites = 8192;
+constexpr base::Duration kBookmarkInterval = std::chrono::seconds(60);
+constexpr base::Duration kProgressPatience = std::chrono::milliseconds(2);
+constexpr base::Duration kCatchUpLimit = std::chrono::milliseconds(500);
+}  // namespace
+
+struct Mirror::Impl {
+  explicit Impl(base::Executor& executor) : advanced(executor) {}
+
+  std::map<std::string, WatchCache*, std::less<>> caches;  // by prefix
+  std::map<std::string, ObjectPtr, std::less<>> noted;     // store key -> what a write of ours put there
+  base::Event advanced;
+  Watcher* watcher = nullptr;
+  std::unique_ptr<base::TaskScope> scope;
+  // Callers who joined before the read of their batch started share its answer.
+  struct Batch {
+    explicit Batch(base::Executor& executor) : done(executor) {}
+    base::Event done;
+    std::optional<base::Result<uint64_t>> result;
+  };
+  std::shared_ptr<Batch> next;
+  bool reading = false;
+
+  WatchCache* Find(std::string_view store_key) const {
+    auto it = caches.upper_bound(store_key);
+    if (it == caches.begin()) return nullptr;
+    --it;
+    return store_key.starts_with(it->first) ? it->second : nullptr;
+  }
+  base::Status Apply(const Event& event);
+  base::Task<void> ReadRevisions(Storage& storage, base::Context ctx, base::Executor& executor);
+};
+
+Mirror::Mirror(base::Executor& executor, Storage& storage, std::string root)
+    : executor_(executor), storage_(storage), root_(std::move(root)), impl_(std::make_unique<Impl>(executor)) {}
+Mirror::~Mirror() = default;
+
+void Mirror::Add(WatchCache& cache) { CHECK(impl_->caches.emplace(cache.resource().prefix, &cache).second); }
+
+base::Result<ObjectPtr> Mirror::Decode(const Resource& resource, EncodingBudget& budget, const KeyValue& kv) {
+  const auto& type = *resource.storage_kind->type;
+  Value tree;
+  if (codec::HasEnvelope(*kv.value)) {
+    TRY_ASSIGN(tree, codec::DecodeEnvelope(type, *kv.value));
+  } else {
+    TRY_ASSIGN(tree, codec::DecodeJson(type, *kv.value));
+  }
+  if (resource.apply_defaults) resource.apply_defaults(tree);
+  machinery::object::SetResourceVersion(tree, std::to_string(kv.mod_revision));
+  return Object::Make(resource, budget, kv.key.substr(resource.prefix.size()), kv.mod_revision,
+                      base::Share(codec::EncodeProtobuf(type, tree)));
+}
+
+void Mirror::NoteWrite(const std::string& store_key, ObjectPtr object) {
+  if (object->revision() <= revision_) return;  // its event has been here already
+  if (impl_->noted.size() >= kMaxNotedWrites) impl_->noted.clear();
+  impl_->noted[store_key] = std::move(object);
+}
+
+base::Status Mirror::Impl::Apply(const Event& event) {
+  WatchCache* cache = Find(event.kv.key);
+  if (!cache) return base::Ok();
+  auto change = std::make_shared<Change>();
+  change->revision = event.revision();
+  change->previous = cache->Get(std::string_view(event.kv.key).substr(cache->resource().prefix.size()));
+  auto note = noted.find(event.kv.key);
+  if (event.type == EventType::kDelete) {
+    if (note != noted.end() && note->second->revision() < event.revision()) noted.erase(note);
+    if (!change->previous) return base::Ok();
+    change->deleted = true;
+    change->object = change->Gone();
+  } else {
+    if (note != noted.end() && note->second->revision() == event.revision()) {
+      change->object = std::move(note->second);
+      noted.erase(note);
+    } else {
+      auto decoded = Decode(cache->resource(), cache->budget(), event.kv);
+      // One broken object must not stop the server; it stays visible in the store.
+      if (!decoded) {
+        base::LogError("Unable to decode a stored object", decoded.error(), {{"key", event.kv.key}});
+        return base::Ok();
+      }
+      change->object = std::move(*decoded);
+    }
+  }
+  cache->Apply(std::move(change));
+  return base::Ok();
+}
+
+namespace {
+
+using Objects = std::map<std::string, ObjectPtr, std::less<>>;
+
+struct Listing {
+  std::map<WatchCache*, Objects> objects;
+  uint64_t revision = 0;
+};
+
+}  // namespace
+
+static base::Task<base::Result<Listing>> ListEverything(Storage& storage, std::string root,
+                                                        std::function<WatchCache*(std::string_view)> find,
+                                                        base::Context ctx) {
+  Listing listing;
+  ListOptions options{.limit = kListPage};
+  while (true) {
+    CO_TRY_ASSIGN(ListResult page, co_await storage.List(ctx, root, options));
+    if (!listing.revision) listing.revision = page.revision;
+    for (auto& kv : page.kvs) {
+      WatchCache* cache = find(kv.key);
+      if (!cache) continue;
+      auto object = Mirror::Decode(cache->resource(), cache->budget(), kv);
+      if (!object) {
+        base::LogError("Unable to decode a stored object", object.error(), {{"key", kv.key}});
+        continue;
+      }
+      listing.objects[cache].emplace((*object)->key(), *object);
+    }
+    if (!page.more || page.kvs.empty()) co_return listing;
+    options.start_key = page.kvs.back().key + '\0';
+    options.revision = listing.revision;
+  }
+}
+
+static base::Task<void> OfferBookmarks(base::Executor& executor, base::Context ctx, std::vector<WatchCache*> caches) {
+  while ((co_await base::Sleep(executor, ctx, kBookmarkInterval)).ok())
+    for (auto* cache : caches) cache->OfferBookmarks();
+}
+
+base::Task<void> Mirror::Run(base::Context ctx) {
+  impl_->scope = std::make_unique<base::TaskScope>(executor_, ctx);
+  std::vector<WatchCache*> caches;
+  for (auto& [prefix, cache] : impl_->caches) caches.push_back(cache);
+  impl_->scope->Spawn(OfferBookmarks(executor_, impl_->scope->context(), caches));
+  bool relist = true;
+  base::Duration backoff = std::chrono::milliseconds(50);
+  while (!ctx.done()) {
+    base::Status failed;
+    if (relist) {
+      auto listing =
+          co_await ListEverything(storage_, root_, [this](std::string_view k) { return impl_->Find(k); }, ctx);
+      if (listing) {
+        impl_->noted.clear();
+        revision_ = listing->revision;
+        for (auto* cache : caches) cache->Reset(std::move(listing->objects[cache]), listing->revision);
+        ready_ = true;
+        relist = false;
+        impl_->advanced.NotifyAll();
+      } else {
+        failed = listing.error();
+      }
+    }
+    if (failed.ok()) {
+      auto watcher = co_await storage_.Watch(ctx, root_, revision_ + 1);
+      if (!watcher) failed = watcher.error();
+      while (failed.ok()) {
+        impl_->watcher = watcher->get();
+        auto events = co_await (*watcher)->Next(ctx);
+        if (!events) {
+          failed = events.error();
+          break;
+        }
+        backoff = std::chrono::milliseconds(50);
+        uint64_t reached = revision_;
+        for (const auto& event : *events) {
+          if (event.type != EventType::kProgress) (void)impl_->Apply(event);
+          reached = std::max(reached, event.revision());
+        }
+        revision_ = reached;
+        for (auto* cache : caches) cache->Advance(reached);
+        impl_->advanced.NotifyAll();
+      }
+      impl_->watcher = nullptr;
+    }
+    if (ctx.done()) break;
+    relist = relist || failed.code() == base::Code::kOutOfRange;
+    base::LogWarning("The watch of the store ended", {{"err", failed}, {"relist", relist}});
+    (void)co_await base::Sleep(executor_, ctx, backoff);
+    backoff = std::min<base::Duration>(backoff * 2, std::chrono::seconds(5));
+  }
+  co_await impl_->scope->CancelAndJoin();
+  impl_->scope.reset();
+}
+
+base::Task<base::Status> Mirror::WaitReady(base::Context ctx) {
+  while (!ready_) CO_TRY(co_await impl_->advanced.Wait(ctx));
+  co_return base::Ok();
+}
+
+base::Task<void> Mirror::Impl::ReadRevisions(Storage& storage, base::Context ctx, base::Executor& executor) {
+  while (next) {
+    auto batch = std::exchange(next, nullptr);
+    batch->result = co_await storage.CurrentRevision(ctx);
+    batch->done.NotifyAll();
+  }
+  reading = false;
+}
+
+base::Task<base::Result<uint64_t>> Mirror::LinearizableRevision(base::Context ctx) {
+  if (!impl_->scope) co_return base::Err(base::Unavailable("the store's mirror is not running"));
+  if (!impl_->next) impl_->next = std::make_shared<Impl::Batch>(executor_);
+  auto batch = impl_->next;
+  if (!impl_->reading) {
+    impl_->reading = true;
+    impl_->scope->Spawn(impl_->ReadRevisions(storage_, impl_->scope->context(), executor_));
+  }
+  while (!batch->result) CO_TRY(co_await batch->done.Wait(ctx));
+  co_return *batch->result;
+}
+
+base::Task<base::Result<uint64_t>> Mirror::WaitCurrent(base::Context ctx) {
+  CO_TRY_ASSIGN(uint64_t wanted, co_await LinearizableRevision(ctx));
+  if (ready_ && revision_ >= wanted) co_return wanted;
+  auto limited = ctx.WithTimeout(executor_, kCatchUpLimit);
+  // Writes below the root come by themselves; only others need a progress answer.
+  bool asked = false;
+  while (!ready_ || revision_ < wanted) {
+    if (asked || !impl_->watcher) {
+      if (auto s = co_await impl_->advanced.Wait(limited); !s.ok())
+        co_return base::Err(ctx.done() ? ctx.status() : base::Unavailable("the watch cache does not catch up"));
+      continue;
+    }
+    auto patience = limited.WithTimeout(executor_, kProgressPatience);
+    if ((co_await impl_->advanced.Wait(patience)).ok()) continue;
+    asked = true;
+    if (!storage_.progress_reliable()) co_return base::Err(base::Unavailable("the store gives no progress"));
+    if (impl_->watcher) CO_TRY(co_await impl_->watcher->RequestProgress(ctx));
+  }
+  co_return wanted;
+}
+
+}  // namespace apiserver::storage

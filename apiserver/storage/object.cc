@@ -1,0 +1,243 @@
+#include "apiserver/storage/object.h"
+
+#include <algorithm>
+
+#include "machinery/codec/codec.h"
+
+namespace apiserver::storage {
+
+namespace codec = machinery::codec;
+using machinery::schema::Kind;
+using machinery::value::Value;
+
+namespace {
+
+// A reader of Protobuf wire bytes that were canonical when they were made; anything else ends the reading.
+class Wire {
+ public:
+  explicit Wire(std::string_view bytes) : p_(bytes.data()), end_(p_ + bytes.size()) {}
+
+  // The next field; false at the end or on broken bytes (then `broken`).
+  bool Next() {
+    if (p_ == end_) return false;
+    uint64_t tag;
+    if (!Varint(tag)) return Fail();
+    number = static_cast<int32_t>(tag >> 3);
+    switch (tag & 7) {
+      case 0:
+        bytes = {};
+        return Varint(integer) || Fail();
+      case 1:
+        return Skip(8);
+      case 2: {
+        uint64_t n;
+        if (!Varint(n) || n > static_cast<uint64_t>(end_ - p_)) return Fail();
+        bytes = std::string_view(p_, n);
+        p_ += n;
+        return true;
+      }
+      case 5:
+        return Skip(4);
+      default:
+        return Fail();
+    }
+  }
+
+  int32_t number = 0;
+  uint64_t integer = 0;
+  std::string_view bytes;
+  bool broken = false;
+
+ private:
+  bool Fail() {
+    broken = true;
+    return false;
+  }
+  bool Skip(ptrdiff_t n) {
+    if (end_ - p_ < n) return Fail();
+    p_ += n;
+    bytes = {};
+    return true;
+  }
+  bool Varint(uint64_t& v) {
+    v = 0;
+    for (int shift = 0; shift < 64 && p_ != end_; shift += 7) {
+      auto byte = static_cast<unsigned char>(*p_++);
+      v |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (!(byte & 0x80)) return true;
+    }
+    return false;
+  }
+  const char* p_;
+  const char* end_;
+};
+
+constexpr int kMetadata = 1, kMetaLabels = 11;
+
+std::string ReadPath(std::string_view message, const SelectableField& f) {
+  for (size_t i = 0; i < f.path.size(); ++i) {
+    bool last = i + 1 == f.path.size(), found = false;
+    Wire w(message);
+    while (w.Next()) {
+      if (w.number != f.path[i]) continue;
+      found = true;
+      if (last) {
+        if (f.form == SelectableField::Form::kString) return std::string(w.bytes);
+        if (f.form == SelectableField::Form::kBool) return w.integer ? "true" : "false";
+        return std::to_string(static_cast<int64_t>(w.integer));
+      }
+      message = w.bytes;
+      break;
+    }
+    if (!found) break;
+  }
+  switch (f.form) {
+    case SelectableField::Form::kBool:
+      return "false";
+    case SelectableField::Form::kInt:
+      return "0";
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+void EncodingBudget::Add(std::weak_ptr<const Object> holder, size_t bytes) {
+  entries_.push_back({std::move(holder), bytes});
+  bytes_ += bytes;
+  while (bytes_ > max_bytes_ && entries_.size() > 1) {
+    if (auto object = entries_.front().holder.lock()) object->encodings_.clear();
+    bytes_ -= entries_.front().bytes;
+    entries_.pop_front();
+  }
+}
+
+base::Result<std::shared_ptr<const Object>> Object::Make(const Resource& resource, EncodingBudget& budget,
+                                                         std::string key, uint64_t revision,
+                                                         base::SharedBytes message) {
+  // Not make_shared: the budget's weak pointers must not keep the object's own memory.
+  std::shared_ptr<Object> o(new Object(resource, budget));
+  o->key_ = std::move(key);
+  o->revision_ = revision;
+  o->message_ = std::move(message);
+  TRY(o->ReadView());
+  return o;
+}
+
+base::Status Object::ReadView() {
+  Wire w(*message_);
+  while (w.Next()) {
+    if (w.number != kMetadata) continue;
+    Wire meta(w.bytes);
+    while (meta.Next()) {
+      if (meta.number != kMetaLabels) continue;
+      Wire entry(meta.bytes);
+      std::pair<std::string, std::string> label;
+      while (entry.Next()) (entry.number == 1 ? label.first : label.second) = std::string(entry.bytes);
+      labels_.push_back(std::move(label));
+    }
+    if (meta.broken) return base::DataLoss("object " + key_ + ": broken metadata");
+    break;
+  }
+  if (w.broken) return base::DataLoss("object " + key_ + ": broken message");
+  std::sort(labels_.begin(), labels_.end());
+  labels_.shrink_to_fit();
+  fields_.reserve(resource_.fields.size());
+  for (const auto& f : resource_.fields) {
+    if (f.compute)
+      fields_.emplace_back();
+    else
+      fields_.push_back(ReadPath(*message_, f));
+  }
+  std::optional<Value> tree;
+  for (size_t i = 0; i < resource_.fields.size(); ++i) {
+    const auto& f = resource_.fields[i];
+    if (!f.compute) continue;
+    if (!tree) tree = Tree();
+    fields_[i] = f.compute(*tree);
+  }
+  return base::Ok();
+}
+
+std::string_view Object::name() const {
+  std::string_view k = key_;
+  auto slash = k.find('/');
+  return resource_.namespaced && slash != k.npos ? k.substr(slash + 1) : k;
+}
+
+std::string_view Object::namespace_name() const {
+  std::string_view k = key_;
+  auto slash = k.find('/');
+  return resource_.namespaced && slash != k.npos ? k.substr(0, slash) : std::string_view();
+}
+
+std::string_view Object::Label(std::string_view key, bool* found) const {
+  auto it = std::lower_bound(labels_.begin(), labels_.end(), key, [](const auto& l, auto k) { return l.first < k; });
+  bool there = it != labels_.end() && it->first == key;
+  if (found) *found = there;
+  return there ? std::string_view(it->second) : std::string_view();
+}
+
+Value Object::Tree() const {
+  const Kind& kind = *resource_.storage_kind;
+  auto v = codec::DecodeProtobuf(*kind.type, *message_);
+  CHECK_MSG(v.has_value(), "a cached object must decode");
+  Value out{machinery::value::Map{}};
+  out.Set("kind", kind.kind);
+  out.Set("apiVersion", kind.ApiVersion());
+  for (auto& e : v->map().entries()) {
+    if (e.key == "kind" || e.key == "apiVersion") continue;
+    out.map().Append(std::move(e.key), std::move(e.value));
+  }
+  return out;
+}
+
+base::Result<Value> Object::TreeAs(const Kind& version) const {
+  if (&version == resource_.storage_kind || !resource_.convert) return Tree();
+  return resource_.convert(*resource_.storage_kind, version, Tree());
+}
+
+base::Result<base::SharedBytes> Object::MessageAs(const Kind& version) const {
+  if (&version == resource_.storage_kind) return message_;
+  for (const auto& e : encodings_)
+    if (e.version == &version && !e.json) return e.bytes;
+  TRY_ASSIGN(Value tree, TreeAs(version));
+  auto bytes = base::Share(codec::EncodeProtobuf(*version.type, tree));
+  encodings_.push_back({&version, false, bytes});
+  budget_.Add(weak_from_this(), bytes->size());
+  return bytes;
+}
+
+base::Result<base::SharedBytes> Object::JsonAs(const Kind& version) const {
+  for (const auto& e : encodings_)
+    if (e.version == &version && e.json) return e.bytes;
+  std::string text;
+  if (&version == resource_.storage_kind) {
+    text.reserve(message_->size() * 2);
+    TRY(codec::TranscodeToJson(*version.type, *message_, {}, text));
+  } else {
+    TRY_ASSIGN(Value tree, TreeAs(version));
+    tree.Remove("kind");
+    tree.Remove("apiVersion");
+    codec::AppendJson(text, *version.type, tree);
+  }
+  auto bytes = base::Share(std::move(text));
+  encodings_.push_back({&version, true, bytes});
+  budget_.Add(weak_from_this(), bytes->size());
+  return bytes;
+}
+
+std::shared_ptr<const Object> Object::WithRevision(uint64_t revision) const {
+  std::shared_ptr<Object> o(new Object(resource_, budget_));
+  o->key_ = key_;
+  o->revision_ = revision;
+  auto spliced = codec::SpliceResourceVersion(*message_, std::to_string(revision));
+  CHECK_MSG(spliced.has_value(), "a cached object must splice");
+  o->message_ = base::Share(std::move(*spliced));
+  o->labels_ = labels_;
+  o->fields_ = fields_;
+  return o;
+}
+
+}  // namespace apiserver::storage
