@@ -1,0 +1,38 @@
+// Who is in the cluster and how a change of that is worked out (dissertation 4.3): simple changes of one voter, and
+// joint configurations that are entered and left. Pure: a change gives a new value or an error. Owned by the core.
+#pragma once
+
+#include <map>
+
+#include "base/status.h"
+#include "kvstore/raft/progress.h"
+#include "kvstore/raft/quorum.h"
+
+namespace kvstore::raft {
+
+struct Membership {
+  JointConfig voters;
+  std::set<NodeId> learners;
+  std::set<NodeId> learners_next;  // become learners when the joint configuration is left
+  bool auto_leave = false;
+  std::map<NodeId, Progress> progress;
+
+  ConfState ToConfState() const;
+  bool IsLearner(NodeId id) const;
+  VoteResult Vote(const std::map<NodeId, bool>& votes) const { return voters.Vote(votes); }
+  uint64_t CommittedIndex() const;
+  // True when a quorum was heard from recently.
+  bool QuorumActive(NodeId self) const;
+};
+
+struct MembershipLimits {
+  size_t max_inflight_messages = 256;
+  uint64_t max_inflight_bytes = 0;
+};
+
+// `last_index` is where replication to a new node begins to probe.
+base::Result<Membership> ApplyChange(const Membership& current, const ConfChange& change, uint64_t last_index,
+                                     const MembershipLimits& limits);
+base::Result<Membership> FromConfState(const ConfState& state, uint64_t last_index, const MembershipLimits& limits);
+
+}  // namespace kvstore::raft
