@@ -1,0 +1,63 @@
+// What a request does to the store: InternalRaftRequest in, effects and the answer's bytes out. The one place that
+// knows both the wire messages and the store. Deterministic; owned by the replica, one strand.
+#pragma once
+
+#include <string>
+
+#include "kvstore/mvcc/store.h"
+
+namespace etcdserverpb {
+class InternalRaftRequest;
+class RangeRequest;
+class TxnRequest;
+}  // namespace etcdserverpb
+
+namespace kvstore::mvcc {
+
+// An answer: `error` is what the client is told; otherwise `body` holds the response message's fields except its header
+// (which has number 1 everywhere), and `revision` is the header's.
+struct Answer {
+  base::Status error;
+  int64_t revision = 0;
+  std::string body;
+};
+
+class Applier {
+ public:
+  // `self` = this member's id, for alarms.
+  explicit Applier(Store& store) : store_(store) { LoadAlarms(); }
+
+  // Applies a committed request. The outer error is fatal: the disk failed, the state is not to be trusted any more.
+  base::Result<Answer> Apply(const etcdserverpb::InternalRaftRequest& request);
+  // A membership entry that took effect: `context` is the member as JSON (additions and updates).
+  void ApplyMemberChange(uint64_t node_id, bool removed, bool added, std::string_view context);
+
+  // Reads, at the state as it is.
+  Answer Range(const etcdserverpb::RangeRequest& r) const;
+  // For transactions without writes.
+  Answer ReadTxn(const etcdserverpb::TxnRequest& r);
+
+  bool no_space() const { return no_space_; }
+  bool corrupt() const { return corrupt_; }
+  void LoadAlarms();
+
+ private:
+  using Fatal = base::Status;
+  Fatal Put(const etcdserverpb::InternalRaftRequest& r, Answer& a);
+  Fatal DeleteRange(const etcdserverpb::InternalRaftRequest& r, Answer& a);
+  Fatal Txn(const etcdserverpb::TxnRequest& r, Answer& a);
+  Fatal LeaseGrant(const etcdserverpb::InternalRaftRequest& r, Answer& a);
+  void Alarm(const etcdserverpb::InternalRaftRequest& r, Answer& a);
+  void Auth(const etcdserverpb::InternalRaftRequest& r, Answer& a);
+  bool IsAuth(const etcdserverpb::InternalRaftRequest& r) const;
+  void BumpAuthRevision();
+
+  Store& store_;
+  bool no_space_ = false;
+  bool corrupt_ = false;
+};
+
+// True when a transaction contains no puts or deletes.
+bool IsReadOnly(const etcdserverpb::TxnRequest& r);
+
+}  // namespace kvstore::mvcc

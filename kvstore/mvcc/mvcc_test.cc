@@ -1,0 +1,310 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/bytes.h"
+#include "base/json_writer.h"
+#include "base/testing/sim_disk.h"
+#include "kvstore/mvcc/applier.h"
+#include "kvstore/mvcc/errors.h"
+#include "kvstore/wal/wal.h"
+#include "proto/etcd/server_internal.pb.h"
+
+namespace kvstore::mvcc {
+namespace {
+
+using base::testing::SimDisk;
+
+struct Fixture {
+  explicit Fixture(SegmentLimits limits = {}) : options{.segments = limits} { Reopen(); }
+  void Reopen() {
+    auto s = Store::Open(disk, "kv", options);
+    ASSERT_TRUE(s.has_value()) << s.error().ToString();
+    store = std::move(*s);
+  }
+  void Checkpoint() {
+    auto c = store->PrepareCheckpoint({});
+    ASSERT_TRUE(c.has_value()) << c.error().ToString();
+    ASSERT_TRUE(c->Run().ok());
+    ASSERT_TRUE(store->FinishCheckpoint(*c).ok());
+  }
+  int64_t Put(std::string_view k, std::string_view v, int64_t lease = 0) {
+    store->Begin();
+    EXPECT_TRUE(store->Put(k, v, lease, false).has_value());
+    return store->End();
+  }
+  int64_t Delete(std::string_view k, std::string_view end = {}) {
+    store->Begin();
+    EXPECT_TRUE(store->DeleteRange({k, end}, false).has_value());
+    return store->End();
+  }
+  // "k=v@mod/version ..." of a range at a revision.
+  std::string Dump(std::string_view k, std::string_view end, int64_t rev = 0) {
+    auto r = store->Range({.key = k, .end = end, .revision = rev});
+    if (!r) return std::string(r.error().message());
+    std::string out;
+    for (const std::string& bytes : r->kvs) {
+      auto kv = *DecodeKeyValue(bytes);
+      out += std::string(kv.key) + "=" + std::string(kv.value) + "@" + std::to_string(kv.mod_revision) + "/" +
+             std::to_string(kv.version) + " ";
+    }
+    return out;
+  }
+  void Settle() {
+    for (auto more = store->MaintenanceStep(); more.has_value() && *more;) more = store->MaintenanceStep();
+  }
+  SimDisk disk{1};
+  StoreOptions options;
+  std::unique_ptr<Store> store;
+};
+
+const std::string_view kAll("\0", 1);
+
+TEST(Store, ServesEveryRevision) {
+  Fixture f;
+  EXPECT_EQ(f.store->revision(), 1);
+  EXPECT_EQ(f.Put("a", "1"), 2);
+  EXPECT_EQ(f.Put("b", "1"), 3);
+  EXPECT_EQ(f.Put("a", "2"), 4);
+  EXPECT_EQ(f.Delete("b"), 5);
+  EXPECT_EQ(f.Delete("b"), 5) << "deleting nothing takes no revision";
+  EXPECT_EQ(f.Put("b", "3"), 6);
+  EXPECT_EQ(f.Dump("a", kAll), "a=2@4/2 b=3@6/1 ");
+  EXPECT_EQ(f.Dump("a", kAll, 3), "a=1@2/1 b=1@3/1 ");
+  EXPECT_EQ(f.Dump("a", kAll, 5), "a=2@4/2 ");
+  EXPECT_EQ(f.Dump("a", kAll, 7), ErrFutureRev().message());
+}
+
+TEST(Store, CompactionForgetsAndARestartAgrees) {
+  Fixture f({.segment_bytes = 4096, .tail_bytes = 512});
+  for (int i = 0; i < 400; ++i) f.Put("k" + std::to_string(i % 7), std::string(40, 'x') + std::to_string(i));
+  f.Delete("k3");
+  int64_t rev = f.store->revision();
+  auto before = f.store->HashAt(rev);
+  ASSERT_TRUE(f.store->Compact(rev - 10).ok());
+  auto hash = f.store->HashAt(rev);
+  ASSERT_TRUE(hash.has_value());
+  EXPECT_NE(before->hash, hash->hash);
+  EXPECT_EQ(f.Dump("k0", {}, rev - 20), ErrCompacted().message());
+  std::string now = f.Dump("k", "l");
+  std::string then = f.Dump("k", "l", rev - 5);
+  size_t segments_before = f.disk.List("kv")->size();
+  f.Settle();
+  EXPECT_EQ(f.store->HashAt(rev)->hash, hash->hash) << "cleaning up changes nothing that can be seen";
+  EXPECT_EQ(f.Dump("k", "l"), now);
+  f.Checkpoint();
+  f.Checkpoint();
+  EXPECT_LT(f.disk.List("kv")->size(), segments_before);
+  f.Reopen();
+  EXPECT_EQ(f.store->revision(), rev);
+  EXPECT_EQ(f.store->compact_revision(), rev - 10);
+  EXPECT_EQ(f.Dump("k", "l"), now);
+  EXPECT_EQ(f.Dump("k", "l", rev - 5), then);
+  EXPECT_EQ(f.store->HashAt(rev)->hash, hash->hash);
+  EXPECT_EQ(f.Put("k3", "new"), rev + 1);
+}
+
+TEST(Store, LeasesTakeTheirKeysWithThem) {
+  Fixture f;
+  ASSERT_TRUE(f.store->leases().Grant(7, 60, {}).has_value());
+  f.Put("a", "1", 7);
+  f.Put("b", "1", 7);
+  f.Put("b", "2");  // detaches
+  f.Checkpoint();
+  f.Reopen();
+  ASSERT_NE(f.store->leases().Find(7), nullptr);
+  EXPECT_EQ(f.store->leases().Find(7)->keys.size(), 1u);
+  ASSERT_TRUE(f.store->RevokeLease(7).ok());
+  EXPECT_EQ(f.Dump("a", kAll), "b=2@4/2 ");
+  EXPECT_EQ(f.store->revision(), 5);
+}
+
+std::string Told(WatchStream& s) {
+  std::string out;
+  while (auto item = s.Next()) {
+    out += "#" + std::to_string(item->watch_id);
+    if (item->created) out += " created";
+    if (item->canceled) out += " canceled@" + std::to_string(item->compact_revision);
+    for (const EventPtr& e : item->events) {
+      auto kv = *DecodeKeyValue(*e->kv);
+      out += (e->is_delete ? " del " : " put ") + std::string(kv.key) + "@" + std::to_string(kv.mod_revision);
+      if (item->prev_kv && e->prev_kv) out += "<" + std::to_string(DecodeKeyValue(*e->prev_kv)->mod_revision);
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+TEST(Watch, TellsHistoryThenNews) {
+  Fixture f;
+  f.Put("a", "1");
+  f.Put("b", "1");
+  f.Put("a", "2");
+  WatchHub& hub = f.store->watches();
+  WatchStream s(hub, {});
+  ASSERT_EQ(*s.Watch({.key = "a", .start_revision = 2, .prev_kv = true}), 0);
+  ASSERT_EQ(*s.Watch({.key = "a", .end = "c", .no_put = true}), 1);
+  f.Put("a", "3");  // before the first watcher has read its history
+  while (*hub.SyncStep()) {
+  }
+  EXPECT_EQ(Told(s), "#0 created\n#1 created\n#0 put a@2 put a@4<2 put a@5<4\n");
+  f.Delete("a", "c");
+  EXPECT_EQ(Told(s), "#0 del a@6<5\n#1 del a@6 del b@6\n");
+  s.RequestProgress();
+  EXPECT_EQ(Told(s), "#-1\n");
+  EXPECT_TRUE(s.Cancel(0));
+  EXPECT_FALSE(s.Cancel(0));
+  EXPECT_EQ(Told(s), "#0 canceled@0\n");
+  ASSERT_TRUE(f.store->Compact(5).ok());
+  ASSERT_EQ(*s.Watch({.key = "a", .start_revision = 3}), 2);
+  while (*hub.SyncStep()) {
+  }
+  EXPECT_EQ(Told(s), "#2 created\n#2 canceled@5\n");
+}
+
+TEST(Watch, ASlowStreamFallsBackToHistoryAndMissesNothing) {
+  Fixture f;
+  WatchHub& hub = f.store->watches();
+  WatchStream s(hub, {});
+  ASSERT_TRUE(s.Watch({.key = "k", .end = "l"}).has_value());
+  int64_t seen = 0, last = 0;
+  std::string big(100'000, 'v');
+  for (int i = 0; i < 100; ++i) f.Put("k" + std::to_string(i), big);
+  EXPECT_TRUE(hub.has_unsynced());
+  for (int round = 0; round < 100; ++round) {
+    while (auto item = s.Next()) {
+      for (const EventPtr& e : item->events) {
+        EXPECT_GT(e->revision.main, last);
+        last = e->revision.main;
+        ++seen;
+      }
+    }
+    if (!*hub.SyncStep()) break;
+  }
+  EXPECT_EQ(seen, 100);
+  EXPECT_FALSE(hub.has_unsynced());
+}
+
+// ---- the golden member
+
+std::string Golden(const std::string& name) {
+  const char* shared = std::getenv("KEELSON_SHARED");
+  const char* source = std::getenv("KEELSON_SOURCE");
+  std::string root = shared ? shared : std::string(source ? source : "../..") + "/../shared";
+  return root + "/golden/etcd-files/" + name;
+}
+
+uint64_t NumberAfter(const std::string& text, const std::string& name) {
+  size_t at = text.find("\"" + name + "\":");
+  return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + name.size() + 3, nullptr, 10);
+}
+
+std::string RangeJson(Store& store, int64_t revision) {
+  auto all = store.Range({.key = std::string_view("\0", 1), .end = kAll});
+  base::JsonWriter w;
+  w.BeginObject().Key("header").BeginObject();
+  w.Key("cluster_id").Uint(12411183030721760150u).Key("member_id").Uint(10663220382011605510u);
+  w.Key("revision").Int(revision).Key("raft_term").Int(2).EndObject();
+  w.Key("kvs").BeginArray();
+  for (const std::string& bytes : all->kvs) {
+    auto kv = *DecodeKeyValue(bytes);
+    w.BeginObject().Key("key").String(base::Base64Encode(kv.key));
+    w.Key("create_revision").Int(kv.create_revision).Key("mod_revision").Int(kv.mod_revision);
+    w.Key("version").Int(kv.version);
+    if (!kv.value.empty()) w.Key("value").String(base::Base64Encode(kv.value));
+    if (kv.lease != 0) w.Key("lease").Int(kv.lease);
+    w.EndObject();
+  }
+  w.EndArray().Key("count").Int(all->count).EndObject();
+  return w.Take();
+}
+
+TEST(Store, AppliesRequestsOfEveryKind) {
+  Fixture f;
+  Applier applier(*f.store);
+  etcdserverpb::InternalRaftRequest r;
+  auto* t = r.mutable_txn();
+  auto* c = t->add_compare();
+  c->set_key("a");
+  c->set_target(etcdserverpb::Compare::CREATE);
+  c->set_result(etcdserverpb::Compare::EQUAL);
+  t->add_success()->mutable_request_put()->set_key("a");
+  t->add_success()->mutable_request_range()->set_key("a");
+  t->add_success()->mutable_request_delete_range()->set_key("a");
+  auto a = applier.Apply(r);
+  ASSERT_TRUE(a.has_value() && a->error.ok());
+  EXPECT_EQ(a->revision, 2);
+  etcdserverpb::TxnResponse out;
+  ASSERT_TRUE(out.ParseFromString(a->body));
+  EXPECT_TRUE(out.succeeded());
+  ASSERT_EQ(out.responses_size(), 3);
+  EXPECT_EQ(out.responses(0).response_put().header().revision(), 2);
+  EXPECT_EQ(out.responses(1).response_range().count(), 1);
+  EXPECT_EQ(out.responses(2).response_delete_range().deleted(), 1);
+  etcdserverpb::InternalRaftRequest lost;
+  lost.mutable_put()->set_key("x");
+  lost.mutable_put()->set_lease(99);
+  EXPECT_EQ(applier.Apply(lost)->error, ErrLeaseNotFound());
+  etcdserverpb::InternalRaftRequest alarm;
+  alarm.mutable_alarm()->set_action(etcdserverpb::AlarmRequest::ACTIVATE);
+  alarm.mutable_alarm()->set_alarm(etcdserverpb::NOSPACE);
+  ASSERT_TRUE(applier.Apply(alarm)->error.ok());
+  lost.mutable_put()->set_lease(0);
+  EXPECT_EQ(applier.Apply(lost)->error, ErrNoSpace());
+  alarm.mutable_alarm()->set_action(etcdserverpb::AlarmRequest::DEACTIVATE);
+  ASSERT_TRUE(applier.Apply(alarm)->error.ok());
+  EXPECT_TRUE(applier.Apply(lost)->error.ok());
+  etcdserverpb::InternalRaftRequest enable;
+  enable.mutable_auth_enable();
+  EXPECT_FALSE(applier.Apply(enable).has_value());
+}
+
+// The requests of a real member's log, applied from nothing, give its state and its hashes.
+TEST(Store, ReplaysARealMembersLog) {
+  auto segment = base::ReadFile(base::PosixFileSystem(), Golden("0000000000000000-0000000000000000.wal"));
+  if (!segment) GTEST_SKIP() << "no golden data at " << Golden("");
+  Fixture f;
+  ASSERT_TRUE(f.disk.MakeDirectories("wal").ok());
+  ASSERT_TRUE(base::WriteFileAtomically(f.disk, "wal/" + wal::SegmentName(0, 0), *segment).ok());
+  auto log = wal::Read(f.disk, "wal");
+  ASSERT_TRUE(log.has_value()) << log.error().ToString();
+  std::map<int64_t, uint64_t> want, before_compaction;
+  std::string lines = *base::ReadFile(base::PosixFileSystem(), Golden("hashkv.jsonl"));
+  for (size_t at = 0; at < lines.size(); at = lines.find('\n', at) + 1) {
+    std::string line = lines.substr(at, lines.find('\n', at) - at);
+    bool compacted = line.find("\"compact_revision\":-1") == std::string::npos;
+    (compacted ? want : before_compaction)[static_cast<int64_t>(NumberAfter(line, "hash_revision"))] =
+        NumberAfter(line, "hash");
+  }
+  Applier applier(*f.store);
+  for (const raft::Entry& e : log->entries) {
+    if (e.type != raft::EntryType::kNormal) {
+      auto change = wal::DecodeConfChange(e);
+      applier.ApplyMemberChange(change->changes[0].node_id, false, true, change->context);
+      continue;
+    }
+    etcdserverpb::InternalRaftRequest r;
+    ASSERT_TRUE(r.ParseFromString(std::string(e.bytes())));
+    if (r.has_compaction()) {
+      for (auto [rev, hash] : before_compaction) EXPECT_EQ(f.store->HashAt(rev)->hash, hash) << rev;
+    }
+    auto a = applier.Apply(r);
+    ASSERT_TRUE(a.has_value()) << a.error().ToString();
+    EXPECT_TRUE(a->error.ok()) << a->error.ToString();
+  }
+  EXPECT_EQ(f.store->revision(), 213);
+  ASSERT_EQ(want.size(), 6u);
+  for (auto [rev, hash] : want) EXPECT_EQ(f.store->HashAt(rev)->hash, hash) << rev;
+  std::string range = *base::ReadFile(base::PosixFileSystem(), Golden("range.json"));
+  while (!range.empty() && range.back() == '\n') range.pop_back();
+  EXPECT_EQ(RangeJson(*f.store, 213), range);
+  EXPECT_EQ(f.store->buckets()["members"]["93fb5e70f781c206"],
+            R"({"id":10663220382011605510,"peerURLs":["http://127.0.0.1:12380"],"name":"m1",)"
+            R"("clientURLs":["http://127.0.0.1:12379"]})");
+  EXPECT_EQ(f.store->buckets()["authUsers"].size(), 2u);
+  EXPECT_EQ(f.store->buckets()["authRoles"].size(), 1u);
+  EXPECT_EQ(f.store->leases().Find(1234)->keys.size(), 1u);
+}
+
+}  // namespace
+}  // namespace kvstore::mvcc

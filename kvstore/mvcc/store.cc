@@ -1,0 +1,579 @@
+#include "kvstore/mvcc/store.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "kvstore/mvcc/errors.h"
+#include "kvstore/wire/wire.h"
+
+namespace kvstore::mvcc {
+
+using base::DataLoss;
+using base::Err;
+using base::Ok;
+using base::Result;
+using base::SharedBytes;
+using base::Status;
+
+namespace {
+
+constexpr std::string_view kStateMagic = "KEELKVS\n";
+constexpr uint32_t kStateFormat = 1;
+constexpr size_t kCompactKeysPerStep = 512;
+constexpr size_t kRewriteRecordsPerStep = 256;
+
+std::string StatePath(const std::string& directory) { return directory + "/state"; }
+
+std::string BigEndian(uint64_t v) {
+  std::string out;
+  base::PutBigEndian64(out, v);
+  return out;
+}
+
+}  // namespace
+
+// ---- opening
+
+Result<std::unique_ptr<Store>> Store::Open(base::FileSystem& fs, std::string directory, StoreOptions options) {
+  std::unique_ptr<Store> s(new Store(fs, std::move(directory), options));
+  TRY(fs.MakeDirectories(s->directory_));
+  TRY_ASSIGN(bool exists, fs.Exists(StatePath(s->directory_)));
+  std::string state;
+  if (exists) {
+    TRY_ASSIGN(state, base::ReadFile(fs, StatePath(s->directory_)));
+  }
+  TRY(s->LoadState(state));
+  return s;
+}
+
+std::string Store::EncodeState(const AppliedMark& mark, const Segments::SyncPlan& plan) const {
+  std::string body;
+  wire::PutUint(body, 1, mark.index);
+  wire::PutUint(body, 2, mark.term);
+  wire::PutBytes(body, 3, mark.conf_state);
+  wire::PutUint(body, 4, static_cast<uint64_t>(revision_));
+  wire::PutUint(body, 5, static_cast<uint64_t>(compact_revision_ + 1));
+  for (const auto& [id, length] : plan.segments) {
+    std::string seg;
+    wire::PutUint(seg, 1, id);
+    wire::PutUint(seg, 2, length);
+    wire::PutBytes(body, 6, seg);
+  }
+  for (const auto& [bucket, entries] : ExportBuckets(mark)) {
+    if (bucket == "meta") continue;
+    for (const auto& [key, value] : entries) {
+      std::string item;
+      wire::PutBytes(item, 1, bucket);
+      wire::PutBytes(item, 2, key);
+      wire::PutBytes(item, 3, value);
+      wire::PutBytes(body, 7, item);
+    }
+  }
+  std::string out(kStateMagic);
+  base::PutLittleEndian32(out, kStateFormat);
+  base::PutLittleEndian32(out, base::Crc32c(0, body));
+  return out + body;
+}
+
+Status Store::LoadState(std::string_view state) {
+  std::vector<std::pair<uint32_t, uint64_t>> segments;
+  Buckets buckets;
+  if (!state.empty()) {
+    if (state.size() < 16 || !state.starts_with(kStateMagic)) return DataLoss("checkpoint: not a state file");
+    if (base::GetLittleEndian32(state.data() + 8) > kStateFormat) {
+      return base::FailedPrecondition("checkpoint: written by a newer version");
+    }
+    std::string_view body = state.substr(16);
+    if (base::GetLittleEndian32(state.data() + 12) != base::Crc32c(0, body))
+      return DataLoss("checkpoint: crc mismatch");
+    wire::Reader r(body);
+    while (r.Next()) {
+      if (r.field() == 1) mark_.index = r.value();
+      if (r.field() == 2) mark_.term = r.value();
+      if (r.field() == 3) mark_.conf_state = r.bytes();
+      if (r.field() == 4) revision_ = static_cast<int64_t>(r.value());
+      if (r.field() == 5) compact_revision_ = static_cast<int64_t>(r.value()) - 1;
+      if (r.field() != 6 && r.field() != 7) continue;
+      wire::Reader item(r.bytes());
+      uint64_t numbers[3] = {};
+      std::string_view texts[4];
+      while (item.Next()) {
+        if (item.field() < 3) numbers[item.field()] = item.value();
+        if (item.field() < 4) texts[item.field()] = item.bytes();
+      }
+      if (r.field() == 6) {
+        segments.emplace_back(static_cast<uint32_t>(numbers[1]), numbers[2]);
+      } else {
+        buckets[std::string(texts[1])][std::string(texts[2])] = texts[3];
+      }
+    }
+    if (!r.ok()) return DataLoss("checkpoint: unreadable");
+  }
+  TRY_ASSIGN(segments_, Segments::Open(fs_, directory_, segments, options_.segments));
+  LoadBuckets(std::move(buckets));
+  for (const auto& [id, length] : segments) {
+    TRY(segments_->Scan(id, 0, SIZE_MAX, [this](const SegmentRecord& r) { return IndexRecord(r); }));
+  }
+  PruneAll();
+  return Ok();
+}
+
+void Store::LoadBuckets(Buckets buckets) {
+  for (const auto& [key, value] : buckets["lease"]) {
+    int64_t id = 0, ttl = 0, remaining = 0;
+    wire::Reader r(value);
+    while (r.Next()) {
+      if (r.field() == 1) id = static_cast<int64_t>(r.value());
+      if (r.field() == 2) ttl = static_cast<int64_t>(r.value());
+      if (r.field() == 3) remaining = static_cast<int64_t>(r.value());
+    }
+    leases_.Restore(id, ttl, remaining);
+  }
+  buckets.erase("lease");
+  buckets.erase("meta");
+  buckets_ = std::move(buckets);
+}
+
+Status Store::IndexRecord(const SegmentRecord& r) {
+  auto kv = DecodeKeyValue(r.bytes);
+  if (!kv || kv->key.empty()) return DataLoss("segment: unreadable key value");
+  KeyEntry& e = index_.FindOrAdd(kv->key);
+  Version v{.main = r.revision.main,
+            .sub = static_cast<uint32_t>(r.revision.sub),
+            .segment = r.location.segment,
+            .offset = r.location.offset,
+            .length = r.location.length,
+            .tombstone = r.tombstone};
+  bool newest = e.Last() == nullptr || e.Last()->revision() < r.revision;
+  if (!newest && e.Find(r.revision) != nullptr) {
+    // Rewritten, and the crash came before the old copy's segment went.
+    segments_->MarkDead(r.location);
+    return Ok();
+  }
+  e.Add(v);
+  if (!newest) {
+    e.SortByRevision();
+    return Ok();
+  }
+  e.create_revision = r.tombstone ? 0 : kv->create_revision;
+  e.version = r.tombstone ? 0 : kv->version;
+  if (int64_t old = leases_.LeaseOf(kv->key)) leases_.Detach(old, kv->key);
+  if (kv->lease != 0 && !r.tombstone) leases_.Attach(kv->lease, kv->key);
+  return Ok();
+}
+
+void Store::PruneAll() {
+  if (compact_revision_ <= 0) return;
+  std::vector<std::string> gone;
+  index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
+    if (Forget(e)) gone.emplace_back(e.key());
+    return true;
+  });
+  for (const std::string& k : gone) index_.Erase(k);
+}
+
+// ---- reading
+
+Status Store::CheckRevision(int64_t revision) const {
+  if (revision > revision_) return ErrFutureRev();
+  if (revision > 0 && revision < compact_revision_) return ErrCompacted();
+  return Ok();
+}
+
+Result<RangeResult> Store::Range(const RangeQuery& q) const {
+  TRY(CheckRevision(q.revision));
+  RangeResult out;
+  out.revision = visible_revision();
+  int64_t at = q.revision > 0 ? q.revision : out.revision;
+  Segments::Cursor cursor(*segments_);
+  Status failed;
+  bool single = q.end.empty();
+  index_.Scan({q.key, q.end}, [&](KeyEntry& e) {
+    const Version* v = e.At(at);
+    if (v == nullptr || v->tombstone) return true;
+    ++out.count;
+    if (q.count_only || (q.limit > 0 && out.kvs.size() >= static_cast<size_t>(q.limit))) return true;
+    if (single) {
+      auto bytes = segments_->Read(v->location());
+      if (!bytes) {
+        failed = bytes.error();
+      } else {
+        out.kvs.push_back(std::move(*bytes));
+      }
+      return true;
+    }
+    auto bytes = cursor.Read(v->location());
+    if (!bytes) {
+      failed = bytes.error();
+      return false;
+    }
+    out.kvs.emplace_back(*bytes);
+    return true;
+  });
+  if (!failed.ok()) return Err(failed);
+  return out;
+}
+
+int64_t Store::Count(const KeyRange& range, int64_t revision) const {
+  int64_t n = 0;
+  int64_t at = revision > 0 ? revision : revision_ + 1;
+  index_.Scan(range, [&](KeyEntry& e) {
+    const Version* v = e.At(at);
+    n += v != nullptr && !v->tombstone;
+    return true;
+  });
+  return n;
+}
+
+Result<std::optional<std::string>> Store::Get(std::string_view key) const {
+  KeyEntry* e = index_.Find(key);
+  if (e == nullptr || e->Last() == nullptr || e->Last()->tombstone) return std::nullopt;
+  TRY_ASSIGN(std::string bytes, segments_->Read(e->Last()->location()));
+  return std::move(bytes);
+}
+
+// ---- writing
+
+void Store::Begin() {
+  CHECK(!in_txn_);
+  in_txn_ = true;
+  changes_ = 0;
+}
+
+Result<SharedBytes> Store::PreviousOf(const KeyEntry& e) const {
+  const Version* last = e.Last();
+  if (last == nullptr || last->tombstone) return SharedBytes();
+  TRY_ASSIGN(std::string bytes, segments_->Read(last->location()));
+  return base::Share(std::move(bytes));
+}
+
+Status Store::Change(KeyEntry& e, bool tombstone, SharedBytes encoded, SharedBytes previous) {
+  Revision r{revision_ + 1, changes_++};
+  TRY_ASSIGN(Location at, segments_->Append(r, tombstone, *encoded));
+  e.Add({.main = r.main,
+         .sub = static_cast<uint32_t>(r.sub),
+         .segment = at.segment,
+         .offset = at.offset,
+         .length = at.length,
+         .tombstone = tombstone});
+  if (!hub_.has_watchers()) return Ok();
+  auto ev = std::make_shared<Event>();
+  ev->is_delete = tombstone;
+  ev->revision = r;
+  // A stored tombstone is the bare key; what is told about it has its revision.
+  ev->kv = tombstone ? base::Share(EncodeKeyValue({.key = e.key(), .mod_revision = r.main})) : std::move(encoded);
+  ev->key = DecodeKeyValue(*ev->kv)->key;
+  ev->prev_kv = std::move(previous);
+  events_.push_back(std::move(ev));
+  return Ok();
+}
+
+Result<std::optional<std::string>> Store::Put(std::string_view key, std::string_view value, int64_t lease,
+                                              bool want_previous) {
+  CHECK(in_txn_);
+  KeyEntry& e = index_.FindOrAdd(key);
+  SharedBytes previous;
+  if (want_previous || hub_.wants_prev_kv()) {
+    TRY_ASSIGN(previous, PreviousOf(e));
+  }
+  int64_t main = revision_ + 1;
+  if (e.create_revision == 0) e.create_revision = main;
+  ++e.version;
+  KeyValueView kv{.key = key,
+                  .create_revision = e.create_revision,
+                  .mod_revision = main,
+                  .version = e.version,
+                  .value = value,
+                  .lease = lease};
+  TRY(Change(e, false, base::Share(EncodeKeyValue(kv)), previous));
+  if (int64_t old = leases_.LeaseOf(key); old != lease) {
+    if (old != 0) leases_.Detach(old, key);
+    if (lease != 0) leases_.Attach(lease, key);
+  }
+  std::optional<std::string> out;
+  if (want_previous && previous) out = *previous;
+  return out;
+}
+
+Result<Store::Deleted> Store::DeleteRange(const KeyRange& range, bool want_previous) {
+  CHECK(in_txn_);
+  std::vector<KeyEntry*> doomed;
+  index_.Scan(range, [&](KeyEntry& e) {
+    if (e.Last() != nullptr && !e.Last()->tombstone) doomed.push_back(&e);
+    return true;
+  });
+  Deleted out;
+  for (KeyEntry* e : doomed) {
+    SharedBytes previous;
+    if (want_previous || hub_.wants_prev_kv()) {
+      TRY_ASSIGN(previous, PreviousOf(*e));
+    }
+    e->create_revision = 0;
+    e->version = 0;
+    TRY(Change(*e, true, base::Share(EncodeKeyValue({.key = e->key()})), previous));
+    if (int64_t lease = leases_.LeaseOf(e->key())) leases_.Detach(lease, e->key());
+    ++out.count;
+    if (want_previous && previous) out.previous.push_back(*previous);
+  }
+  return out;
+}
+
+int64_t Store::End() {
+  CHECK(in_txn_);
+  in_txn_ = false;
+  if (changes_ > 0) ++revision_;
+  if (!events_.empty()) {
+    std::vector<EventPtr> events = std::move(events_);
+    events_.clear();
+    hub_.Notify(revision_, events);
+  }
+  return revision_;
+}
+
+Status Store::RevokeLease(int64_t id) {
+  TRY_ASSIGN(std::vector<std::string> keys, leases_.Revoke(id));
+  Begin();
+  for (const std::string& k : keys) TRY(DeleteRange({k, {}}, false));
+  End();
+  return Ok();
+}
+
+// ---- compaction
+
+size_t Store::Superseded(const KeyEntry& e) const {
+  auto versions = e.versions();
+  size_t n = 0;
+  while (n < versions.size() && versions[n].main <= compact_revision_) ++n;
+  if (n == 0) return 0;
+  // The newest of these stays, unless it says that the key was gone before.
+  const Version& newest = versions[n - 1];
+  return newest.tombstone && newest.main < compact_revision_ ? n : n - 1;
+}
+
+bool Store::Forget(KeyEntry& e) {
+  size_t n = Superseded(e);
+  for (const Version& v : e.versions().first(n)) segments_->MarkDead(v.location());
+  e.RemoveFront(n);
+  return e.versions().empty();
+}
+
+Status Store::Compact(int64_t revision) {
+  if (revision <= compact_revision_) return ErrCompacted();
+  if (revision > revision_) return ErrFutureRev();
+  compact_revision_ = revision;
+  compacting_ = true;
+  compact_cursor_.clear();
+  return Ok();
+}
+
+Result<bool> Store::MaintenanceStep() {
+  if (compacting_) {
+    TRY(CompactSome());
+    return true;
+  }
+  if (rewriting_ == 0) {
+    rewriting_ = segments_->MostlyGarbage();
+    rewrite_offset_ = 0;
+  }
+  if (rewriting_ == 0) return false;
+  TRY(RewriteSome());
+  return true;
+}
+
+Status Store::CompactSome() {
+  std::vector<KeyEntry*> some = index_.From(compact_cursor_, kCompactKeysPerStep);
+  std::vector<std::string> gone;
+  for (KeyEntry* e : some) {
+    if (Forget(*e)) gone.emplace_back(e->key());
+  }
+  if (some.size() < kCompactKeysPerStep) {
+    compacting_ = false;
+    compact_cursor_.clear();
+  } else {
+    compact_cursor_ = std::string(some.back()->key()) + '\0';
+  }
+  for (const std::string& k : gone) index_.Erase(k);
+  return Ok();
+}
+
+Status Store::RewriteSome() {
+  if (!segments_->Empty(rewriting_)) {
+    auto move = [this](const SegmentRecord& r) -> Status {
+      auto kv = DecodeKeyValue(r.bytes);
+      if (!kv) return DataLoss("segment: unreadable key value");
+      KeyEntry* e = index_.Find(kv->key);
+      Version* v = e != nullptr ? e->Find(r.revision) : nullptr;
+      if (v == nullptr || !(v->location() == r.location)) return Ok();
+      TRY_ASSIGN(Location to, segments_->Append(r.revision, r.tombstone, r.bytes));
+      v->MoveTo(to);
+      segments_->MarkDead(r.location);
+      return Ok();
+    };
+    TRY_ASSIGN(rewrite_offset_, segments_->Scan(rewriting_, rewrite_offset_, kRewriteRecordsPerStep, move));
+    if (rewrite_offset_ != 0) return Ok();
+  }
+  CHECK_MSG(segments_->Empty(rewriting_), "a rewritten segment still has live records");
+  segments_->Drop(rewriting_);
+  rewriting_ = 0;
+  return Ok();
+}
+
+// ---- hash
+
+std::vector<Version> Store::KeptVersions(int64_t up_to) const {
+  std::vector<Version> out;
+  index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
+    auto versions = e.versions();
+    for (size_t i = compact_revision_ > 0 ? Superseded(e) : 0; i < versions.size() && versions[i].main <= up_to; ++i) {
+      out.push_back(versions[i]);
+    }
+    return true;
+  });
+  std::sort(out.begin(), out.end(), [](const Version& a, const Version& b) { return a.revision() < b.revision(); });
+  return out;
+}
+
+Result<Store::Hash> Store::HashAt(int64_t revision) const {
+  if (revision == 0) revision = revision_;
+  TRY(CheckRevision(revision));
+  uint32_t crc = base::Crc32c(0, "key");
+  Segments::Cursor cursor(*segments_);
+  for (const Version& v : KeptVersions(revision)) {
+    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
+    crc = base::Crc32c(crc, RevisionKey(v.revision(), v.tombstone));
+    crc = base::Crc32c(crc, bytes);
+  }
+  return Hash{crc, compact_revision_, revision};
+}
+
+// ---- history for watchers
+
+Result<History::Slice> Store::EventsFrom(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const {
+  struct Found {
+    Version version, previous;
+    bool has_previous;
+  };
+  std::vector<Found> found;
+  index_.Scan(range, [&](KeyEntry& e) {
+    auto versions = e.versions();
+    for (size_t i = versions.size(); i > 0 && versions[i - 1].main >= from; --i) {
+      const Version& v = versions[i - 1];
+      bool has = prev_kv && i > 1 && !versions[i - 2].tombstone && v.main - 1 >= compact_revision_;
+      found.push_back({v, has ? versions[i - 2] : Version{}, has});
+    }
+    return true;
+  });
+  std::sort(found.begin(), found.end(),
+            [](const Found& a, const Found& b) { return a.version.revision() < b.version.revision(); });
+  Slice out{{}, revision_ + 1};
+  size_t bytes = 0;
+  Segments::Cursor cursor(*segments_);
+  for (const Found& f : found) {
+    // Only between revisions may a batch end.
+    if (bytes >= max_bytes && f.version.main != out.events.back()->revision.main) {
+      out.next = f.version.main;
+      break;
+    }
+    TRY_ASSIGN(std::string_view stored, cursor.Read(f.version.location()));
+    auto ev = std::make_shared<Event>();
+    ev->is_delete = f.version.tombstone;
+    ev->revision = f.version.revision();
+    if (ev->is_delete) {
+      auto kv = DecodeKeyValue(stored);
+      ev->kv = base::Share(EncodeKeyValue({.key = kv->key, .mod_revision = f.version.main}));
+    } else {
+      ev->kv = base::Share(std::string(stored));
+    }
+    ev->key = DecodeKeyValue(*ev->kv)->key;
+    if (f.has_previous) {
+      TRY_ASSIGN(std::string before, segments_->Read(f.previous.location()));
+      ev->prev_kv = base::Share(std::move(before));
+    }
+    bytes += ev->kv->size() + (ev->prev_kv ? ev->prev_kv->size() : 0);
+    out.events.push_back(std::move(ev));
+  }
+  return out;
+}
+
+// ---- checkpoints
+
+Result<Store::Checkpoint> Store::PrepareCheckpoint(const AppliedMark& mark) {
+  CHECK(!in_txn_);
+  Checkpoint c;
+  TRY_ASSIGN(c.sync, segments_->PrepareSync());
+  c.state = EncodeState(mark, c.sync);
+  c.path = StatePath(directory_);
+  c.mark = mark;
+  return c;
+}
+
+Status Store::Checkpoint::Run() const {
+  TRY(sync.Run());
+  return base::WriteFileAtomically(*sync.fs, path, state);
+}
+
+Status Store::FinishCheckpoint(const Checkpoint& done) {
+  mark_ = done.mark;
+  return segments_->RemoveDropped();
+}
+
+// ---- snapshots
+
+Status Store::ExportKeys(const std::function<Status(std::string_view, std::string_view)>& each) const {
+  Segments::Cursor cursor(*segments_);
+  for (const Version& v : KeptVersions(revision_)) {
+    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
+    TRY(each(RevisionKey(v.revision(), v.tombstone), bytes));
+  }
+  return Ok();
+}
+
+Buckets Store::ExportBuckets(const AppliedMark& mark) const {
+  Buckets out = buckets_;
+  auto& lease = out["lease"];
+  for (const auto& [id, l] : leases_.all()) {
+    std::string value;
+    wire::PutNonZero(value, 1, static_cast<uint64_t>(id));
+    wire::PutNonZero(value, 2, static_cast<uint64_t>(l.ttl));
+    wire::PutNonZero(value, 3, static_cast<uint64_t>(l.remaining));
+    lease[BigEndian(static_cast<uint64_t>(id))] = value;
+  }
+  auto& meta = out["meta"];
+  meta["consistent_index"] = BigEndian(mark.index);
+  meta["term"] = BigEndian(mark.term);
+  if (compact_revision_ > 0) {
+    meta["scheduledCompactRev"] = RevisionKey({compact_revision_, 0}, false);
+    meta["finishedCompactRev"] = RevisionKey({compact_revision_, 0}, false);
+  }
+  return out;
+}
+
+void Store::ImportBegin(Buckets buckets) {
+  for (const char* name : {"scheduledCompactRev", "finishedCompactRev"}) {
+    const std::string& rev = buckets["meta"][name];
+    if (rev.size() >= 17) {
+      compact_revision_ = std::max(compact_revision_, static_cast<int64_t>(base::GetBigEndian64(rev.data())));
+    }
+  }
+  revision_ = std::max(revision_, compact_revision_);
+  LoadBuckets(std::move(buckets));
+}
+
+Status Store::ImportKey(std::string_view k, std::string_view value) {
+  bool tombstone = k.size() == 18 && k[17] == 't';
+  if ((k.size() != 17 && !tombstone) || k[8] != '_') return DataLoss("snapshot: a key that is no revision");
+  SegmentRecord r{.revision = {static_cast<int64_t>(base::GetBigEndian64(k.data())),
+                               static_cast<int64_t>(base::GetBigEndian64(k.data() + 9))},
+                  .tombstone = tombstone,
+                  .bytes = value};
+  TRY_ASSIGN(r.location, segments_->Append(r.revision, tombstone, value));
+  revision_ = std::max(revision_, r.revision.main);
+  return IndexRecord(r);
+}
+
+Status Store::ImportDone() {
+  PruneAll();
+  return Ok();
+}
+
+}  // namespace kvstore::mvcc

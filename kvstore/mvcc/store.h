@@ -1,0 +1,176 @@
+// The multi-version store: keys at revisions, leases, watchers, compaction, hashes, checkpoints. A deterministic state
+// machine: the same requests in the same order give the same revisions, bytes and hashes on every member.
+//
+// Promises: a transaction is seen whole or not at all; history is readable at every revision from the compact revision
+// to now; a checkpoint plus the log behind it is the state. Not its job: consensus, quotas, the API's checks.
+// Owned by the replica; one strand. Errors of the disk are fatal for the member (the log has everything).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "kvstore/mvcc/index.h"
+#include "kvstore/mvcc/leases.h"
+#include "kvstore/mvcc/segments.h"
+#include "kvstore/mvcc/watch.h"
+
+namespace kvstore::mvcc {
+
+// State beside the keys, under the names of etcd's buckets: alarm, auth, authUsers, authRoles, cluster, members,
+// members_removed (and lease, meta, which are made when they are written).
+using Buckets = std::map<std::string, std::map<std::string, std::string>>;
+
+// Where the state stands in the log.
+struct AppliedMark {
+  uint64_t index = 0;
+  uint64_t term = 0;
+  std::string conf_state;  // raftpb.ConfState bytes
+};
+
+struct RangeQuery {
+  std::string_view key;
+  std::string_view end;
+  int64_t revision = 0;  // 0 = now
+  int64_t limit = 0;     // of values read; the count is of all
+  bool count_only = false;
+};
+struct RangeResult {
+  int64_t revision = 0;  // the store's, for the header
+  int64_t count = 0;
+  std::vector<std::string> kvs;  // KeyValue bytes in key order
+};
+
+struct StoreOptions {
+  SegmentLimits segments;
+  int64_t min_lease_ttl = 2;
+};
+
+class Store final : public History {
+ public:
+  // Empty, or as the last checkpoint in `directory` left it.
+  static base::Result<std::unique_ptr<Store>> Open(base::FileSystem& fs, std::string directory,
+                                                   StoreOptions options = {});
+
+  int64_t revision() const override { return revision_; }
+  // What a reader sees: inside a transaction that changed something, the revision being made.
+  int64_t visible_revision() const { return revision_ + (in_txn_ && changes_ > 0 ? 1 : 0); }
+  // -1: never compacted.
+  int64_t compact_revision() const override { return compact_revision_; }
+  const AppliedMark& checkpointed() const { return mark_; }
+  uint64_t size_bytes() const { return segments_->total_bytes(); }
+  uint64_t size_in_use_bytes() const { return segments_->live_bytes(); }
+  size_t keys() const { return index_.size(); }
+
+  base::Result<RangeResult> Range(const RangeQuery& q) const;
+  // The newest KeyValue bytes of one key (inside a transaction: as changed so far), or nullopt.
+  base::Result<std::optional<std::string>> Get(std::string_view key) const;
+  // Checks a read's revision: ErrCompacted, ErrFutureRev.
+  base::Status CheckRevision(int64_t revision) const;
+  // Keys that are there now (or were at `revision`), without reading values.
+  int64_t Count(const KeyRange& range, int64_t revision) const;
+
+  // One transaction: Begin, changes, End (which tells the watchers). A transaction without changes takes no revision.
+  void Begin();
+  base::Result<std::optional<std::string>> Put(std::string_view key, std::string_view value, int64_t lease,
+                                               bool want_previous);
+  struct Deleted {
+    int64_t count = 0;
+    std::vector<std::string> previous;  // KeyValue bytes, when wanted
+  };
+  base::Result<Deleted> DeleteRange(const KeyRange& range, bool want_previous);
+  int64_t End();  // the store's revision afterwards
+
+  Leases& leases() { return leases_; }
+  const Leases& leases() const { return leases_; }
+  // Deletes the keys of a lease with it, in one transaction.
+  base::Status RevokeLease(int64_t id);
+  Buckets& buckets() { return buckets_; }
+  const Buckets& buckets() const { return buckets_; }
+  WatchHub& watches() { return hub_; }
+
+  // History before `revision` goes; reads below it fail from now on, the space comes back by MaintenanceStep.
+  base::Status Compact(int64_t revision);
+  // A bounded bit of compaction or of segment rewriting; false when there is nothing to do.
+  base::Result<bool> MaintenanceStep();
+
+  struct Hash {
+    uint32_t hash = 0;
+    int64_t compact_revision = -1;
+    int64_t revision = 0;
+  };
+  // etcd's HashKV at `revision` (0 = now).
+  base::Result<Hash> HashAt(int64_t revision) const;
+
+  // Checkpoints: Prepare on the strand, Run on a blocking pool, Finish on the strand. One at a time.
+  struct Checkpoint {
+    Segments::SyncPlan sync;
+    std::string state;
+    std::string path;
+    AppliedMark mark;
+    base::Status Run() const;
+  };
+  base::Result<Checkpoint> PrepareCheckpoint(const AppliedMark& mark);
+  base::Status FinishCheckpoint(const Checkpoint& done);
+
+  // Everything that etcd would have in its database, for a snapshot: each revision's key and value in order, then the
+  // other buckets. `each` may be called many times.
+  base::Status ExportKeys(const std::function<base::Status(std::string_view key, std::string_view value)>& each) const;
+  Buckets ExportBuckets(const AppliedMark& mark) const;
+  // Fills an empty store from such a database: the buckets, then the keys in revision order.
+  void ImportBegin(Buckets buckets);
+  base::Status ImportKey(std::string_view revision_key, std::string_view value);
+  base::Status ImportDone();
+
+  base::Result<Slice> EventsFrom(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const override;
+
+  // For tests: what the clock says is handed in.
+  void SetNow(base::MonoTime now) { now_ = now; }
+  base::MonoTime now() const { return now_; }
+
+ private:
+  Store(base::FileSystem& fs, std::string directory, StoreOptions options)
+      : fs_(fs), directory_(std::move(directory)), options_(options), leases_(options.min_lease_ttl), hub_(*this) {}
+  base::Status LoadState(std::string_view state);
+  base::Status LoadSegments();
+  void LoadBuckets(Buckets buckets);
+  base::Status IndexRecord(const SegmentRecord& r);
+  void PruneAll();
+  base::Status Change(KeyEntry& e, bool tombstone, base::SharedBytes encoded, base::SharedBytes previous);
+  base::Result<base::SharedBytes> PreviousOf(const KeyEntry& e) const;
+  size_t Superseded(const KeyEntry& e) const;
+  bool Forget(KeyEntry& e);
+  base::Status CompactSome();
+  base::Status RewriteSome();
+  std::string EncodeState(const AppliedMark& mark, const Segments::SyncPlan& plan) const;
+  // What compaction leaves of the history up to `up_to`, in revision order.
+  std::vector<Version> KeptVersions(int64_t up_to) const;
+
+  base::FileSystem& fs_;
+  std::string directory_;
+  StoreOptions options_;
+  std::unique_ptr<Segments> segments_;
+  KeyIndex index_;
+  Leases leases_;
+  Buckets buckets_;
+  WatchHub hub_;
+  AppliedMark mark_;
+  base::MonoTime now_{};
+
+  int64_t revision_ = 1;
+  int64_t compact_revision_ = -1;
+  bool in_txn_ = false;
+  int64_t changes_ = 0;
+  std::vector<EventPtr> events_;
+
+  bool compacting_ = false;
+  std::string compact_cursor_;
+  uint32_t rewriting_ = 0;
+  uint32_t rewrite_offset_ = 0;
+};
+
+}  // namespace kvstore::mvcc
