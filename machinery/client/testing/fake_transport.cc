@@ -334,6 +334,9 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
   }
   impl_->history.push_back({revision_, resource, write.old, write.current});
   for (auto* s : impl_->streams) s->Wake();
+  if (r.subresource == "binding")
+    return request::Response{
+        201, std::string(request::kProtobuf), base::Share(wire::SealEnvelope("v1", "Status", "")), {}};
   return answer(write.current ? *write.current : *write.old, r.verb == request::Verb::kCreate ? 201 : 200);
 }
 
