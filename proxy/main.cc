@@ -1,0 +1,195 @@
+// kube-proxy: Service traffic on a node. Flags are the original's; the rest of its flags answer that they are not
+// supported yet.
+#include <unistd.h>
+
+#include "base/daemon.h"
+#include "base/flags.h"
+#include "base/log.h"
+#include "base/net/health.h"
+#include "machinery/client/grpc_transport.h"
+#include "machinery/client/kubeconfig.h"
+#include "proxy/proxier.h"
+#include "proxy/routes.h"
+
+namespace {
+
+struct Options {
+  std::string kubeconfig, master, hostname_override, proxy_mode = "nftables", cluster_cidr, detect_local_mode;
+  std::string healthz_address = "0.0.0.0:10256", metrics_address = "127.0.0.1:10249", pod_routes;
+  std::string bind_address = "0.0.0.0", logging_format = "text";
+  std::vector<std::string> node_port_addresses;
+  base::Duration sync_period = std::chrono::seconds(30), min_sync_period = std::chrono::seconds(1);
+  bool masquerade_all = false, cleanup = false;
+  int32_t masquerade_bit = 14, verbosity = 0;
+};
+
+// The original's flags that wait for their feature.
+const std::initializer_list<std::string_view> kUnsupported = {"bind-address-hard-fail",
+                                                              "boot-id-file",
+                                                              "config-sync-period",
+                                                              "conntrack-max-per-core",
+                                                              "conntrack-min",
+                                                              "conntrack-tcp-be-liberal",
+                                                              "conntrack-tcp-timeout-close-wait",
+                                                              "conntrack-tcp-timeout-established",
+                                                              "conntrack-udp-timeout",
+                                                              "conntrack-udp-timeout-stream",
+                                                              "feature-gates",
+                                                              "init-only",
+                                                              "iptables-localhost-nodeports",
+                                                              "iptables-masquerade-bit",
+                                                              "iptables-min-sync-period",
+                                                              "iptables-sync-period",
+                                                              "ipvs-exclude-cidrs",
+                                                              "ipvs-min-sync-period",
+                                                              "ipvs-scheduler",
+                                                              "ipvs-strict-arp",
+                                                              "ipvs-sync-period",
+                                                              "ipvs-tcp-timeout",
+                                                              "ipvs-tcpfin-timeout",
+                                                              "ipvs-udp-timeout",
+                                                              "kube-api-burst",
+                                                              "kube-api-content-type",
+                                                              "kube-api-qps",
+                                                              "log-flush-frequency",
+                                                              "log-json-info-buffer-size",
+                                                              "log-json-split-stream",
+                                                              "log-text-info-buffer-size",
+                                                              "log-text-split-stream",
+                                                              "machine-id-file",
+                                                              "oom-score-adj",
+                                                              "pod-bridge-interface",
+                                                              "pod-interface-name-prefix",
+                                                              "profiling",
+                                                              "show-hidden-metrics-for-version",
+                                                              "vmodule",
+                                                              "write-config-to"};
+
+void AddFlags(base::FlagSet& flags, Options& o) {
+  flags.Section("Serving");
+  flags.Add("healthz-bind-address", &o.healthz_address, "Address of the health server; empty turns it off.")
+      .Config("healthzBindAddress");
+  flags.Add("metrics-bind-address", &o.metrics_address, "Address of the metrics server; empty turns it off.")
+      .Config("metricsBindAddress");
+  flags.Section("API server");
+  flags.Add("kubeconfig", &o.kubeconfig, "Kubeconfig file of the cluster.").Config("clientConnection.kubeconfig");
+  flags.Add("master", &o.master, "Address of the API server; overrides the kubeconfig's.");
+  flags.Add("hostname-override", &o.hostname_override, "Name of this node, where it is not the hostname.")
+      .Config("hostnameOverride");
+  flags.Section("Proxy");
+  flags.Add("proxy-mode", &o.proxy_mode, "How rules are written: nftables.").Config("mode");
+  flags
+      .Add("cluster-cidr", &o.cluster_cidr,
+           "Pod addresses of the cluster (one per IP family): traffic to Services from elsewhere is masqueraded.")
+      .Config("clusterCIDR");
+  flags
+      .AddChoice("detect-local-mode", &o.detect_local_mode, {"", "ClusterCIDR"},
+                 "How pods' traffic is told from other traffic; only ClusterCIDR is supported yet.")
+      .Config("detectLocalMode");
+  flags.Add("masquerade-all", &o.masquerade_all, "Masquerade all traffic to ClusterIPs.")
+      .Config("nftables.masqueradeAll");
+  flags.Add("masquerade-bit", &o.masquerade_bit, "Bit of the packet mark that asks for masquerading.")
+      .Config("nftables.masqueradeBit")
+      .Hidden();
+  flags.Add("nftables-sync-period", &o.sync_period, "How often rules are checked against foreign changes.")
+      .Config("nftables.syncPeriod");
+  flags.Add("nftables-min-sync-period", &o.min_sync_period, "The least time between two writes of rules.")
+      .Config("nftables.minSyncPeriod");
+  flags
+      .Add("nodeport-addresses", &o.node_port_addresses,
+           "Addresses of this node that accept NodePort traffic; empty or \"primary\": the Node object's InternalIPs.")
+      .Config("nodePortAddresses");
+  flags.Add("bind-address", &o.bind_address, "Kept for configurations that set it; 0.0.0.0 or ::.").Hidden();
+  flags.Add("cleanup", &o.cleanup, "Remove all rules and exit.");
+  flags.Add("pod-routes", &o.pod_routes,
+            "host-gw: keep a route to every other node's pod CIDR by that node's address. Empty: none.");
+  flags.Section("Logs");
+  flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v');
+  flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.");
+  flags.Unsupported(kUnsupported);
+}
+
+std::string NodeName(const Options& o) {
+  if (!o.hostname_override.empty()) return o.hostname_override;
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
+  auto config = machinery::client::LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig);
+  if (!config) co_return config.error();
+  if (!o.master.empty()) config->options.endpoints = {o.master};
+  machinery::client::GrpcTransport transport(daemon.loop(), config->options, config->token);
+  machinery::client::Client client(transport, "kube-proxy");
+  auto pool = base::NewThreadPool("netlink", 1);
+
+  proxy::ProxierOptions options;
+  options.node_name = NodeName(o);
+  options.mode = o.proxy_mode;
+  options.cluster_cidr = o.cluster_cidr;
+  if (o.node_port_addresses != std::vector<std::string>{"primary"}) options.node_port_addresses = o.node_port_addresses;
+  options.masquerade_all = o.masquerade_all;
+  options.masquerade_bit = o.masquerade_bit;
+  options.min_sync_period = o.min_sync_period;
+  options.sync_period = o.sync_period;
+  if (access("/proc/net/if_inet6", F_OK) == 0) options.families.push_back(proxy::Family::kIPv6);
+  proxy::Proxier proxier(daemon.loop(), *pool, client, options, daemon.metrics());
+  proxy::PodRoutes routes(daemon.loop(), *pool, client, options.node_name);
+
+  base::net::HealthServer health(daemon.loop(), {.name = "kube-proxy", .metrics = &daemon.metrics()});
+  health.AddCheck("proxy", [&proxier] { return proxier.Health(); });
+  health.AddText("/proxyMode", o.proxy_mode);
+  for (const auto& address : {o.healthz_address, o.metrics_address}) {
+    if (address.empty()) continue;
+    auto bound = health.Listen(address);
+    if (!bound) co_return bound.error();
+  }
+
+  base::TaskScope scope(daemon.loop(), daemon.context());
+  scope.Spawn(proxier.Run(scope.context()));
+  if (!o.pod_routes.empty()) scope.Spawn(routes.Run(scope.context()));
+  base::NotifySupervisor("READY=1");
+  co_await scope.Join();
+  co_await health.Stop();
+  co_return base::Ok();
+}
+
+int Cleanup(const Options& o) {
+  for (auto family : {proxy::Family::kIPv4, proxy::Family::kIPv6}) {
+    proxy::backends::BackendOptions options;
+    options.family = family;
+    auto backend = proxy::backends::NewBackend(o.proxy_mode, options);
+    base::Status status = backend ? (*backend)->Cleanup() : backend.error();
+    if (!status.ok()) base::LogFatal("Cannot remove proxy rules", status);
+  }
+  if (auto status = proxy::ApplyRoutes({}); !status.ok()) base::LogFatal("Cannot remove pod routes", status);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  base::FlagSet flags({.name = "kube-proxy",
+                       .description =
+                           "Makes Services work on this node: writes the rules that lead their traffic to "
+                           "endpoints.\n\nExample:\n  kube-proxy --kubeconfig=/etc/kubernetes/kube-proxy.conf "
+                           "--cluster-cidr=10.244.0.0/16",
+                       .version = "Kubernetes v1.36.2",
+                       .env_prefix = "",
+                       .config_flag = "config"});
+  AddFlags(flags, options);
+  if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
+  base::LogOptions log;
+  log.verbosity = options.verbosity;
+  log.format = options.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
+  if (auto status = base::SetupLogging(log); !status.ok()) base::LogFatal("Cannot set up logging", status);
+  if (options.cleanup) return Cleanup(options);
+  if (!options.pod_routes.empty() && options.pod_routes != "host-gw")
+    base::LogFatal("Bad flag",
+                   base::InvalidArgument("--pod-routes: expected host-gw or nothing, got " + options.pod_routes));
+  if (options.kubeconfig.empty()) base::LogFatal("Bad flag", base::InvalidArgument("--kubeconfig is required"));
+  base::Daemon daemon;
+  return daemon.Run([&](base::Daemon& d) { return Serve(d, options); });
+}

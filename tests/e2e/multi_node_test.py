@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Three nodes, each in a network namespace with a containerd, kubelet and kube-proxy of its own, under one control plane:
+pods on every node, Service traffic across nodes by the installed routes, and a killed node's pods elsewhere.
+
+Times the test sets: node monitor grace period 8 s, toleration of an unreachable node 3 s, pod grace period 1 s."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cluster
+from cluster import sh, until
+
+GRACE, TOLERATION = 8, 3
+failures = 0
+started = []
+
+
+def verdict(name, good, why=""):
+    global failures
+    failures += not good
+    print(f"{'PASS' if good else 'FAIL'} {name}" + ("" if good else f": {why}"), flush=True)
+
+
+def run(command):
+    done = subprocess.run(["bash", "-euc", command], capture_output=True, text=True)
+    if done.returncode:
+        print(f"FAIL {command.splitlines()[0]}: {done.stderr}")
+        sys.exit(1)
+    return done.stdout
+
+
+def start(node, name, command):
+    log = open(f"/var/log/keelson/{node}-{name}.log", "w")
+    process = subprocess.Popen(["ip", "netns", "exec", node, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    started.append((node, process))
+
+
+def add_node(node, address):
+    """The node's network, certificates, configuration and daemons; the machine's own node is the model."""
+    run(f"""
+      ip netns add {node}
+      ip link add {node} type veth peer name eth0 netns {node}
+      ip link set {node} master br0 up
+      ip -n {node} link set lo up; ip -n {node} link set eth0 up
+      ip -n {node} addr add {address}/24 dev eth0; ip -n {node} route add default via 192.0.2.2
+      ip netns exec {node} sysctl -qw net.ipv4.ip_forward=1
+      etc=/etc/keelson/{node}; var=/var/lib/keelson/{node}; run=/run/keelson/{node}
+      mkdir -p $etc/cni $etc/pki $var $run
+      cp /etc/kubernetes/pki/ca.* $etc/pki
+      keelson pki --node-only --cert-dir $etc/pki --node-name {node} --addresses {address}
+      keelson kubeconfig --cert-dir $etc/pki --server https://192.0.2.2:6443 --user system:node:{node} --cert kubelet-client --out $etc/kubelet.conf
+      keelson kubeconfig --cert-dir $etc/pki --server https://192.0.2.2:6443 --user system:kube-proxy --cert kube-proxy-client --out $etc/kube-proxy.conf
+      sed -e "s#/run/keelson/containerd#$run/containerd#g; s#/var/lib/keelson/containerd#$var/containerd#; s#/etc/keelson/cni#$etc/cni#" /etc/keelson/containerd.toml >$etc/containerd.toml
+      sed -i "s#$etc/cni.conflist.tmpl#/etc/keelson/cni.conflist.tmpl#" $etc/containerd.toml
+      sed -e "s#/run/keelson/containerd#$run/containerd#g; s#/etc/kubernetes/pki#$etc/pki#g; s#/etc/kubernetes/manifests#$etc/manifests#" /etc/keelson/kubelet.yaml >$etc/kubelet.yaml
+      mkdir -p $etc/manifests
+    """)
+    socket = f"/run/keelson/{node}/containerd/containerd.sock"
+    start(node, "containerd", ["containerd", "--config", f"/etc/keelson/{node}/containerd.toml"])
+    until(f"containerd of {node}", lambda: os.path.exists(socket), 20)
+    run(f"for i in /var/lib/keelson/images/*.tar; do ctr -a {socket} -n k8s.io images import $i; done")
+    start(node, "kubelet", ["/opt/keelson/bin/kubelet", f"--kubeconfig=/etc/keelson/{node}/kubelet.conf", f"--config=/etc/keelson/{node}/kubelet.yaml",
+                            f"--hostname-override={node}", f"--node-ip={address}", f"--root-dir=/var/lib/kubelet/{node}"])
+    start(node, "kube-proxy", ["/opt/keelson/bin/kube-proxy", f"--kubeconfig=/etc/keelson/{node}/kube-proxy.conf", f"--hostname-override={node}",
+                               "--cluster-cidr=10.244.0.0/16", "--pod-routes=host-gw"])
+
+
+def pods():
+    items = json.loads(sh("kubectl get pods -l app=web -o json").stdout)["items"]
+    return [p for p in items if "deletionTimestamp" not in p["metadata"]]
+
+
+def running_nodes():
+    return [p["spec"].get("nodeName") for p in pods() if any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))]
+
+
+def main():
+    why = cluster.missing()
+    if why:
+        print(f"SKIP three nodes: {why}")
+        return
+    cluster.enter_sandbox()
+    run("ip link add br0 type bridge; ip link set br0 up; ip link set wire master br0")
+    cluster.up()
+    with open("/etc/keelson/kube-controller-manager.env") as f:
+        line = f.read().strip()
+    with open("/etc/keelson/kube-controller-manager.env", "w") as f:
+        f.write(f"{line} --node-monitor-grace-period={GRACE}s --node-monitor-period=1s\n")
+    os.kill(int(open("/run/keelson/kube-controller-manager.pid").read()), signal.SIGTERM)
+    add_node("n2", "192.0.2.3")
+    add_node("n3", "192.0.2.4")
+    until("three Ready nodes", lambda: sh("kubectl get nodes --no-headers").stdout.count(" Ready ") == 3, 60)
+    verdict("three nodes are Ready", True)
+    manifest = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 6, "selector": {"matchLabels": {"app": "web"}},
+                 "template": {"metadata": {"labels": {"app": "web"}},
+                              "spec": {"terminationGracePeriodSeconds": 1,
+                                       "tolerations": [{"key": f"node.kubernetes.io/{k}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION} for k in ("unreachable", "not-ready")],
+                                       "containers": [{"name": "web", "image": "demo.keelson.local/web:1"}]}}}}
+    sh(f"echo '{json.dumps(manifest)}' | kubectl apply -f -", check=True)
+    sh("kubectl expose deploy web --port=80 && kubectl rollout status deploy/web --timeout=90s", check=True)
+    verdict("6 replicas, at least one on each node", len(running_nodes()) == 6 and len(set(running_nodes())) == 3, str(running_nodes()))
+
+    ip = sh("kubectl get svc web -o jsonpath='{.spec.clusterIP}'").stdout
+    names = {p["metadata"]["name"] for p in pods()}
+    for node in ("", "n2", "n3"):
+        inside = f"ip netns exec {node} " if node else ""
+        until(f"rules on {node or 'vm'}", lambda: sh(f"{inside}curl -s -m 2 http://{ip}").returncode == 0, 20)
+        out = sh(f"for i in $(seq 60); do {inside}curl -s -m 3 http://{ip}; done").stdout
+        seen = {l.split()[0] for l in out.splitlines() if l}
+        verdict(f"Service traffic from {node or 'vm'} reaches every replica", seen == names, f"{len(seen)} of {len(names)}")
+    routes = sh("ip route show proto 211").stdout
+    verdict("routes to the other nodes' pods are installed", routes.count("via 192.0.2.") == 2, routes)
+
+    killed = time.time()
+    for node, process in started:
+        if node == "n3":
+            process.kill()
+    run("pkill -9 -f 'containerd-shim.*/run/keelson/n3/' || true; ip link set n3 down")
+    allowed = GRACE + TOLERATION + 1 + 20
+    until(f"6 replicas on the two nodes left within {allowed} s",
+          lambda: len(running_nodes()) == 6 and "n3" not in running_nodes(), allowed)
+    print(f"    the killed node's pods ran elsewhere after {time.time() - killed:.1f} s")
+    verdict("a killed node's pods run elsewhere", True)
+    for _, process in started:
+        process.terminate()
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
