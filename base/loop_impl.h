@@ -56,6 +56,8 @@ struct Loop::Impl {
   void Run();
   void Stop();
   void Post(Closure fn);
+  // True when another thread is in Run.
+  bool RunsElsewhere() const { return thread_.load() != std::thread::id() && !OnThread(); }
   bool OnThread() const { return std::this_thread::get_id() == thread_.load(std::memory_order_relaxed); }
 
   TimerId AddTimer(Duration delay, Closure fn);

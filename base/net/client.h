@@ -69,7 +69,7 @@ class Client {
   // Opens a stream whose body comes piece by piece (HTTP/2, or chunked).
   Task<Result<std::unique_ptr<ClientStream>>> Open(Context ctx, ClientRequest request);
   struct Upgraded {
-    int status;            // 101, or what the server answered instead
+    int status;  // 101, or what the server answered instead
     Headers headers;
     std::unique_ptr<ByteStream> stream;  // null unless 101
     std::string body;                    // the answer otherwise (bounded to 64 KiB)

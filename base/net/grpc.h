@@ -43,7 +43,7 @@ using GrpcUnaryHandler = std::function<Task<Result<std::string>>(const GrpcCall&
 using GrpcStreamHandler = std::function<Task<Status>(GrpcServerStream& stream)>;
 
 struct GrpcLimits {
-  size_t max_receive_bytes = 4 << 20;   // a longer message: kResourceExhausted
+  size_t max_receive_bytes = 4 << 20;  // a longer message: kResourceExhausted
   size_t max_send_bytes = 2147483647;
 };
 
@@ -55,7 +55,7 @@ class GrpcService {
   void Stream(std::string method, GrpcStreamHandler handler);
   // Sees every call before its handler; an error ends the call (authentication, metrics). Optional.
   void SetInterceptor(std::function<Task<Status>(const std::string& method, const GrpcCall& call)> interceptor);
-  // True for content-type application/grpc*.
+  // True for content-type application/grpc* over HTTP/2.
   static bool Accepts(const Exchange& exchange);
   // Runs one call to its end; an unknown method gets kUnimplemented. Status details are carried as
   // grpc-status-details-bin when `StatusDetails` is set.
@@ -68,6 +68,9 @@ class GrpcService {
     GrpcUnaryHandler unary;
     GrpcStreamHandler stream;
   };
+  Task<Status> SendStatus(Exchange& exchange, const Status& status, Headers trailers);
+  Task<void> ServeUnary(Exchange& exchange, const GrpcCall& call, const GrpcUnaryHandler& handler);
+  Task<void> ServeStream(Exchange& exchange, const GrpcCall& call, const GrpcStreamHandler& handler);
   GrpcLimits limits_;
   std::map<std::string, Method, std::less<>> methods_;
   std::function<Task<Status>(const std::string&, const GrpcCall&)> interceptor_;

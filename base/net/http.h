@@ -38,10 +38,10 @@ struct Peer {
   std::string address;  // "10.0.0.1:4711", "unix"
   bool tls = false;
   bool verified_chain = false;
-  std::string certificate_der;               // leaf, "" when none
-  std::string common_name;                   // of the leaf's subject
-  std::vector<std::string> organizations;    // of the leaf's subject
-  std::vector<std::string> dns_names;        // subject alternative names
+  std::string certificate_der;             // leaf, "" when none
+  std::string common_name;                 // of the leaf's subject
+  std::vector<std::string> organizations;  // of the leaf's subject
+  std::vector<std::string> dns_names;      // subject alternative names
 };
 
 // Bytes both ways: what is left of a connection after an upgrade (HTTP/1.1 101) or a CONNECT, and what the client half

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,12 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
 
-  virtual std::string_view method() const = 0;     // "GET"
-  virtual std::string_view path() const = 0;       // as sent, without the query
-  virtual std::string_view query() const = 0;      // without '?'
-  virtual const Headers& headers() const = 0;      // host/:authority as "host"
+  virtual std::string_view method() const = 0;  // "GET"
+  virtual std::string_view path() const = 0;    // as sent, without the query
+  virtual std::string_view query() const = 0;   // without '?'
+  virtual const Headers& headers() const = 0;   // host/:authority as "host"
   virtual const Peer& peer() const = 0;
-  virtual int http_major() const = 0;              // 1 or 2
+  virtual int http_major() const = 0;  // 1 or 2
   // Ends when the client goes away, the stream is reset, or the server stops.
   virtual const Context& context() const = 0;
   virtual Executor& executor() = 0;
@@ -55,6 +56,12 @@ class Exchange {
   // Ends the answer; trailers only over HTTP/2 (and chunked HTTP/1.1).
   virtual Task<Status> Finish(Headers trailers = {}) = 0;
 
+  // A whole answer of one piece with trailers, in one call: unary gRPC. HTTP/1.1 drops the trailers.
+  virtual Task<Status> RespondOnce(int status, Headers headers, std::string prefix, SharedBytes piece,
+                                   Headers trailers) = 0;
+  // The whole body when it has already come, without suspending; nullopt otherwise.
+  virtual std::optional<std::string> TakeWholeBody() = 0;
+
   // HTTP/1.1 only: answers 101 with `headers` and hands over the raw connection, bytes already read included.
   virtual Task<Result<std::unique_ptr<ByteStream>>> Upgrade(Headers headers) = 0;
 };
@@ -63,15 +70,15 @@ using Handler = std::function<Task<void>(Exchange&)>;
 
 struct ServerLimits {
   size_t max_header_bytes = 64 << 10;
-  size_t write_buffer = 256 << 10;             // per stream, unsent
-  uint32_t max_concurrent_streams = 250;       // per HTTP/2 connection
-  uint32_t stream_window = 256 << 10;          // HTTP/2 receive windows
+  size_t write_buffer = 256 << 10;        // per stream, unsent
+  uint32_t max_concurrent_streams = 250;  // per HTTP/2 connection
+  uint32_t stream_window = 256 << 10;     // HTTP/2 receive windows
   uint32_t connection_window = 1 << 20;
   size_t max_connections = 15000;
-  uint32_t max_resets_per_connection = 1000;   // within 30 s: rapid reset is answered with GOAWAY
-  std::chrono::seconds header_timeout{30};     // from the first byte (or accept) to the end of the headers
-  std::chrono::seconds idle_timeout{180};      // HTTP/1.1 keep-alive; HTTP/2 without streams is pinged
-  std::chrono::seconds ping_interval{30};      // HTTP/2: a peer that misses two is closed
+  uint32_t max_resets_per_connection = 1000;     // within 30 s: rapid reset is answered with GOAWAY
+  std::chrono::seconds header_timeout{30};       // from the first byte (or accept) to the end of the headers
+  std::chrono::seconds idle_timeout{180};        // HTTP/1.1 keep-alive; HTTP/2 without streams is pinged
+  std::chrono::seconds ping_interval{30};        // HTTP/2: a peer that misses two is closed
   std::chrono::seconds write_stall_timeout{60};  // a peer that takes no byte for so long is closed
 };
 

@@ -11,14 +11,14 @@
 namespace base::net {
 
 struct TlsFiles {
-  std::string cert_file;        // PEM chain; "" = none (clients only)
+  std::string cert_file;  // PEM chain; "" = none (clients only)
   std::string key_file;
-  std::string ca_file;          // trust anchors: a client's for the server, a server's for client certificates
-  std::string server_name;      // clients: name to verify instead of the host ("" = the host)
-  bool skip_verify = false;     // clients: accept any certificate (never by default)
+  std::string ca_file;       // trust anchors: a client's for the server, a server's for client certificates
+  std::string server_name;   // clients: name to verify instead of the host ("" = the host)
+  bool skip_verify = false;  // clients: accept any certificate (never by default)
   enum class ClientAuth { kNone, kRequest, kRequireAndVerify } client_auth = ClientAuth::kRequest;
   std::vector<std::string> alpn = {"h2", "http/1.1"};
-  int minimum_version = 12;     // 12 or 13
+  int minimum_version = 12;                // 12 or 13
   std::vector<std::string> cipher_suites;  // IANA names; empty = OpenSSL's good default
 };
 

@@ -1,0 +1,220 @@
+// The server's half of gRPC over HTTP/2 (github.com/grpc/grpc doc/PROTOCOL-HTTP2.md).
+#include "base/net/grpc.h"
+#include "base/net/grpc_wire.h"
+
+namespace base::net {
+namespace {
+
+Headers ResponseHead() {
+  Headers h;
+  h.Add("content-type", "application/grpc");
+  return h;
+}
+
+void AddStatus(Headers& out, const Status& status, const std::function<std::string(const Status&)>& encode_details) {
+  out.Add("grpc-status", std::to_string(static_cast<int>(status.code())));
+  if (status.ok()) return;
+  if (!status.message().empty()) out.Add("grpc-message", EncodeGrpcMessage(status.message()));
+  if (encode_details) {
+    std::string details = encode_details(status);
+    if (!details.empty()) out.Add("grpc-status-details-bin", EncodeGrpcBinary(details));
+  }
+}
+
+// What the head of a call says before any message is read.
+struct CallHead {
+  Status error;
+  std::optional<Duration> timeout;
+};
+CallHead ReadHead(const Exchange& exchange) {
+  CallHead head;
+  const Headers& h = exchange.headers();
+  if (auto encoding = h.Get("grpc-encoding"); !encoding.empty() && encoding != "identity") {
+    head.error =
+        Unimplemented("grpc: Decompressor is not installed for grpc-encoding \"" + std::string(encoding) + "\"");
+    return head;
+  }
+  if (auto timeout = h.Get("grpc-timeout"); !timeout.empty()) {
+    head.timeout = ParseGrpcTimeout(timeout);
+    if (!head.timeout) head.error = Internal("malformed grpc-timeout: " + std::string(timeout));
+  }
+  return head;
+}
+
+// One call's state, both kinds.
+class ServerStream final : public GrpcServerStream {
+ public:
+  ServerStream(Exchange& exchange, GrpcCall call, const GrpcLimits& limits)
+      : exchange_(exchange), call_(std::move(call)), limits_(limits), reader_(limits.max_receive_bytes) {}
+
+  const GrpcCall& call() const override { return call_; }
+  size_t unsent_bytes() const override { return exchange_.unsent_bytes(); }
+  void AddHeader(std::string name, std::string value) override { head_.Add(std::move(name), std::move(value)); }
+  void AddTrailer(std::string name, std::string value) override { trailers_.Add(std::move(name), std::move(value)); }
+
+  Task<Result<std::optional<std::string>>> Read() override {
+    for (;;) {
+      CO_TRY_ASSIGN(auto message, reader_.Next());
+      if (message) co_return message;
+      CO_TRY_ASSIGN(std::string piece, co_await exchange_.ReadBody(call_.ctx));
+      if (piece.empty()) {
+        if (!reader_.empty()) co_return Err(Internal("unexpected EOF"));
+        co_return std::nullopt;
+      }
+      reader_.Feed(std::move(piece));
+    }
+  }
+
+  Task<Status> Write(SharedBytes message) override {
+    if (message->size() > limits_.max_send_bytes)
+      co_return ResourceExhausted("trying to send message larger than max (" + std::to_string(message->size()) +
+                                  " vs. " + std::to_string(limits_.max_send_bytes) + ")");
+    if (!started_) CO_TRY(co_await Start());
+    co_return co_await exchange_.Write(GrpcPrefix(message->size()), std::move(message));
+  }
+
+  Task<Status> Start() {
+    started_ = true;
+    return exchange_.StartResponse(200, std::move(head_));
+  }
+
+  bool started() const { return started_; }
+  Headers& head() { return head_; }
+  Headers& trailers() { return trailers_; }
+  GrpcMessageReader& reader() { return reader_; }
+
+ private:
+  Exchange& exchange_;
+  GrpcCall call_;
+  GrpcLimits limits_;
+  GrpcMessageReader reader_;
+  Headers head_ = ResponseHead(), trailers_;
+  bool started_ = false;
+};
+
+// The one message of a unary request.
+Task<Result<std::string>> ReadUnary(Exchange& exchange, const Context& ctx, const GrpcLimits& limits) {
+  GrpcMessageReader reader(limits.max_receive_bytes);
+  if (auto whole = exchange.TakeWholeBody()) {
+    reader.Feed(std::move(*whole));
+  } else {
+    for (;;) {
+      CO_TRY_ASSIGN(std::string piece, co_await exchange.ReadBody(ctx));
+      if (piece.empty()) break;
+      reader.Feed(std::move(piece));
+      CO_TRY(reader.CheckSize());
+    }
+  }
+  CO_TRY_ASSIGN(auto message, reader.Next());
+  if (!message) co_return Err(Internal(reader.empty() ? "no request message" : "unexpected EOF"));
+  if (!reader.empty()) co_return Err(Internal("more than one message in a unary call"));
+  co_return std::move(*message);
+}
+
+}  // namespace
+
+void GrpcService::Unary(std::string method, GrpcUnaryHandler handler) {
+  CHECK_MSG(methods_.try_emplace(method, Method{std::move(handler), nullptr}).second, method);
+}
+void GrpcService::Stream(std::string method, GrpcStreamHandler handler) {
+  CHECK_MSG(methods_.try_emplace(method, Method{nullptr, std::move(handler)}).second, method);
+}
+void GrpcService::SetInterceptor(
+    std::function<Task<Status>(const std::string& method, const GrpcCall& call)> interceptor) {
+  interceptor_ = std::move(interceptor);
+}
+
+bool GrpcService::Accepts(const Exchange& exchange) {
+  std::string_view type = exchange.headers().Get("content-type");
+  return exchange.http_major() == 2 && type.starts_with("application/grpc") &&
+         (type.size() == 16 || type[16] == '+' || type[16] == ';');
+}
+
+Task<Status> GrpcService::SendStatus(Exchange& exchange, const Status& status, Headers trailers) {
+  Headers head = ResponseHead();
+  AddStatus(head, status, encode_details);
+  for (const auto& [name, value] : trailers.fields()) head.Add(name, value);
+  // Trailers-only: the status stands in the one and only head.
+  return exchange.Respond(200, std::move(head), SharedBytes());
+}
+
+Task<void> GrpcService::Serve(Exchange& exchange) {
+  auto it = methods_.find(exchange.path());
+  if (it == methods_.end()) {
+    std::string path(exchange.path());
+    size_t slash = path.rfind('/');
+    std::string service = slash == std::string::npos || slash == 0 ? "" : path.substr(1, slash - 1);
+    bool known = false;
+    for (const auto& [name, unused] : methods_) known |= name.starts_with("/" + service + "/");
+    (void)co_await SendStatus(
+        exchange,
+        Unimplemented(known ? "unknown method " + path.substr(slash + 1) + " for service " + service
+                            : "unknown service " + service),
+        {});
+    co_return;
+  }
+  CallHead head = ReadHead(exchange);
+  if (!head.error.ok()) {
+    (void)co_await SendStatus(exchange, head.error, {});
+    co_return;
+  }
+  Context ctx = exchange.context();
+  if (head.timeout) ctx = ctx.WithTimeout(exchange.executor(), *head.timeout);
+  GrpcCall call{exchange.headers(), exchange.peer(), ctx, exchange.executor()};
+  if (interceptor_) {
+    Status allowed = co_await interceptor_(it->first, call);
+    if (!allowed.ok()) {
+      (void)co_await SendStatus(exchange, allowed, {});
+      co_return;
+    }
+  }
+  if (it->second.unary) {
+    co_await ServeUnary(exchange, call, it->second.unary);
+  } else {
+    co_await ServeStream(exchange, call, it->second.stream);
+  }
+}
+
+Task<void> GrpcService::ServeUnary(Exchange& exchange, const GrpcCall& call, const GrpcUnaryHandler& handler) {
+  auto request = co_await ReadUnary(exchange, call.ctx, limits_);
+  if (!request) {
+    (void)co_await SendStatus(exchange, request.error(), {});
+    co_return;
+  }
+  auto response = co_await handler(call, std::move(*request));
+  if (response && response->size() > limits_.max_send_bytes)
+    response = Err(ResourceExhausted("trying to send message larger than max (" + std::to_string(response->size()) +
+                                     " vs. " + std::to_string(limits_.max_send_bytes) + ")"));
+  if (!response) {
+    (void)co_await SendStatus(exchange, response.error(), {});
+    co_return;
+  }
+  Headers trailers;
+  trailers.Add("grpc-status", "0");
+  std::string prefix = GrpcPrefix(response->size());
+  (void)co_await exchange.RespondOnce(200, ResponseHead(), std::move(prefix), Share(std::move(*response)),
+                                      std::move(trailers));
+}
+
+Task<void> GrpcService::ServeStream(Exchange& exchange, const GrpcCall& call, const GrpcStreamHandler& handler) {
+  ServerStream stream(exchange, call, limits_);
+  Status status = co_await handler(stream);
+  if (!stream.started()) {
+    if (status.ok() || !stream.head().fields().empty()) {
+      // Metadata was set, or a client waits for headers before it looks at trailers.
+      Headers extra = stream.trailers();
+      for (const auto& [name, value] : stream.head().fields())
+        if (name != "content-type") extra.Add(name, value);
+      (void)co_await SendStatus(exchange, status, std::move(extra));
+      co_return;
+    }
+    (void)co_await SendStatus(exchange, status, stream.trailers());
+    co_return;
+  }
+  Headers trailers;
+  AddStatus(trailers, status, encode_details);
+  for (const auto& [name, value] : stream.trailers().fields()) trailers.Add(name, value);
+  (void)co_await exchange.Finish(std::move(trailers));
+}
+
+}  // namespace base::net

@@ -1,0 +1,163 @@
+// One HTTP/2 connection on nghttp2, the part that server and client share, for the engine's own .cc files: frames in
+// and out, flow control both ways, shared buffers sent uncopied, keepalive pings, and the bounds on a hostile peer.
+//
+// A session owns its transport and its streams (together with whoever works on them). Everything happens on the
+// transport's loop. A session is never destroyed inside a callback: it ends with OnSessionEnd and its owner frees it in
+// a later turn.
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/net/transport.h"
+
+namespace base::net {
+
+class Http2Session;
+
+// One stream's buffers; server exchanges and client requests derive from it.
+class Http2Stream {
+ public:
+  virtual ~Http2Stream() = default;
+
+  // Bytes to send, in order; they leave as flow control and the peer allow.
+  void QueueOut(std::string_view bytes);
+  void QueueOut(SharedBytes bytes);
+  // Nothing follows but `trailers`.
+  void EndOut(Headers trailers = {});
+  size_t out_bytes() const { return out_bytes_; }
+  bool out_ended() const { return out_ended_; }
+  // Received bytes have been used up: the peer may send as many again.
+  void Consume(size_t n);
+  void Reset(uint32_t error_code);
+  // Null once the stream is closed.
+  Http2Session* session() const { return session_; }
+  int32_t id() const { return id_; }
+  // When output last moved, or began to wait.
+  MonoTime out_progress() const { return out_progress_; }
+
+ protected:
+  friend class Http2Session;
+  friend struct Http2Callbacks;
+  virtual void OnHeader(std::string_view name, std::string_view value) = 0;
+  // A block of fields is complete: the head, an informational head, or trailers.
+  virtual void OnHeadersEnd() = 0;
+  virtual void OnData(std::string_view bytes) = 0;
+  // The peer ended its half.
+  virtual void OnInEnd() = 0;
+  // Much of the output has left.
+  virtual void OnOutDrained() = 0;
+  // Our END_STREAM has gone to the transport.
+  virtual void OnOutFinished() {}
+  // The stream is over; session() is null from here on.
+  virtual void OnClosed(uint32_t error_code) = 0;
+
+  // Received header bytes, for the bound.
+  size_t header_bytes_ = 0;
+  bool headers_too_large_ = false;
+
+ private:
+  struct Piece {
+    std::string own;
+    SharedBytes shared;
+    std::string_view bytes() const { return shared ? std::string_view(*shared) : std::string_view(own); }
+  };
+  void Wake();
+
+  Http2Session* session_ = nullptr;
+  int32_t id_ = -1;
+  std::vector<Piece> pieces_;
+  size_t first_ = 0, offset_ = 0;
+  size_t out_bytes_ = 0;
+  bool out_ended_ = false, deferred_ = false;
+  Headers trailers_;
+  uint64_t unconsumed_ = 0;
+  MonoTime out_progress_{};
+};
+
+struct Http2Options {
+  bool server = false;
+  uint32_t max_concurrent_streams = 250;
+  uint32_t stream_window = 256 << 10;
+  uint32_t connection_window = 1 << 20;
+  size_t max_header_bytes = 64 << 10;
+  uint32_t max_resets = 1000;  // within kResetPeriod
+};
+inline constexpr std::chrono::seconds kResetPeriod{30};
+
+class Http2Session : public TransportUser {
+ public:
+  Http2Session(std::unique_ptr<Transport> transport, const Http2Options& options);
+  virtual ~Http2Session();
+  Http2Session(const Http2Session&) = delete;
+
+  // Sends the preface; `received` are bytes read before the session was made.
+  void Begin(std::string_view received);
+  // Client: opens a stream; kUnavailable when no further one may be opened on this connection.
+  Status Open(std::shared_ptr<Http2Stream> stream, const std::vector<nghttp2_nv>& head, bool end_stream);
+  // Server: the head of the answer.
+  void Respond(Http2Stream& stream, const std::vector<nghttp2_nv>& head, bool end_stream);
+  // No new streams; the session ends when those under way have.
+  void GoAway();
+  // Ends everything now: streams get OnClosed, then OnSessionEnd.
+  void End(const Status& why);
+  void Ping();
+
+  bool ended() const { return ended_; }
+  bool going_away() const { return going_away_; }
+  size_t stream_count() const { return streams_.size(); }
+  // PINGs without an answer yet.
+  int pings_missed() const { return pings_missed_; }
+  MonoTime last_receive() const { return last_receive_; }
+  Transport& transport() { return *transport_; }
+  Loop& loop() { return transport_->loop(); }
+  const Status& why() const { return why_; }
+  nghttp2_session* native() { return session_; }
+  const std::unordered_map<int32_t, std::shared_ptr<Http2Stream>>& streams() const { return streams_; }
+
+ protected:
+  // Server: a stream for a request that begins; null refuses it.
+  virtual std::shared_ptr<Http2Stream> OnNewStream() { return nullptr; }
+  // After a batch of frames: work that must not run inside nghttp2.
+  virtual void OnBatchEnd() {}
+  virtual void OnPeerSettings() {}
+  // The peer will not take streams above `last_stream_id`.
+  virtual void OnGoAwayReceived(int32_t last_stream_id) {}
+  virtual void OnSessionEnd(const Status& why) = 0;
+
+  void OnConnected() override {}
+  void OnReadable() override;
+  void OnFill() override;
+  void OnFailed(const Status& why) override { End(why); }
+
+ private:
+  friend class Http2Stream;
+  friend struct Http2Callbacks;
+  bool Receive(std::string_view bytes);
+  bool CountReset();
+  void SubmitSettings();
+
+  std::unique_ptr<Transport> transport_;
+  Http2Options options_;
+  nghttp2_session* session_ = nullptr;
+  std::unordered_map<int32_t, std::shared_ptr<Http2Stream>> streams_;
+  bool ended_ = false, going_away_ = false, begun_ = false;
+  int pings_missed_ = 0;
+  MonoTime last_receive_{};
+  uint32_t resets_ = 0;
+  MonoTime resets_since_{};
+  Status why_;
+};
+
+inline nghttp2_nv MakeNv(std::string_view name, std::string_view value) {
+  return {reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+          reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};
+}
+// Fields that HTTP/2 forbids because they speak of an HTTP/1.1 connection.
+bool IsConnectionField(std::string_view name);
+
+}  // namespace base::net

@@ -1,0 +1,555 @@
+#include "base/net/server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <future>
+
+#include "base/log.h"
+#include "base/net/address.h"
+#include "base/net/server_impl.h"
+
+namespace base::net {
+
+// ---- Exchange: what both protocols share ---------------------------------------------------------------------------
+
+Task<Result<std::string>> Exchange::ReadAll(Context ctx, size_t limit) {
+  if (auto whole = TakeWholeBody()) {
+    if (whole->size() > limit) co_return Err(ResourceExhausted("request body too large"));
+    co_return std::move(*whole);
+  }
+  std::string all;
+  for (;;) {
+    CO_TRY_ASSIGN(std::string piece, co_await ReadBody(ctx));
+    if (piece.empty()) co_return all;
+    if (all.size() + piece.size() > limit) co_return Err(ResourceExhausted("request body too large"));
+    all.empty() ? void(all = std::move(piece)) : void(all += piece);
+  }
+}
+
+Task<Status> Exchange::Respond(int status, Headers headers, std::string body) {
+  return Respond(status, std::move(headers), Share(std::move(body)));
+}
+
+ExchangeBase::ExchangeBase(Shard& shard, std::shared_ptr<const Peer> peer)
+    : shard_(shard.shared_from_this()),
+      peer_(std::move(peer)),
+      ctx_(Context().WithCancel()),
+      readable_(shard.loop()),
+      writable_(shard.loop()) {}
+
+ExchangeBase::~ExchangeBase() = default;
+
+void ExchangeBase::Start() {
+  shard_->ExchangeBegan();
+  auto self = shared_from_this();
+  SpawnNow(shard_->handler()(*this), [self] {
+    self->handler_done_ = true;
+    if (self->failure_.ok() && self->answer_ == Answer::kNone) {
+      Headers headers;
+      headers.Add("content-type", "text/plain; charset=utf-8");
+      (void)self->BeginAnswer(Answer::kDone);
+      self->SendHead(500, headers, true);
+    } else if (self->failure_.ok() && self->answer_ == Answer::kOpen) {
+      self->BreakOff();
+    }
+    self->OnHandlerDone();
+    self->shard_->ExchangeEnded();
+  });
+}
+
+void ExchangeBase::Fail(const Status& why) {
+  if (!failure_.ok()) return;
+  failure_ = why.ok() ? Cancelled("connection closed") : why;
+  readable_.NotifyAll();
+  writable_.NotifyAll();
+  ctx_.Cancel(failure_);
+}
+
+Task<Result<std::string>> ExchangeBase::ReadBody(Context ctx) {
+  BeforeRead();
+  while (body_.empty()) {
+    if (body_ended_) co_return std::string();
+    if (!failure_.ok()) co_return Err(failure_);
+    CO_TRY(co_await readable_.Wait(ctx));
+  }
+  std::string piece = std::exchange(body_, {});
+  GrantBody(piece.size());
+  co_return piece;
+}
+
+std::optional<std::string> ExchangeBase::TakeWholeBody() {
+  if (!body_ended_) return std::nullopt;
+  std::string whole = std::exchange(body_, {});
+  GrantBody(whole.size());
+  return whole;
+}
+
+Status ExchangeBase::BeginAnswer(Answer next) {
+  if (!failure_.ok()) return failure_;
+  if (answer_ != Answer::kNone) return FailedPrecondition("the answer has already begun");
+  answer_ = next;
+  return Ok();
+}
+
+Task<Status> ExchangeBase::WaitForRoom() {
+  while (unsent_bytes() > shard_->limits().write_buffer) {
+    CO_TRY(co_await writable_.Wait(ctx_));
+    if (!failure_.ok()) co_return failure_;
+  }
+  co_return Ok();
+}
+
+Task<Status> ExchangeBase::Respond(int status, Headers headers, SharedBytes body) {
+  CO_TRY(BeginAnswer(Answer::kDone));
+  size_t size = body ? body->size() : 0;
+  bool allowed = status >= 200 && status != 204 && status != 304;
+  if (allowed && !headers.Has("content-length")) headers.Add("content-length", std::to_string(size));
+  bool empty = size == 0 || !allowed || method_ == "HEAD";
+  SendHead(status, headers, empty);
+  if (empty) co_return Ok();
+  SendPiece({}, std::move(body));
+  SendEnd({});
+  co_return Ok();
+}
+
+Task<Status> ExchangeBase::RespondOnce(int status, Headers headers, std::string prefix, SharedBytes piece,
+                                       Headers trailers) {
+  CO_TRY(BeginAnswer(Answer::kDone));
+  SendHead(status, headers, false);
+  SendPiece(prefix, std::move(piece));
+  SendEnd(std::move(trailers));
+  co_return Ok();
+}
+
+Task<Status> ExchangeBase::StartResponse(int status, Headers headers) {
+  CO_TRY(BeginAnswer(Answer::kOpen));
+  SendHead(status, headers, false);
+  co_return Ok();
+}
+
+Task<Status> ExchangeBase::Write(SharedBytes piece) { return Write({}, std::move(piece)); }
+
+Task<Status> ExchangeBase::Write(std::string prefix, SharedBytes piece) {
+  if (!failure_.ok()) co_return failure_;
+  if (answer_ != Answer::kOpen) co_return FailedPrecondition("the answer has not begun or is over");
+  if (method_ != "HEAD") SendPiece(prefix, std::move(piece));
+  if (unsent_bytes() > shard_->limits().write_buffer) co_return co_await WaitForRoom();
+  co_return Ok();
+}
+
+Task<Status> ExchangeBase::Finish(Headers trailers) {
+  if (!failure_.ok()) co_return failure_;
+  if (answer_ != Answer::kOpen) co_return FailedPrecondition("the answer has not begun or is over");
+  answer_ = Answer::kDone;
+  SendEnd(std::move(trailers));
+  co_return Ok();
+}
+
+std::string_view HttpDate(const Clock& clock) {
+  thread_local time_t at = 0;
+  thread_local char text[40];
+  thread_local size_t length = 0;
+  time_t now = std::chrono::duration_cast<std::chrono::seconds>(clock.WallNow().time_since_epoch()).count();
+  if (now != at) {
+    tm t;
+    ::gmtime_r(&now, &t);
+    length = std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &t);
+    at = now;
+  }
+  return {text, length};
+}
+
+std::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 100:
+      return "Continue";
+    case 101:
+      return "Switching Protocols";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 301:
+      return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Request Entity Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Entity";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
+  }
+}
+
+// ---- Sniffer: the beginning of a connection, until its protocol is known --------------------------------------------
+
+namespace {
+
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+class Sniffer final : public ServerConnection, public TransportUser {
+ public:
+  Sniffer(Shard& shard, int fd, SslPtr ssl, std::string address)
+      : shard_(shard), transport_(std::make_unique<Transport>(shard.loop(), fd, std::move(ssl), *this)) {
+    peer_.address = std::move(address);
+    began_ = shard.loop().Now();
+  }
+  Status Start() { return transport_->Start(false); }
+
+  void Tick(MonoTime now) override {
+    if (now - began_ > shard_.limits().header_timeout) Abort(DeadlineExceeded("no request came"));
+  }
+  void Drain() override { Abort(Unavailable("server is shutting down")); }
+  void Abort(const Status&) override {
+    if (transport_) transport_->Close();
+    shard_.Remove(this);
+  }
+
+  void OnConnected() override {
+    DescribePeer(transport_->ssl(), peer_);
+    if (NegotiatedAlpn(transport_->ssl()) == "h2") Become(NewHttp2Connection);
+  }
+  void OnReadable() override {
+    while (transport_) {
+      Transport::ReadResult r = transport_->Read(ReadBuffer(), kReadBufferBytes);
+      if (r.end == Transport::ReadEnd::kAgain) return;
+      if (r.end != Transport::ReadEnd::kData) return Abort(Unavailable("closed"));
+      received_.append(ReadBuffer(), r.size);
+      std::string_view seen = std::string_view(received_).substr(0, kHttp2Preface.size());
+      if (!kHttp2Preface.starts_with(seen)) return Become(NewHttp1Connection);
+      if (seen.size() == kHttp2Preface.size()) return Become(NewHttp2Connection);
+    }
+  }
+  void OnFill() override {}
+  void OnFailed(const Status&) override { shard_.Remove(this); }
+
+ private:
+  using Factory = std::unique_ptr<ServerConnection> (*)(Shard&, std::unique_ptr<Transport>, std::shared_ptr<const Peer>,
+                                                        std::string);
+  void Become(Factory factory) {
+    auto next =
+        factory(shard_, std::move(transport_), std::make_shared<const Peer>(std::move(peer_)), std::move(received_));
+    shard_.Replace(this, std::move(next));
+  }
+
+  Shard& shard_;
+  std::unique_ptr<Transport> transport_;
+  Peer peer_;
+  std::string received_;
+  MonoTime began_;
+};
+
+}  // namespace
+
+// ---- Shard ---------------------------------------------------------------------------------------------------------
+
+void Shard::Adopt(int fd, std::shared_ptr<ServerTls> tls, std::string address) {
+  loop_.Post([self = shared_from_this(), fd, tls = std::move(tls), address = std::move(address)]() mutable {
+    self->Start(fd, std::move(tls), std::move(address));
+  });
+}
+
+void Shard::Start(int fd, std::shared_ptr<ServerTls> tls, std::string address) {
+  if (draining_) {
+    ::close(fd);
+    --core_->connections;
+    return;
+  }
+  SslPtr ssl = tls ? NewServerSsl(*tls, fd) : nullptr;
+  auto connection = std::make_unique<Sniffer>(*this, fd, std::move(ssl), std::move(address));
+  Sniffer& raw = *connection;
+  Add(std::move(connection));
+  Status started = raw.Start();
+  if (!started.ok()) Remove(&raw);
+}
+
+void Shard::Add(std::unique_ptr<ServerConnection> connection) {
+  ServerConnection* raw = connection.get();
+  connections_.emplace(raw, std::move(connection));
+  ScheduleTick();
+}
+
+void Shard::Remove(ServerConnection* connection) {
+  auto it = connections_.find(connection);
+  if (it == connections_.end()) return;
+  --core_->connections;
+  loop_.Post([self = shared_from_this(), dying = std::move(it->second)] {});
+  connections_.erase(it);
+}
+
+void Shard::Replace(ServerConnection* old, std::unique_ptr<ServerConnection> fresh) {
+  ++core_->connections;
+  Remove(old);
+  if (fresh) {
+    Add(std::move(fresh));
+  } else {
+    --core_->connections;
+  }
+}
+
+void Shard::ScheduleTick() {
+  if (ticking_) return;
+  ticking_ = true;
+  const ServerLimits& l = core_->limits;
+  Duration shortest = std::min({Duration(l.header_timeout), Duration(l.idle_timeout), Duration(l.ping_interval),
+                                Duration(l.write_stall_timeout)});
+  Duration tick = std::clamp<Duration>(shortest / 4, std::chrono::milliseconds(20), std::chrono::seconds(2));
+  loop_.After(tick, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->Tick();
+  });
+}
+
+void Shard::Tick() {
+  ticking_ = false;
+  MonoTime now = loop_.Now();
+  // A tick may end its connection, which removes it from the map.
+  std::vector<ServerConnection*> all;
+  all.reserve(connections_.size());
+  for (auto& [raw, owned] : connections_) all.push_back(raw);
+  for (ServerConnection* c : all)
+    if (connections_.contains(c)) c->Tick(now);
+  if (!connections_.empty()) ScheduleTick();
+}
+
+void Shard::AbortAll(const Status& why) {
+  std::vector<ServerConnection*> all;
+  for (auto& [raw, owned] : connections_) all.push_back(raw);
+  for (ServerConnection* c : all)
+    if (connections_.contains(c)) c->Abort(why);
+}
+
+Task<void> Shard::Stop(Duration drain) {
+  auto self = shared_from_this();
+  draining_ = true;
+  std::vector<ServerConnection*> all;
+  for (auto& [raw, owned] : connections_) all.push_back(raw);
+  for (ServerConnection* c : all)
+    if (connections_.contains(c)) c->Drain();
+  Context until = Context().WithTimeout(loop_, drain);
+  while (exchanges_ > 0) {
+    if (!(co_await idle_.Wait(until)).ok()) break;
+  }
+  // What has been answered in this turn still leaves.
+  (void)co_await Sleep(loop_, Context(), std::chrono::milliseconds(1));
+  AbortAll(Unavailable("server is shutting down"));
+  while (exchanges_ > 0) (void)co_await idle_.Wait(Context());
+}
+
+// ---- Listeners -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+class Listener final : public FdHandler {
+ public:
+  Listener(Loop& loop, int fd, std::shared_ptr<ServerTls> tls, std::string unix_path, ServerCore& core,
+           const std::vector<std::shared_ptr<Shard>>& shards, size_t& next)
+      : loop_(loop),
+        fd_(fd),
+        tls_(std::move(tls)),
+        unix_path_(std::move(unix_path)),
+        core_(core),
+        shards_(shards),
+        next_(next) {}
+  ~Listener() {
+    loop_.impl().Remove(fd_, this);
+    ::close(fd_);
+    if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
+  }
+  Status Start() { return loop_.impl().Add(fd_, EPOLLIN, this); }
+
+  void OnEvents(uint32_t) override {
+    // A few at a time: level-triggered, the rest comes back.
+    for (int i = 0; i < 64; ++i) {
+      sockaddr_storage from{};
+      socklen_t size = sizeof from;
+      int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE) Pause();
+        return;
+      }
+      if (core_.connections.fetch_add(1) >= core_.limits.max_connections) {
+        --core_.connections;
+        ::close(fd);
+        continue;
+      }
+      int one = 1;
+      if (from.ss_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      shards_[next_++ % shards_.size()]->Adopt(fd, tls_, AddressText(from));
+    }
+  }
+
+ private:
+  // Out of descriptors: accepting again at once would only spin.
+  void Pause() {
+    LogWarning("Out of file descriptors, not accepting for a while");
+    loop_.impl().Remove(fd_, this);
+    loop_.After(std::chrono::milliseconds(200), [alive = std::weak_ptr<bool>(alive_), this] {
+      if (!alive.expired()) (void)loop_.impl().Add(fd_, EPOLLIN, this);
+    });
+  }
+
+  Loop& loop_;
+  int fd_;
+  std::shared_ptr<ServerTls> tls_;
+  std::string unix_path_;
+  ServerCore& core_;
+  const std::vector<std::shared_ptr<Shard>>& shards_;
+  size_t& next_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+Result<int> OpenListener(const SocketAddress& address) {
+  int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return Err(FromErrno(errno, "socket"));
+  int one = 1, zero = 0;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 || ::listen(fd, 4096) != 0) {
+    Status failed = FromErrno(errno, "listen " + AddressText(address.storage));
+    ::close(fd);
+    return Err(failed);
+  }
+  return fd;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  std::vector<Loop*> loops;
+  std::shared_ptr<ServerCore> core;
+  std::vector<std::shared_ptr<Shard>> shards;
+  std::vector<std::unique_ptr<Listener>> listeners;
+  size_t next_shard = 0;
+  bool stopped = false;
+
+  Status Add(int fd, std::shared_ptr<ServerTls> tls, std::string unix_path) {
+    auto listener =
+        std::make_unique<Listener>(*loops[0], fd, std::move(tls), std::move(unix_path), *core, shards, next_shard);
+    TRY(listener->Start());
+    listeners.push_back(std::move(listener));
+    return Ok();
+  }
+};
+
+Server::Server(std::vector<Loop*> loops, Handler handler, ServerLimits limits) : impl_(std::make_unique<Impl>()) {
+  CHECK_MSG(!loops.empty(), "a server needs a loop");
+  impl_->core = std::make_shared<ServerCore>();
+  impl_->core->handler = std::move(handler);
+  impl_->core->limits = limits;
+  impl_->loops = std::move(loops);
+  for (Loop* loop : impl_->loops) impl_->shards.push_back(std::make_shared<Shard>(*loop, impl_->core));
+}
+
+// Connections that Stop has not ended are dropped. A loop that runs on another thread is asked to; one that does not
+// run (or is ours) is done here.
+Server::~Server() {
+  impl_->listeners.clear();
+  if (impl_->stopped) return;
+  for (size_t i = 0; i < impl_->shards.size(); ++i) {
+    auto abort = [shard = impl_->shards[i]] { shard->AbortAll(Unavailable("server destroyed")); };
+    if (impl_->loops[i]->impl().RunsElsewhere()) {
+      impl_->loops[i]->Post(abort);
+    } else {
+      abort();
+    }
+  }
+}
+
+Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<ServerTls> tls) {
+  TRY_ASSIGN(SocketAddress where, ParseSocketAddress(address));
+  std::string unix_path = address.starts_with("unix:") ? UnixPath(address) : "";
+  if (!unix_path.empty()) {
+    // A socket file that nobody listens on any more is in the way of bind().
+    struct stat st;
+    if (::stat(unix_path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) ::unlink(unix_path.c_str());
+  }
+  TRY_ASSIGN(int fd, OpenListener(where));
+  sockaddr_storage bound{};
+  socklen_t size = sizeof bound;
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
+  TRY(impl_->Add(fd, std::move(tls), unix_path));
+  return unix_path.empty() ? AddressText(bound) : "unix:" + unix_path;
+}
+
+Status Server::ListenFd(int fd, std::shared_ptr<ServerTls> tls) { return impl_->Add(fd, std::move(tls), ""); }
+
+Task<void> Server::Stop(Duration drain) {
+  impl_->stopped = true;
+  impl_->listeners.clear();
+  Loop& home = *impl_->loops[0];
+  TaskScope scope(home, Context());
+  for (size_t i = 0; i < impl_->shards.size(); ++i) {
+    scope.Spawn([](Loop& home, Loop& loop, std::shared_ptr<Shard> shard, Duration drain) -> Task<void> {
+      if (&loop != &home) co_await ResumeOn(loop);
+      co_await shard->Stop(drain);
+      if (&loop != &home) co_await ResumeOn(home);
+    }(home, *impl_->loops[i], impl_->shards[i], drain));
+  }
+  co_await scope.Join();
+}
+
+size_t Server::connections() const { return impl_->core->connections; }
+
+}  // namespace base::net

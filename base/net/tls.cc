@@ -1,0 +1,362 @@
+#include "base/net/tls.h"
+
+#include <arpa/inet.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/net/tls_impl.h"
+
+namespace base::net {
+namespace {
+
+struct BioFree {
+  void operator()(BIO* b) const { BIO_free(b); }
+};
+struct X509Free {
+  void operator()(X509* x) const { X509_free(x); }
+};
+struct KeyFree {
+  void operator()(EVP_PKEY* k) const { EVP_PKEY_free(k); }
+};
+using BioPtr = std::unique_ptr<BIO, BioFree>;
+using X509Ptr = std::unique_ptr<X509, X509Free>;
+
+BioPtr Reader(const std::string& pem) { return BioPtr(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
+
+Status TlsFailure(const std::string& what) {
+  std::string text = TlsErrorText(nullptr);
+  return InvalidArgument(text.empty() ? what : what + ": " + text);
+}
+
+std::vector<X509Ptr> ReadCertificates(const std::string& pem) {
+  std::vector<X509Ptr> out;
+  BioPtr bio = Reader(pem);
+  while (X509* x = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) out.emplace_back(x);
+  ERR_clear_error();  // the end of the text is reported as an error
+  return out;
+}
+
+// An encrypted key would make OpenSSL ask on the terminal.
+int NoPassword(char*, int, int, void*) { return -1; }
+
+Status LoadIdentity(SSL_CTX* ctx, const std::string& cert_pem, const std::string& key_pem) {
+  auto chain = ReadCertificates(cert_pem);
+  if (chain.empty()) return TlsFailure("no certificate in PEM data");
+  if (SSL_CTX_use_certificate(ctx, chain[0].get()) != 1) return TlsFailure("certificate");
+  for (size_t i = 1; i < chain.size(); ++i)
+    if (SSL_CTX_add0_chain_cert(ctx, chain[i].get()) == 1) (void)chain[i].release();
+  BioPtr bio = Reader(key_pem);
+  std::unique_ptr<EVP_PKEY, KeyFree> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassword, nullptr));
+  if (!key) return TlsFailure("no usable private key in PEM data");
+  if (SSL_CTX_use_PrivateKey(ctx, key.get()) != 1) return TlsFailure("private key does not match certificate");
+  return Ok();
+}
+
+Status LoadAuthorities(SSL_CTX* ctx, const std::string& pem, bool announce) {
+  auto certificates = ReadCertificates(pem);
+  if (certificates.empty()) return TlsFailure("no certificate authority in PEM data");
+  X509_STORE* store = SSL_CTX_get_cert_store(ctx);
+  for (const auto& x : certificates) {
+    X509_STORE_add_cert(store, x.get());
+    if (announce) SSL_CTX_add_client_CA(ctx, x.get());
+  }
+  ERR_clear_error();
+  return Ok();
+}
+
+// IANA names ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256") to OpenSSL's two lists.
+Status SetCiphers(SSL_CTX* ctx, const std::vector<std::string>& names) {
+  if (names.empty()) return Ok();
+  SSL_CTX_set_cipher_list(ctx, "ALL");
+  std::string old_style, tls13;
+  for (const std::string& name : names) {
+    bool found = false;
+    const auto* all = SSL_CTX_get_ciphers(ctx);
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); ++i) {
+      const SSL_CIPHER* c = sk_SSL_CIPHER_value(all, i);
+      const char* standard = SSL_CIPHER_standard_name(c);
+      if (standard == nullptr || name != standard) continue;
+      bool is13 = std::string_view(SSL_CIPHER_get_version(c)) == "TLSv1.3";
+      std::string& list = is13 ? tls13 : old_style;
+      list.append(list.empty() ? "" : ":").append(SSL_CIPHER_get_name(c));
+      found = true;
+    }
+    if (!found) return InvalidArgument("Cipher suite " + name + " not supported or doesn't exist");
+  }
+  // As in Go, a list chooses among the suites of TLS 1.2; 1.3's are all good.
+  if (!tls13.empty() && SSL_CTX_set_ciphersuites(ctx, tls13.c_str()) != 1) return TlsFailure("cipher suites");
+  if (SSL_CTX_set_cipher_list(ctx, old_style.empty() ? "ECDHE+AESGCM" : old_style.c_str()) != 1)
+    return TlsFailure("cipher suites");
+  return Ok();
+}
+
+std::string AlpnWire(const std::vector<std::string>& protocols) {
+  std::string out;
+  for (const auto& p : protocols) {
+    out.push_back(static_cast<char>(p.size()));
+    out += p;
+  }
+  return out;
+}
+
+// Our order decides; no common protocol means none is named and HTTP/1.1 is spoken.
+int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
+               unsigned int offered_length, void* ours) {
+  const auto& wire = *static_cast<const std::string*>(ours);
+  unsigned char* selected = nullptr;
+  int result = SSL_select_next_proto(&selected, out_length, reinterpret_cast<const unsigned char*>(wire.data()),
+                                     static_cast<unsigned>(wire.size()), offered, offered_length);
+  if (result != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_NOACK;
+  *out = selected;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+void FreeAlpn(void*, void* wire, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(wire); }
+int AlpnSlot() {
+  static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeAlpn);
+  return slot;
+}
+
+// Lets the handshake go on; SSL_get_verify_result keeps what was wrong.
+int RecordOnly(int, X509_STORE_CTX*) { return 1; }
+
+void SetVerification(SSL_CTX* ctx, const TlsFiles& files, bool server) {
+  if (!server) {
+    SSL_CTX_set_verify(ctx, files.skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
+    return;
+  }
+  switch (files.client_auth) {
+    case TlsFiles::ClientAuth::kNone:
+      SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, nullptr);
+      break;
+    case TlsFiles::ClientAuth::kRequest:
+      SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, RecordOnly);
+      break;
+    case TlsFiles::ClientAuth::kRequireAndVerify:
+      SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+      break;
+  }
+}
+
+Result<SslCtxPtr> BuildContext(const TlsFiles& files, bool server, const std::string& ca, const std::string& cert,
+                               const std::string& key) {
+  SslCtxPtr ctx(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()), SslCtxFree());
+  CHECK_MSG(ctx != nullptr, "SSL_CTX_new");
+  SSL_CTX_set_min_proto_version(ctx.get(), files.minimum_version >= 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  SSL_CTX_set_mode(ctx.get(),
+                   SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_options(ctx.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET |
+                                     SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  // A resumed session would carry an identity past a change of the authorities.
+  SSL_CTX_set_session_cache_mode(ctx.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(ctx.get(), 0);
+  SSL_CTX_set_read_ahead(ctx.get(), 1);
+  if (!cert.empty()) TRY(LoadIdentity(ctx.get(), cert, key));
+  if (!ca.empty()) {
+    TRY(LoadAuthorities(ctx.get(), ca, server));
+  } else if (!server) {
+    SSL_CTX_set_default_verify_paths(ctx.get());
+  }
+  TRY(SetCiphers(ctx.get(), files.cipher_suites));
+  SetVerification(ctx.get(), files, server);
+  if (server && !files.alpn.empty()) {
+    // The callback's list lives and dies with the context.
+    auto* wire = new std::string(AlpnWire(files.alpn));
+    SSL_CTX_set_ex_data(ctx.get(), AlpnSlot(), wire);
+    SSL_CTX_set_alpn_select_cb(ctx.get(), SelectAlpn, wire);
+  }
+  return ctx;
+}
+
+std::string AttributeValue(X509_NAME_ENTRY* entry) {
+  unsigned char* utf8 = nullptr;
+  int n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
+  if (n < 0) return {};
+  std::string out(reinterpret_cast<char*>(utf8), static_cast<size_t>(n));
+  OPENSSL_free(utf8);
+  return out;
+}
+
+void ReadSubject(X509* leaf, Peer& peer) {
+  X509_NAME* subject = X509_get_subject_name(leaf);
+  for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {
+    X509_NAME_ENTRY* entry = X509_NAME_get_entry(subject, i);
+    int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry));
+    if (nid == NID_commonName) peer.common_name = AttributeValue(entry);
+    if (nid == NID_organizationName) peer.organizations.push_back(AttributeValue(entry));
+  }
+}
+
+void ReadDnsNames(X509* leaf, Peer& peer) {
+  auto* names = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr));
+  if (names == nullptr) return;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_DNS) continue;
+    const ASN1_IA5STRING* text = name->d.dNSName;
+    peer.dns_names.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                                static_cast<size_t>(ASN1_STRING_length(text)));
+  }
+  GENERAL_NAMES_free(names);
+}
+
+bool IsAddress(const std::string& host) {
+  unsigned char buffer[16];
+  return ::inet_pton(AF_INET, host.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer) == 1;
+}
+
+}  // namespace
+
+std::string TlsErrorText(const SSL* ssl) {
+  std::string out;
+  if (ssl != nullptr) {
+    long verify = SSL_get_verify_result(ssl);
+    if (verify != X509_V_OK) out = X509_verify_cert_error_string(verify);
+  }
+  unsigned long last = ERR_peek_last_error();
+  ERR_clear_error();
+  const char* reason = last != 0 ? ERR_reason_error_string(last) : nullptr;
+  if (reason != nullptr) out.append(out.empty() ? "" : ": ").append(reason);
+  return out;
+}
+
+std::string TlsSettings::Fingerprint() const {
+  std::string out;
+  for (const std::string& path : {source_.files.cert_file, source_.files.key_file, source_.files.ca_file}) {
+    struct stat st;
+    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
+    out += std::to_string(st.st_ino) + "/" + std::to_string(st.st_size) + "/" + std::to_string(st.st_mtim.tv_sec) +
+           "." + std::to_string(st.st_mtim.tv_nsec) + " ";
+  }
+  return out;
+}
+
+namespace {
+Result<SslCtxPtr> Build(const TlsSettings::Source& source) {
+  if (source.from_pem) return BuildContext(source.files, source.server, source.ca_pem, source.cert_pem, source.key_pem);
+  auto read = [](const std::string& path) -> Result<std::string> {
+    if (path.empty()) return std::string();
+    return ReadFile(PosixFileSystem(), path);
+  };
+  TRY_ASSIGN(std::string ca, read(source.files.ca_file));
+  TRY_ASSIGN(std::string cert, read(source.files.cert_file));
+  TRY_ASSIGN(std::string key, read(source.files.key_file));
+  auto built = BuildContext(source.files, source.server, ca, cert, key);
+  if (!built) return Err(built.error().Annotate("tls (" + source.files.cert_file + " " + source.files.ca_file + "): "));
+  return built;
+}
+}  // namespace
+
+Result<std::unique_ptr<TlsSettings>> TlsSettings::Make(Source source) {
+  std::unique_ptr<TlsSettings> out(new TlsSettings(std::move(source)));
+  out->fingerprint_ = out->Fingerprint();
+  TRY_ASSIGN(out->current_, Build(out->source_));
+  return out;
+}
+
+SslCtxPtr TlsSettings::Current() {
+  std::lock_guard lock(mutex_);
+  MonoTime now = SystemClock().Now();
+  if (source_.from_pem || now < next_check_) return current_;
+  next_check_ = now + std::chrono::seconds(1);
+  std::string fingerprint = Fingerprint();
+  if (fingerprint == fingerprint_) return current_;
+  auto fresh = Build(source_);
+  if (fresh) {
+    current_ = *fresh;
+    fingerprint_ = fingerprint;
+    LogInfo("Loaded changed certificates", {{"cert", source_.files.cert_file}});
+  } else {
+    LogError("Changed certificates are unusable, keeping the old ones", fresh.error());
+  }
+  return current_;
+}
+
+Result<std::shared_ptr<ServerTls>> ServerTls::FromFiles(TlsFiles files) {
+  if (files.cert_file.empty() || files.key_file.empty())
+    return Err(InvalidArgument("a TLS server needs a certificate and a key"));
+  TRY_ASSIGN(auto settings, TlsSettings::Make({.files = std::move(files), .server = true}));
+  return std::make_shared<ServerTlsImpl>(std::move(settings));
+}
+
+Result<std::shared_ptr<ClientTls>> ClientTls::FromFiles(TlsFiles files) {
+  TRY_ASSIGN(auto settings, TlsSettings::Make({.files = std::move(files)}));
+  return std::make_shared<ClientTlsImpl>(std::move(settings));
+}
+
+Result<std::shared_ptr<ClientTls>> ClientTls::FromPem(std::string ca_pem, std::string cert_pem, std::string key_pem,
+                                                      TlsFiles options) {
+  TlsSettings::Source source{.files = std::move(options), .from_pem = true};
+  source.ca_pem = std::move(ca_pem);
+  source.cert_pem = std::move(cert_pem);
+  source.key_pem = std::move(key_pem);
+  TRY_ASSIGN(auto settings, TlsSettings::Make(std::move(source)));
+  return std::make_shared<ClientTlsImpl>(std::move(settings));
+}
+
+SslPtr NewServerSsl(ServerTls& tls, int fd) {
+  auto& settings = *static_cast<ServerTlsImpl&>(tls).settings;
+  SslCtxPtr ctx = settings.Current();
+  SslPtr ssl(SSL_new(ctx.get()));
+  CHECK_MSG(ssl != nullptr, "SSL_new");
+  SSL_set_fd(ssl.get(), fd);
+  SSL_set_accept_state(ssl.get());
+  return ssl;
+}
+
+Result<SslPtr> NewClientSsl(ClientTls& tls, int fd, const std::string& host, const std::vector<std::string>& alpn) {
+  auto& settings = *static_cast<ClientTlsImpl&>(tls).settings;
+  const TlsFiles& files = settings.files();
+  SslCtxPtr ctx = settings.Current();
+  SslPtr ssl(SSL_new(ctx.get()));
+  CHECK_MSG(ssl != nullptr, "SSL_new");
+  SSL_set_fd(ssl.get(), fd);
+  SSL_set_connect_state(ssl.get());
+  const std::string& name = files.server_name.empty() ? host : files.server_name;
+  if (IsAddress(name)) {
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str());
+  } else if (!name.empty()) {
+    SSL_set_tlsext_host_name(ssl.get(), name.c_str());
+    SSL_set_hostflags(ssl.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (SSL_set1_host(ssl.get(), name.c_str()) != 1) return Err(InvalidArgument("tls: bad server name " + name));
+  } else if (!files.skip_verify) {
+    return Err(InvalidArgument("tls: either a server name or skip_verify must be specified"));
+  }
+  std::string wire = AlpnWire(alpn.empty() ? files.alpn : alpn);
+  if (!wire.empty())
+    SSL_set_alpn_protos(ssl.get(), reinterpret_cast<const unsigned char*>(wire.data()),
+                        static_cast<unsigned>(wire.size()));
+  return ssl;
+}
+
+std::string NegotiatedAlpn(const SSL* ssl) {
+  const unsigned char* data = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(ssl, &data, &length);
+  return std::string(reinterpret_cast<const char*>(data), length);
+}
+
+void DescribePeer(const SSL* ssl, Peer& peer) {
+  peer.tls = true;
+  X509Ptr leaf(SSL_get1_peer_certificate(ssl));
+  if (!leaf) return;
+  peer.verified_chain = SSL_get_verify_result(ssl) == X509_V_OK;
+  int n = i2d_X509(leaf.get(), nullptr);
+  if (n > 0) {
+    peer.certificate_der.resize(static_cast<size_t>(n));
+    auto* p = reinterpret_cast<unsigned char*>(peer.certificate_der.data());
+    i2d_X509(leaf.get(), &p);
+  }
+  ReadSubject(leaf.get(), peer);
+  ReadDnsNames(leaf.get(), peer);
+}
+
+}  // namespace base::net
