@@ -67,7 +67,7 @@ BANNED = [
     (re.compile(r"\b(rand|srand|strtok|gets|system|popen)\s*\("), "banned call", r"^tests/|_test\.cc$"),
     (re.compile(r"\bstd::random_device\b"), "random source of its own: take base::Random", r"^base/"),
     (re.compile(r"\bthrow\b(?!\s*\()"), "throws: return a Status", r"^tests/|_test\.cc$"),
-    (re.compile(r"\busing namespace std\b"), "using namespace std", r"$^"),
+    (re.compile(r"\busing namespace std;"), "using namespace std", r"$^"),
 ]
 SIMULATED = re.compile(r"^(kvstore/(raft|mvcc|replica)|machinery/client|controller-manager/controllers|scheduler)/.*\.(h|cc)$")
 
