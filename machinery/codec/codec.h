@@ -1,9 +1,9 @@
 // Bytes <-> tree, driven by Types alone: JSON, YAML and Kubernetes Protobuf. No per-kind code.
 //
 // Output is the original's, byte for byte: JSON fields in declaration order, map keys sorted, omitempty rules, Go's
-// number and string texts; Protobuf fields ascending with the emission rules of Go's generated code; the k8s\0 envelope.
-// Hostile input (depth, size, bad UTF-8, truncated varints, huge counts) gives kInvalidArgument, never a crash, and
-// memory in proportion to the input. Pure; thread-safe.
+// number and string texts; Protobuf fields ascending with the emission rules of Go's generated code; the k8s\0
+// envelope. Hostile input (depth, size, bad UTF-8, truncated varints, huge counts) gives kInvalidArgument, never a
+// crash, and memory in proportion to the input. Pure; thread-safe.
 #pragma once
 
 #include <string>
