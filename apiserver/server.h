@@ -27,11 +27,17 @@ struct CoreOptions {
 // The schema of everything this program was built with; made once (about 100 ms) and shared.
 const machinery::schema::Schema& BuiltinSchema();
 
+// What a Core is connected to; all may be null (in-process: the request's own identity counts, everything is allowed).
+struct Wiring {
+  auth::Authenticator* authenticator = nullptr;
+  auth::Authorizer* authorizer = nullptr;
+  base::MetricsRegistry* metrics = nullptr;
+};
+
 class Core {
  public:
-  // `authenticator` and `authorizer` may be null (in-process: the request's identity counts, everything is allowed).
   Core(base::Executor& executor, storage::Storage& storage, base::Random random, CoreOptions options,
-       auth::Authenticator* authenticator = nullptr, auth::Authorizer* authorizer = nullptr);
+       Wiring wiring = {});
   ~Core();
 
   // Runs the caches until the context ends.

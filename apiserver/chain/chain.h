@@ -68,13 +68,14 @@ class Chain {
   base::Status AuthorizePath(const Identity& identity, std::string_view method, std::string_view path);
   base::Status AuthorizeRequest(const Request& request);
 
-  // pods/log, exec, attach, portforward, proxy: verbs whose answer is no object. Set by streaming/.
-  using Connector = std::function<bool(const Request& request)>;
-
   const Services& services() const { return services_; }
   const Limits& limits() const { return limits_; }
 
  private:
+  base::Status Authorize(const auth::Attributes& a);
+  base::Status AuthorizeImpersonation(const Identity& identity, const Impersonation& who);
+  base::Task<base::Result<Response>> DoCounted(base::Context ctx, const Request& request);
+
   struct Impl;
   Services services_;
   Limits limits_;

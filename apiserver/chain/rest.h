@@ -39,8 +39,9 @@ class RestFront {
 
   base::Task<void> Serve(base::net::Exchange& exchange);
 
-  // Writes an error as a metav1.Status in the media type the client accepts.
-  static base::Task<void> RespondError(base::net::Exchange& exchange, const base::Status& error);
+  // Writes an error as a metav1.Status: as JSON, or in the media type the client accepts when there is a schema.
+  static base::Task<void> RespondError(base::net::Exchange& exchange, base::Status error,
+                                       const machinery::schema::Schema* schema = nullptr);
   static base::Task<void> RespondJson(base::net::Exchange& exchange, int code, std::string body);
   // The Accept header's choice among `offered` ("application/json", ...); "" when none fits.
   static std::string Negotiate(std::string_view accept, const std::vector<std::string_view>& offered);

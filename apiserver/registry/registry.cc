@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
-#include "apiserver/registry/defaults_bridge.h"
+#include "apiserver/registry/convert.h"
 #include "base/bytes.h"
-#include "machinery/object/meta.h"
-#include "machinery/ops/conversion.h"
+#include "machinery/object/time.h"
 #include "machinery/ops/defaulting.h"
 
 namespace apiserver::registry {

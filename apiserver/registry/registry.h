@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,9 @@ class Registry {
   base::Task<base::Status> WaitReady(base::Context ctx);
 
  private:
+  void AddResource(const std::string& prefix, const std::vector<const machinery::schema::Kind*>& kinds);
+  std::string Now() const;
+
   base::Executor& executor_;
   const machinery::schema::Schema& schema_;
   storage::Storage& storage_;
@@ -81,6 +85,7 @@ class Registry {
   std::vector<Served> served_;
   std::map<std::string, Served, std::less<>> by_name_;      // "group/version/resource"
   std::map<std::string, Store*, std::less<>> by_resource_;  // "group/resource"
+  std::set<std::string, std::less<>> group_versions_;
   admission::Chain* admission_ = nullptr;
 };
 

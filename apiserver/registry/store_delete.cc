@@ -122,7 +122,6 @@ struct Store::Deletion {
 };
 
 base::Task<base::Result<Outcome>> Store::DeleteOne(Operation op, std::string key, Deletion deletion, ObjectPtr* shown) {
-  const Request& r = *op.request;
   const Kind& kind = *resource_.storage_kind;
   std::string name(resource_.namespaced ? key.substr(key.find('/') + 1) : key);
   bool removed = false;

@@ -5,13 +5,13 @@
 #include "apiserver/registry/body.h"
 #include "apiserver/registry/list_options.h"
 #include "apiserver/registry/registry.h"
-#include "apiserver/registry/rules.h"
 #include "base/log.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/time.h"
 #include "machinery/ops/patch.h"
+#include "machinery/ops/validation.h"
 
 namespace apiserver::registry {
 
@@ -115,7 +115,8 @@ base::Task<base::Result<std::unique_ptr<Reservation>>> Store::BeforeCreate(Opera
   object::SetMeta(obj, "deletionGracePeriodSeconds", nullptr);
   strategy_->PrepareForCreate(op, obj);
   auto errors = strategy_->Validate(op, obj);
-  object::Append(errors, CheckNewObject(*strategy_, registry_, obj));
+  if (errors.empty())
+    errors = ops::ValidateObjectMeta(obj, {.namespaced = resource_.namespaced, .name = object::NameIsPathSegment});
   if (!errors.empty()) co_return base::Err(object::InvalidObject(group_kind(), object::NameOf(obj), errors));
   if (op.warnings)
     for (auto& w : strategy_->WarningsOnCreate(op, obj)) op.warnings->push_back(std::move(w));
@@ -159,11 +160,11 @@ base::Task<base::Result<Outcome>> Store::Create(base::Context ctx, const Kind& v
     if (!errors.empty()) co_return base::Err(object::InvalidObject(group_kind(), object::NameOf(obj), errors));
     CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &obj, nullptr, false));
     CO_TRY_ASSIGN(Value answer, co_await strategy_->Answer(op, std::move(obj)));
-    co_return Outcome{.form = Outcome::Form::kTree,
-                      .code = 201,
-                      .tree = std::move(answer),
-                      .type = resource_.storage_kind->type,
-                      .warnings = warnings};
+    auto gv = object::ParseGroupVersion(object::ApiVersionOf(answer));
+    const auto* type = registry_.schema().FindObject(gv.group, gv.version, object::KindOf(answer));
+    CHECK_MSG(type, "an answer is of a known kind");
+    co_return Outcome{
+        .form = Outcome::Form::kTree, .code = 201, .tree = std::move(answer), .type = type, .warnings = warnings};
   }
   CO_TRY_ASSIGN(ObjectPtr created, co_await CreateNew(op, std::move(obj)));
   base::Status error;
@@ -347,7 +348,7 @@ base::Task<base::Result<Store::Plan>> Store::BeforeUpdate(Operation op, Value ob
   if (object::IsDeleting(old)) object::SetMeta(obj, "deletionTimestamp", was.At("deletionTimestamp"));
   if (object::DeletionGracePeriodSecondsOf(old) && !object::DeletionGracePeriodSecondsOf(obj))
     object::SetMeta(obj, "deletionGracePeriodSeconds", was.At("deletionGracePeriodSeconds"));
-  auto errors = CheckChangedObject(*strategy_, registry_, obj, old);
+  auto errors = ops::ValidateObjectMetaUpdate(obj, old);
   if (sub && sub->validate)
     object::Append(errors, sub->validate(op, obj, old));
   else if (!sub)

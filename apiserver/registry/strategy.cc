@@ -5,11 +5,12 @@
 
 #include "apiserver/registry/scale.h"
 #include "machinery/object/meta.h"
-#include "machinery/object/names.h"
+#include "machinery/ops/validation.h"
 
 namespace apiserver::registry {
 
 namespace object = machinery::object;
+namespace ops = machinery::ops;
 using machinery::schema::Kind;
 
 namespace {
@@ -75,13 +76,15 @@ void Strategy::PrepareForUpdate(const Operation&, Value& obj, const Value& old) 
   if (differs(obj, old) || differs(old, obj)) object::SetGeneration(obj, object::GenerationOf(old) + 1);
 }
 
-std::vector<std::string> Strategy::ValidateName(std::string_view name, bool prefix) const {
-  return object::NameIsDnsSubdomain(name, prefix);
+FieldErrors Strategy::Validate(const Operation&, const Value& obj) const {
+  auto errors = ops::ValidateObjectMeta(obj, {.namespaced = kind_.namespaced, .name = name_rule()});
+  object::Append(errors, ops::ValidateBySchema(*kind_.type, obj));
+  return errors;
 }
-
-FieldErrors Strategy::Validate(const Operation&, const Value&) const { return {}; }
-FieldErrors Strategy::ValidateUpdate(const Operation& op, const Value& obj, const Value&) const {
-  return Validate(op, obj);
+FieldErrors Strategy::ValidateUpdate(const Operation&, const Value& obj, const Value& old) const {
+  auto errors = ops::ValidateObjectMetaUpdate(obj, old);
+  object::Append(errors, ops::ValidateBySchema(*kind_.type, obj, &old));
+  return errors;
 }
 std::vector<std::string> Strategy::WarningsOnCreate(const Operation&, const Value&) const { return {}; }
 std::vector<std::string> Strategy::WarningsOnUpdate(const Operation&, const Value&, const Value&) const { return {}; }

@@ -18,6 +18,7 @@
 #include "base/context.h"
 #include "base/task.h"
 #include "machinery/object/api_error.h"
+#include "machinery/object/names.h"
 #include "machinery/request/request.h"
 #include "machinery/schema/type.h"
 #include "machinery/value/value.h"
@@ -84,9 +85,10 @@ class Strategy {
   virtual void PrepareForCreate(const Operation& op, Value& object) const;
   // Keeps status, bumps generation when spec changed, as the schema says.
   virtual void PrepareForUpdate(const Operation& op, Value& object, const Value& old) const;
-  // Names: DNS subdomain unless a kind says otherwise ("" = good).
-  virtual std::vector<std::string> ValidateName(std::string_view name, bool prefix) const;
-  // Everything but ObjectMeta and the schema's own rules, which the store checks.
+  virtual machinery::object::NameRule name_rule() const { return machinery::object::NameIsDnsSubdomain; }
+  // All of the kind's rules, ObjectMeta with its name rule included. The store adds what holds for every object: on
+  // create only when there were no errors, on update (ObjectMeta once more) before them, as the original does.
+  // Default: ObjectMeta and what the schema declares.
   virtual FieldErrors Validate(const Operation& op, const Value& object) const;
   virtual FieldErrors ValidateUpdate(const Operation& op, const Value& object, const Value& old) const;
   virtual std::vector<std::string> WarningsOnCreate(const Operation& op, const Value& object) const;
