@@ -1,0 +1,50 @@
+// The rules of single kinds: what a create or an update of a Pod, Service, Deployment ... may say, every error with
+// path, value, reason and text as the original words it. Trees are of the storage version with defaults filled in.
+//
+// Every function includes the kind's ObjectMeta rules (ops::ValidateObjectMeta or its update). Kinds are found by name
+// in validations.def; a kind without a line has only what holds for all and what its schema declares. Pure;
+// thread-safe. Not their job: allocation (IPs, ports), admission, what the schema says about decoding.
+#pragma once
+
+#include <string_view>
+
+#include "machinery/object/api_error.h"
+#include "machinery/schema/type.h"
+#include "machinery/value/value.h"
+
+namespace apiserver::registry::validation {
+
+using machinery::object::FieldErrors;
+using machinery::value::Value;
+
+using Check = FieldErrors (*)(const Value& object);
+using CheckUpdate = FieldErrors (*)(const Value& object, const Value& old);
+
+// nullptr where the kind has no rules of its own for that operation.
+struct Rules {
+  std::string_view group, kind;
+  Check create = nullptr;
+  CheckUpdate update = nullptr;
+  CheckUpdate update_status = nullptr;
+};
+const Rules* FindRules(std::string_view group, std::string_view kind);
+// The kind's rules, or what the schema declares for kinds without.
+FieldErrors Validate(const machinery::schema::Kind& kind, const Value& object);
+FieldErrors ValidateUpdate(const machinery::schema::Kind& kind, const Value& object, const Value& old);
+FieldErrors ValidateStatusUpdate(const machinery::schema::Kind& kind, const Value& object, const Value& old);
+
+// Pods have more ways to change than create, update and status.
+FieldErrors ValidatePod(const Value& pod);
+FieldErrors ValidatePodUpdate(const Value& pod, const Value& old);
+FieldErrors ValidatePodStatusUpdate(const Value& pod, const Value& old);
+FieldErrors ValidatePodEphemeralContainersUpdate(const Value& pod, const Value& old);
+FieldErrors ValidatePodResize(const Value& pod, const Value& old);
+// A Binding's target. The original answers these as one unclassified error.
+FieldErrors ValidateBinding(const Value& binding);
+// autoscaling/v1 Scale as written through a scale subresource.
+FieldErrors ValidateScale(const Value& scale);
+// authentication/v1 TokenRequest.
+FieldErrors ValidateTokenRequest(const Value& request);
+FieldErrors ValidatePodLogOptions(const Value& options);
+
+}  // namespace apiserver::registry::validation
