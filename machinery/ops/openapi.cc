@@ -52,6 +52,21 @@ Value GroupVersionKind(const std::string& group, const std::string& version, con
   return Value(Map{{"group", Value(group)}, {"kind", Value(kind)}, {"version", Value(version)}});
 }
 
+// Members of a union as the original marks them: JSON of x-kubernetes-unions by definition.
+constexpr std::pair<std::string_view, std::string_view> kUnions[] = {
+    {"k8s.io.api.core.v1.AppArmorProfile",
+     R"([{"discriminator":"type","fields-to-discriminateBy":{"localhostProfile":"LocalhostProfile"}}])"},
+    {"k8s.io.api.core.v1.SeccompProfile",
+     R"([{"discriminator":"type","fields-to-discriminateBy":{"localhostProfile":"LocalhostProfile"}}])"},
+    {"k8s.io.api.core.v1.PodSchedulingGroup", R"([{"fields-to-discriminateBy":{"podGroupName":"PodGroupName"}}])"},
+    {"k8s.io.api.flowcontrol.v1.LimitResponse",
+     R"([{"discriminator":"type","fields-to-discriminateBy":{"queuing":"Queuing"}}])"},
+    {"k8s.io.api.flowcontrol.v1.PriorityLevelConfigurationSpec",
+     R"([{"discriminator":"type","fields-to-discriminateBy":{"exempt":"Exempt","limited":"Limited"}}])"},
+    {"k8s.io.api.flowcontrol.v1.Subject", R"([{"discriminator":"kind","fields-to-discriminateBy":)"
+                                          R"({"group":"Group","serviceAccount":"ServiceAccount","user":"User"}}])"},
+};
+
 // meta/v1 kinds that every group version knows.
 bool IsEverywhere(const Type& type) {
   return type.name == "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions" ||
@@ -177,6 +192,14 @@ class Definitions {
     }
   }
 
+  // A struct says for itself that it is atomic; a field speaks up for a map, or where it takes that back.
+  void AddMapType(const Field& f, Value& schema) {
+    bool is_struct = f.type->shape == Shape::kStruct;
+    if (f.atomic && !is_struct) schema.Set("x-kubernetes-map-type", "atomic");
+    bool granular = (is_struct && f.type->atomic && !f.atomic) || f.name == "allocatedResourceStatuses";
+    if (granular) schema.Set("x-kubernetes-map-type", "granular");
+  }
+
   Value Property(const Field& f) {
     Value schema = Use(*f.type);
     if (schema.map().Has("$ref") && v3_) schema = Value(Map{{"allOf", Value(List{std::move(schema)})}});
@@ -185,7 +208,9 @@ class Definitions {
     if (!f.enum_values.empty()) {
       std::vector<std::string> sorted = f.enum_values;
       std::sort(sorted.begin(), sorted.end());
-      Value& target = f.type->shape == Shape::kList ? schema.Ensure("items") : schema;
+      Value& target = f.type->shape == Shape::kList  ? schema.Ensure("items")
+                      : f.type->shape == Shape::kMap ? schema.Ensure("additionalProperties")
+                                                     : schema;
       target.Set("enum", Strings(sorted));
     }
     if (!f.list_map_keys.empty()) schema.Set("x-kubernetes-list-map-keys", Strings(f.list_map_keys));
@@ -195,7 +220,7 @@ class Definitions {
                                                                   : "map";
       schema.Set("x-kubernetes-list-type", text);
     }
-    if (f.atomic) schema.Set("x-kubernetes-map-type", "atomic");
+    AddMapType(f, schema);
     if (!f.patch_merge_key.empty()) schema.Set("x-kubernetes-patch-merge-key", f.patch_merge_key);
     if (!f.patch_strategy.empty()) {
       std::string joined;
@@ -232,6 +257,8 @@ class Definitions {
     }
     if (type.type_meta) out.Set("x-kubernetes-group-version-kind", Kinds(type));
     if (type.atomic) out.Set("x-kubernetes-map-type", "atomic");
+    for (auto& [name, json] : kUnions)
+      if (name == type.name) out.Set("x-kubernetes-unions", *value::FromJson(json));
     return out;
   }
 

@@ -33,11 +33,20 @@ void StatefulSetUpdateStrategy(Value& v, const Context&) {
   if (IsRollingUpdate(v) && !Absent(v, "rollingUpdate")) SetIfAbsent(v.Ensure("rollingUpdate"), "partition", 0);
 }
 
+// The original fills these in whenever it converts, so every stored and sent object has them.
+void StatefulSetSpec(Value& v, const Context&) {
+  ForEach(v, "volumeClaimTemplates", [](Value& claim) {
+    SetIfAbsent(claim, "kind", "PersistentVolumeClaim");
+    SetIfAbsent(claim, "apiVersion", "v1");
+  });
+}
+
 }  // namespace
 
 std::vector<TypeDefault> AppsDefaults() {
   return {{"k8s.io.api.apps.v1.DeploymentStrategy", DeploymentStrategy},
           {"k8s.io.api.apps.v1.DaemonSetUpdateStrategy", DaemonSetUpdateStrategy},
+          {"k8s.io.api.apps.v1.StatefulSetSpec", StatefulSetSpec},
           {"k8s.io.api.apps.v1.StatefulSetUpdateStrategy", StatefulSetUpdateStrategy}};
 }
 
