@@ -80,6 +80,7 @@ class Client {
   Loop& loop();
 
  private:
+  friend class GrpcChannel;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

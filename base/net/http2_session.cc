@@ -54,7 +54,7 @@ void Http2Stream::QueueOut(SharedBytes bytes) {
 }
 
 void Http2Stream::EndOut(Headers trailers) {
-  trailers_ = std::move(trailers);
+  out_trailers_ = std::move(trailers);
   out_ended_ = true;
   Wake();
 }
@@ -97,10 +97,10 @@ struct Http2Callbacks {
     size_t n = std::min(length, stream.out_bytes_);
     if (n == stream.out_bytes_ && stream.out_ended_) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
-      if (!stream.trailers_.fields().empty()) {
+      if (!stream.out_trailers_.fields().empty()) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         std::vector<nghttp2_nv> nv;
-        for (const auto& [name, value] : stream.trailers_.fields()) nv.push_back(MakeNv(name, value));
+        for (const auto& [name, value] : stream.out_trailers_.fields()) nv.push_back(MakeNv(name, value));
         nghttp2_submit_trailer(s, stream.id_, nv.data(), nv.size());
       }
     }
@@ -138,10 +138,11 @@ struct Http2Callbacks {
   }
 
   static int FrameSent(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
-    bool ends = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-                (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
-    if (!ends) return 0;
-    if (Http2Stream* stream = Find(s, frame->hd.stream_id)) stream->OnOutFinished();
+    if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
+    Http2Stream* stream = Find(s, frame->hd.stream_id);
+    if (stream == nullptr) return 0;
+    stream->head_sent_ = true;
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->OnOutFinished();
     return 0;
   }
 
@@ -288,7 +289,7 @@ void Http2Session::SubmitSettings() {
                                         static_cast<int32_t>(options_.connection_window));
 }
 
-void Http2Session::Begin(std::string_view received) {
+void Http2Session::Greet(std::string_view received) {
   begun_ = true;
   SubmitSettings();
   transport_->Kick();
@@ -398,7 +399,7 @@ void Http2Session::End(const Status& why) {
   streams_.clear();
   for (auto& [id, stream] : streams) {
     stream->session_ = nullptr;
-    stream->OnClosed(NGHTTP2_INTERNAL_ERROR);
+    stream->OnClosed(kConnectionLost);
   }
   OnSessionEnd(why);
 }

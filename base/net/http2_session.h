@@ -39,6 +39,8 @@ class Http2Stream {
   int32_t id() const { return id_; }
   // When output last moved, or began to wait.
   MonoTime out_progress() const { return out_progress_; }
+  // Our head has gone to the transport: the peer may have acted on it.
+  bool head_sent() const { return head_sent_; }
 
  protected:
   friend class Http2Session;
@@ -73,8 +75,8 @@ class Http2Stream {
   std::vector<Piece> pieces_;
   size_t first_ = 0, offset_ = 0;
   size_t out_bytes_ = 0;
-  bool out_ended_ = false, deferred_ = false;
-  Headers trailers_;
+  bool out_ended_ = false, deferred_ = false, head_sent_ = false;
+  Headers out_trailers_;
   uint64_t unconsumed_ = 0;
   MonoTime out_progress_{};
 };
@@ -88,6 +90,8 @@ struct Http2Options {
   uint32_t max_resets = 1000;  // within kResetPeriod
 };
 inline constexpr std::chrono::seconds kResetPeriod{30};
+// OnClosed's code when the whole connection ended; no error code of HTTP/2.
+inline constexpr uint32_t kConnectionLost = 0xffffffff;
 
 class Http2Session : public TransportUser {
  public:
@@ -96,7 +100,7 @@ class Http2Session : public TransportUser {
   Http2Session(const Http2Session&) = delete;
 
   // Sends the preface; `received` are bytes read before the session was made.
-  void Begin(std::string_view received);
+  void Greet(std::string_view received);
   // Client: opens a stream; kUnavailable when no further one may be opened on this connection.
   Status Open(std::shared_ptr<Http2Stream> stream, const std::vector<nghttp2_nv>& head, bool end_stream);
   // Server: the head of the answer.

@@ -1,6 +1,7 @@
 // The server's half of HTTP/1.1: one exchange after another on a connection.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/net/http1_parser.h"
 #include "base/net/server_impl.h"
@@ -139,6 +140,9 @@ void Http1Exchange::SendHead(int status, const Headers& headers, bool end) {
   head_sent_ = true;
   // A client that still waits for 100 will not send the body: the connection cannot be used again.
   if (expects_continue_ && !body_ended()) close_after_ = true;
+  // Nor is it worth reading what is left of a long body only to drop it.
+  if (!body_ended() && std::strtoull(std::string(headers_.Get("content-length")).c_str(), nullptr, 10) > kDiscardBytes)
+    close_after_ = true;
   bool no_body = status < 200 || status == 204 || status == 304;
   std::string text = minor_ == 1 ? "HTTP/1.1 " : "HTTP/1.0 ";
   text.append(std::to_string(status)).append(" ").append(ReasonPhrase(status)).append("\r\n");
@@ -227,7 +231,7 @@ void Http1Connection::OnReadable() {
   paused_ = false;
   Process();
   while (transport_ && !transport_->closed()) {
-    if (!WantsInput()) {
+    if (paused_ || !WantsInput()) {
       paused_ = true;
       return;
     }
@@ -237,7 +241,7 @@ void Http1Connection::OnReadable() {
     if (lingering_) continue;
     input_.append(ReadBuffer(), r.size);
     Process();
-    if (r.drained) return;
+    if (r.drained && !paused_ && WantsInput()) return;
   }
 }
 
@@ -286,7 +290,10 @@ bool Http1Connection::Advance(std::string_view& input) {
     case Http1Parser::Event::kBody:
       if (!current_->handler_done()) {
         current_->BodyArrived(parser_.body());
-        if (current_->body_size() >= shard_.limits().stream_window) return false;
+        if (current_->body_size() >= shard_.limits().stream_window) {
+          paused_ = true;  // goes on when the handler has read
+          return false;
+        }
       } else if ((discarded_ += parser_.body().size()) > kDiscardBytes) {
         Linger();
       }

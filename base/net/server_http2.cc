@@ -81,7 +81,7 @@ class Http2Connection final : public ServerConnection, public Http2Session {
   void OnReadable() override {
     if (!begun_) {
       begun_ = true;
-      Begin(std::exchange(received_, {}));
+      Greet(std::exchange(received_, {}));
     }
     if (!ended()) Http2Session::OnReadable();
   }

@@ -15,6 +15,8 @@ class TransportStream final : public ByteStream, public TransportUser {
   TransportStream(std::unique_ptr<Transport> transport, std::string received);
   ~TransportStream() override;
 
+  // Bytes that were read too far come back first.
+  void Unread(std::string bytes) { received_ = std::move(bytes) + received_; }
   Task<Result<std::string>> Read(Context ctx, size_t max) override;
   Task<Status> Write(Context ctx, std::string bytes) override;
   Task<Status> CloseWrite(Context ctx) override;
