@@ -1,106 +1,115 @@
 #include "base/net/health.h"
 
 #include <algorithm>
+#include <set>
 
+#include "base/json_writer.h"
 #include "base/log.h"
 
 namespace base::net {
 namespace {
 
-// "healthz", "livez" or "readyz" and the check named behind it; empty when the path is none of them.
-std::pair<std::string_view, std::string_view> SplitHealthPath(std::string_view path) {
-  for (std::string_view kind : {"healthz", "livez", "readyz"}) {
-    if (!path.starts_with("/") || !path.substr(1).starts_with(kind)) continue;
-    std::string_view rest = path.substr(1 + kind.size());
-    if (rest.empty()) return {kind, {}};
-    if (rest.front() == '/') return {kind, rest.substr(1)};
-  }
-  return {};
+struct GroupPath {
+  std::string_view path;
+  HealthEndpoints::Group group;
+};
+constexpr GroupPath kGroups[] = {{"/healthz", HealthEndpoints::kHealthz},
+                                 {"/livez", HealthEndpoints::kLivez},
+                                 {"/readyz", HealthEndpoints::kReadyz}};
+
+Task<void> Answer(Exchange& e, int status, std::string text) {
+  Headers h;
+  h.Add("content-type", "text/plain; charset=utf-8");
+  h.Add("x-content-type-options", "nosniff");
+  (void)co_await e.Respond(status, std::move(h), std::move(text));
 }
 
 }  // namespace
 
-HealthServer::HealthServer(Loop& loop, HealthOptions options) : loop_(loop), options_(std::move(options)) {
-  AddCheck("ping", [] { return Ok(); });
-}
-HealthServer::~HealthServer() = default;
-
-void HealthServer::AddCheck(std::string name, std::function<Status()> check, bool ready_only) {
-  checks_.push_back({std::move(name), std::move(check), ready_only});
+HealthEndpoints::HealthEndpoints(MetricsRegistry* metrics, std::string version_json)
+    : metrics_(metrics), version_json_(std::move(version_json)) {
+  Add("ping", [] { return Ok(); });
+  Add("log", [] { return Ok(); });
 }
 
-void HealthServer::AddText(std::string path, std::string text) { texts_[std::move(path)] = std::move(text); }
+void HealthEndpoints::Add(std::string name, Check check, unsigned groups) {
+  checks_.push_back({std::move(name), std::move(check), groups});
+}
+void HealthEndpoints::Add(std::string name, std::function<Status()> check, unsigned groups) {
+  Add(std::move(name), Check([check = std::move(check)](Context) -> Task<Status> {
+        return [](Status s) -> Task<Status> { co_return s; }(check());
+      }),
+      groups);
+}
 
-std::pair<int, std::string> HealthServer::Evaluate(std::string_view path, std::string_view query) const {
-  auto [kind, single] = SplitHealthPath(path);
-  bool verbose = false;
-  std::vector<std::string> excluded;
-  for (const auto& [name, value] : ParseQuery(query)) {
-    if (name == "verbose") verbose = true;
-    if (name == "exclude") excluded.push_back(value);
+bool HealthEndpoints::Owns(std::string_view path) const {
+  if (path == "/metrics") return metrics_ != nullptr;
+  if (path == "/version") return !version_json_.empty();
+  return std::any_of(std::begin(kGroups), std::end(kGroups), [&](const GroupPath& g) {
+    return path == g.path || (path.starts_with(g.path) && path[g.path.size()] == '/');
+  });
+}
+
+Task<void> HealthEndpoints::Serve(Exchange& e) {
+  std::string path(e.path());
+  if (path == "/metrics") {
+    Headers h;
+    h.Add("content-type", "text/plain; version=0.0.4; charset=utf-8");
+    (void)co_await e.Respond(200, std::move(h), metrics_->ToText());
+    co_return;
+  }
+  if (path == "/version") {
+    Headers h;
+    h.Add("content-type", "application/json");
+    (void)co_await e.Respond(200, std::move(h), version_json_);
+    co_return;
+  }
+  for (const GroupPath& g : kGroups) {
+    if (!path.starts_with(g.path)) continue;
+    std::string rest = path.substr(g.path.size());
+    if (rest.empty() || rest == "/") co_return co_await ServeGroup(e, std::string(g.path.substr(1)), g.group);
+    co_return co_await ServeOne(e, rest.substr(1), g.group);
+  }
+  co_await Answer(e, 404, "404 page not found\n");
+}
+
+Task<void> HealthEndpoints::ServeGroup(Exchange& e, std::string group_name, Group group) {
+  std::set<std::string> excluded;
+  bool verbose = false, failed = false;
+  for (const auto& [key, value] : ParseQuery(e.query())) {
+    if (key == "exclude") excluded.insert(value);
+    if (key == "verbose") verbose = true;
   }
   std::string lines;
-  bool failed = false, found = single.empty();
-  for (const auto& check : checks_) {
-    if (check.ready_only && kind != "readyz") continue;
-    if (!single.empty() && check.name != single) continue;
-    found = true;
-    if (std::ranges::find(excluded, check.name) != excluded.end()) {
-      lines += "[+]" + check.name + " excluded: ok\n";
+  for (const Entry& c : checks_) {
+    if (!(c.groups & group)) continue;
+    if (excluded.erase(c.name) > 0) {
+      lines += "[+]" + c.name + " excluded: ok\n";
       continue;
     }
-    Status status = check.run();
-    if (status.ok()) {
-      lines += "[+]" + check.name + " ok\n";
-    } else {
-      // The reason may name hosts and paths: it is for the log, not for whoever asks.
-      LogV(2, "Health check failed", {{"check", check.name}, {"err", status}});
-      lines += "[-]" + check.name + " failed: reason withheld\n";
-      failed = true;
-    }
+    Status s = co_await c.check(e.context());
+    // Why it failed goes to the log: the answer may reach strangers.
+    lines += s.ok() ? "[+]" + c.name + " ok\n" : "[-]" + c.name + " failed: reason withheld\n";
+    if (!s.ok()) LogWarning("Health check failed", {{"group", group_name}, {"check", c.name}, {"err", s}});
+    failed |= !s.ok();
   }
-  if (!found) return {404, "404 page not found\n"};
-  std::string verdict(kind);
-  if (failed) return {500, lines + verdict + " check failed\n"};
-  if (verbose && single.empty()) return {200, lines + verdict + " check passed\n"};
-  return {200, "ok"};
+  if (!excluded.empty()) {
+    std::string names;
+    for (const auto& name : excluded) names += (names.empty() ? "" : ", ") + GoQuote(name);
+    lines += "warn: some health checks cannot be excluded: no matches for " + names + "\n";
+  }
+  if (failed) co_return co_await Answer(e, 500, lines + group_name + " check failed\n");
+  co_await Answer(e, 200, verbose ? lines + group_name + " check passed\n" : "ok");
 }
 
-Task<bool> HealthServer::Serve(Exchange& exchange) {
-  std::string_view path = exchange.path();
-  bool reads = exchange.method() == "GET" || exchange.method() == "HEAD";
-  Headers headers;
-  headers.Set("content-type", "text/plain; charset=utf-8");
-  headers.Set("x-content-type-options", "nosniff");
-  if (auto text = texts_.find(path); reads && text != texts_.end()) {
-    (void)co_await exchange.Respond(200, std::move(headers), text->second);
-    co_return true;
+Task<void> HealthEndpoints::ServeOne(Exchange& e, std::string name, Group group) {
+  for (const Entry& c : checks_) {
+    if (c.name != name || !(c.groups & group)) continue;
+    Status s = co_await c.check(e.context());
+    if (s.ok()) co_return co_await Answer(e, 200, "ok");
+    co_return co_await Answer(e, 500, "internal server error: " + std::string(s.message()) + "\n");
   }
-  if (reads && path == "/metrics" && options_.metrics) {
-    headers.Set("content-type", "text/plain; version=0.0.4; charset=utf-8");
-    (void)co_await exchange.Respond(200, std::move(headers), options_.metrics->ToText());
-    co_return true;
-  }
-  if (!reads || SplitHealthPath(path).first.empty()) co_return false;
-  auto [code, body] = Evaluate(path, exchange.query());
-  (void)co_await exchange.Respond(code, std::move(headers), std::move(body));
-  co_return true;
-}
-
-Result<std::string> HealthServer::Listen(const std::string& address, std::shared_ptr<ServerTls> tls) {
-  if (!server_) {
-    server_ = std::make_unique<Server>(std::vector<Loop*>{&loop_}, [this](Exchange& exchange) -> Task<void> {
-      if (co_await Serve(exchange)) co_return;
-      Headers headers;
-      headers.Set("content-type", "text/plain; charset=utf-8");
-      (void)co_await exchange.Respond(404, std::move(headers), std::string("404 page not found\n"));
-    });
-  }
-  return server_->Listen(address, std::move(tls));
-}
-
-Task<void> HealthServer::Stop() {
-  if (server_) co_await server_->Stop(std::chrono::seconds(1));
+  co_await Answer(e, 404, "404 page not found\n");
 }
 
 }  // namespace base::net

@@ -1,14 +1,11 @@
-// What every daemon serves beside its work: /healthz, /livez, /readyz from named checks, /metrics, and texts of its
-// own. A handler to mount on a server that is there already, or a small server by itself (kube-proxy, scheduler ...).
-//
-// Answers are the original's: "ok", or 500 with one line per check; ?verbose lists all, ?exclude=NAME leaves one out;
-// /healthz/NAME asks a single one. One strand: checks run on the loop and must not block.
+// What every daemon answers about itself: /healthz, /livez, /readyz (with ?verbose, ?exclude=NAME and one path per
+// check), /metrics and /version, in the words of the originals. Mounted by a daemon in front of its own handler. Checks
+// are added before the server listens; Serve runs on any of the server's loops, so a check must be safe there.
 #pragma once
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/metrics.h"
@@ -16,41 +13,35 @@
 
 namespace base::net {
 
-struct HealthOptions {
-  std::string name;                    // "kube-proxy": heads the error lines
-  MetricsRegistry* metrics = nullptr;  // null: no /metrics
-};
-
-class HealthServer {
+class HealthEndpoints {
  public:
-  HealthServer(Loop& loop, HealthOptions options);
-  ~HealthServer();
+  using Check = std::function<Task<Status>(Context)>;
+  enum Group : unsigned { kHealthz = 1, kLivez = 2, kReadyz = 4, kAll = 7 };
 
-  // Part of /healthz, /livez and /readyz; with `ready_only` of /readyz alone.
-  void AddCheck(std::string name, std::function<Status()> check, bool ready_only = false);
-  // A path that answers a fixed text.
-  void AddText(std::string path, std::string text);
+  // `metrics` may be null: then /metrics is not answered here. `version_json` likewise when empty. The checks "ping"
+  // and "log", which cannot fail in a process that answers, are there from the start.
+  HealthEndpoints(MetricsRegistry* metrics, std::string version_json);
 
-  // Serves by itself; several addresses may be given one after another. `tls` null: plain HTTP.
-  Result<std::string> Listen(const std::string& address, std::shared_ptr<ServerTls> tls = nullptr);
-  Task<void> Stop();
+  void Add(std::string name, Check check, unsigned groups = kAll);
+  // For checks that only look at memory.
+  void Add(std::string name, std::function<Status()> check, unsigned groups = kAll);
 
-  // True when the path is one of ours and was answered: for servers that do more.
-  Task<bool> Serve(Exchange& exchange);
-  // The answer to "/healthz", "/livez/ping", "/readyz" ...: status code and body. Pure but for the checks.
-  std::pair<int, std::string> Evaluate(std::string_view path, std::string_view query) const;
+  // True for paths that Serve answers.
+  bool Owns(std::string_view path) const;
+  Task<void> Serve(Exchange& exchange);
 
  private:
-  struct Check {
+  struct Entry {
     std::string name;
-    std::function<Status()> run;
-    bool ready_only;
+    Check check;
+    unsigned groups;
   };
-  Loop& loop_;
-  HealthOptions options_;
-  std::vector<Check> checks_;
-  std::map<std::string, std::string, std::less<>> texts_;
-  std::unique_ptr<Server> server_;
+  Task<void> ServeGroup(Exchange& exchange, std::string group_name, Group group);
+  Task<void> ServeOne(Exchange& exchange, std::string name, Group group);
+
+  MetricsRegistry* metrics_;
+  std::string version_json_;
+  std::vector<Entry> checks_;
 };
 
 }  // namespace base::net

@@ -28,6 +28,7 @@ class Http1Exchange final : public ExchangeBase {
   bool close_after() const { return close_after_; }
   using ExchangeBase::BodyArrived;
   using ExchangeBase::BodyEnded;
+  using ExchangeBase::CancelContext;
   using ExchangeBase::Fail;
   using ExchangeBase::OutputDrained;
   void Detach(const Status& why) {
@@ -247,11 +248,15 @@ void Http1Connection::OnReadable() {
 
 void Http1Connection::PeerEnded() {
   peer_ended_ = true;
-  if (lingering_ || !current_ || !request_complete_) return Abort(Unavailable("connection closed by peer"));
-  // The request is whole, yet nobody seems to wait for its answer.
-  current_->Fail(Cancelled("client disconnected"));
-  if (!current_->handler_done()) return;
-  Abort(Unavailable("connection closed by peer"));
+  if (lingering_) {
+    if (transport_->unsent() == 0) Abort(Unavailable("connection closed by peer"));
+    return;  // our last words first: OnFill ends it
+  }
+  if (!current_ || !request_complete_) return Abort(Unavailable("connection closed by peer"));
+  // The request is whole, and most likely nobody waits for its answer; a client that has only closed its half gets it
+  // all the same when the handler does not heed its context.
+  current_->CancelContext(Cancelled("client disconnected"));
+  if (current_->handler_done()) Linger();
 }
 
 void Http1Connection::Process() {
@@ -327,7 +332,7 @@ void Http1Connection::ExchangeDone() {
     return;
   }
   if (!current_->handler_done()) return;
-  if (peer_ended_) return Abort(Unavailable("connection closed by peer"));
+  if (peer_ended_) return Linger();
   if (!request_complete_ || current_->close_after()) {
     if (current_->close_after() || discarded_ > kDiscardBytes) return Linger();
     transport_->ReadLater();  // what is left of the body is read and dropped
@@ -375,6 +380,7 @@ std::unique_ptr<TransportStream> Http1Connection::TakeStream() {
 }
 
 void Http1Connection::OnFill() {
+  if (lingering_ && peer_ended_ && transport_->unsent() == 0) return Abort(Unavailable("connection closed by peer"));
   if (current_ && transport_->unsent() <= shard_.limits().write_buffer / 2) current_->OutputDrained();
 }
 

@@ -134,6 +134,8 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   void OutputDrained() { writable_.NotifyAll(); }
   // The client is gone or the server stops: waits end, the context too.
   void Fail(const Status& why);
+  // Waits that heed the context end; the answer may still be given.
+  void CancelContext(const Status& why) { ctx_.Cancel(why); }
   // An Upgrade has taken the connection: no answer will follow.
   void MarkUpgraded() { answer_ = Answer::kDone; }
 
