@@ -383,6 +383,12 @@ class Decoder {
   }
 
   bool DecodeField(const FlatField& f, size_t flat, Row& row, const Type& owner, const Frame& at, int depth) {
+    if (f.type->shape == Shape::kString && in_.Peek() == '"') {
+      std::string_view text;
+      if (!in_.ReadString(&text, &scratch_)) return false;
+      row.Put(flat, Value(text));
+      return true;
+    }
     Frame here{&at, &owner, f.field->name};
     Value v = f.pointer ? Value() : NullOf(*f.type);
     if (!Decode(*f.type, f.pointer, &v, here, depth)) return false;

@@ -106,7 +106,7 @@ void Row::Put(size_t flat, value::Value v) {
               order_.begin() + static_cast<ptrdiff_t>(entries_.size()) + 1, order_.begin() + static_cast<ptrdiff_t>(i));
     seen_.reset(flat);
   } else if (kept) {
-    Add(flat) = std::move(v);
+    Add(flat, std::move(v));
   }
 }
 

@@ -2,6 +2,7 @@
 // in which a struct's fields are collected before they stand in schema order. For machinery/codec.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -58,11 +59,13 @@ class Row {
     return nullptr;
   }
   bool seen(size_t flat) const { return seen_[flat]; }
-  value::Value& Add(size_t flat) {
+  value::Value& Add(size_t flat, value::Value v) {
+    // Most structs have few of their fields set.
+    if (entries_.empty()) entries_.reserve(std::min<size_t>(index_.flat.size(), 6));
+    if (!entries_.empty() && order_[entries_.size() - 1] > flat) sorted_ = false;
     seen_.set(flat);
     order_[entries_.size()] = static_cast<uint8_t>(flat);
-    if (!entries_.empty() && order_[entries_.size() - 1] > flat) sorted_ = false;
-    return entries_.emplace_back(index_.flat[flat].field->name, value::Value()).value;
+    return entries_.emplace_back(index_.flat[flat].field->name, std::move(v)).value;
   }
   // Puts or replaces; drops what is not kept.
   void Put(size_t flat, value::Value v);

@@ -9,6 +9,8 @@
 #include "machinery/codec/text_value.h"
 #include "machinery/codec/wire.h"
 #include "machinery/codec/wire_scalars.h"
+#include "machinery/object/quantity.h"
+#include "machinery/object/time.h"
 #include "machinery/value/text.h"
 
 namespace machinery::codec {
@@ -24,9 +26,20 @@ using schema::Type;
 // Where a field's values lie in the message. Of a single field the last one counts; of a repeated one the stretch from
 // the first tag to behind the last value, in which other fields may stand.
 struct Span {
-  const char* begin = nullptr;
-  const char* end = nullptr;
-  uint64_t number = 0;  // varint or fixed value of a single scalar
+  const char* begin;
+  const char* end;
+  uint64_t number;  // varint or fixed value of a single scalar
+};
+// One span for each flat field. Only those in `present` are set: clearing them all would cost more than the rest.
+struct Spans {
+  uint64_t present[2] = {0, 0};
+  std::array<Span, schema::kMaxFlatFields> at;
+
+  bool Has(size_t i) const { return present[i / 64] >> (i % 64) & 1; }
+  Span& Mark(size_t i) {
+    present[i / 64] |= uint64_t{1} << (i % 64);
+    return at[i];
+  }
 };
 
 class Transcoder {
@@ -58,7 +71,7 @@ class Transcoder {
   bool Fail(const WireReader& in) { return Fail(std::string(in.error())); }
 
   // Notes every field of `message` in `spans`, inlined ones where they stand in their owner's row.
-  bool Scan(const Type& type, std::string_view message, Span* spans, int depth) {
+  bool Scan(const Type& type, std::string_view message, Spans& spans, size_t base, int depth) {
     if (depth <= 0) return Fail("proto: exceeded max depth");
     WireReader in(message);
     const FieldIndex& index = *type.index;
@@ -74,13 +87,13 @@ class Transcoder {
         continue;
       }
       const Field& field = type.fields[static_cast<size_t>(i)];
-      Span& span = spans[index.first[static_cast<size_t>(i)]];
+      const size_t flat = base + index.first[static_cast<size_t>(i)];
       const Shape shape = field.type->shape;
       std::string_view bytes;
       if (shape == Shape::kList || shape == Shape::kMap) {
         if (!in.Skip(wire)) return Fail(in);
-        if (!span.begin) span.begin = start;
-        span.end = in.position();
+        if (!spans.Has(flat)) spans.Mark(flat).begin = start;
+        spans.at[flat].end = in.position();
       } else if (wire != WireOf(shape)) {
         return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)) + " for field " + field.name);
       } else if (wire == Wire::kBytes) {
@@ -92,15 +105,14 @@ class Transcoder {
             return false;
           }
           inlined.set(static_cast<size_t>(i));
-          if (!Scan(*field.type, bytes, &span, depth - 1)) return false;
+          if (!Scan(*field.type, bytes, spans, flat, depth - 1)) return false;
         } else {
-          span.begin = bytes.data();
-          span.end = bytes.data() + bytes.size();
+          spans.Mark(flat) = {bytes.data(), bytes.data() + bytes.size(), 0};
         }
       } else {
+        Span& span = spans.Mark(flat);
         if (wire == Wire::kVarint ? !in.Varint(&span.number) : !in.Fixed64(&span.number)) return Fail(in);
-        span.begin = start;
-        span.end = in.position();
+        span.begin = span.end = start;
       }
     }
     return true;
@@ -108,29 +120,27 @@ class Transcoder {
 
   bool Struct(const Type& type, std::string_view message, int depth, bool root, bool metadata) {
     const FieldIndex& index = *type.index;
-    std::array<Span, schema::kMaxFlatFields> spans;
-    for (size_t i = 0; i < index.flat.size(); ++i) spans[i] = {};
-    if (!Scan(type, message, spans.data(), depth)) return false;
+    Spans spans;
+    if (!Scan(type, message, spans, 0, depth)) return false;
     out_.push_back('{');
     const size_t opened = out_.size();
-    size_t i = 0;
-    if (type.type_meta) {
-      if (root) Head();
-      i = 2;  // kind and apiVersion are not in messages
-    }
-    for (; i < index.flat.size(); ++i) {
-      const FlatField& f = index.flat[i];
-      const Span& span = spans[i];
-      if (metadata && !options_.resource_version.empty() && f.field->number == 6) {
-        out_ += f.key;
-        value::AppendJsonString(out_, options_.resource_version);
-        out_.push_back(',');
-        continue;
-      }
-      if (!span.begin) {
-        bool spliced =
-            root && f.field->number == 1 && !options_.resource_version.empty() && f.type->shape == Shape::kStruct;
-        if (spliced) {
+    if (type.type_meta && root) Head();
+    const bool splice_here = metadata && !options_.resource_version.empty();
+    const bool splice_below = root && !options_.resource_version.empty();
+    for (size_t word = 0; word * 64 < index.flat.size(); ++word) {
+      // Fields that are there and fields that are always printed; the others cost nothing.
+      uint64_t todo = spans.present[word] | index.always_words[word];
+      if (splice_here || splice_below) todo |= index.metadata_words[word];
+      for (; todo != 0; todo &= todo - 1) {
+        size_t i = word * 64 + static_cast<size_t>(__builtin_ctzll(todo));
+        const FlatField& f = index.flat[i];
+        if (splice_here && f.field->number == 6) {
+          out_ += f.key;
+          value::AppendJsonString(out_, options_.resource_version);
+          out_.push_back(',');
+        } else if (spans.Has(i)) {
+          if (!PrintField(f, spans.at[i], depth, root)) return false;
+        } else if (splice_below && f.field->number == 1 && f.type->shape == Shape::kStruct) {
           out_ += f.key;
           if (!Struct(*f.type, {}, depth - 1, false, true)) return false;
           out_.push_back(',');
@@ -139,9 +149,7 @@ class Transcoder {
           out_ += f.pointer ? std::string_view("null") : std::string_view(f.type->index->zero_json);
           out_.push_back(',');
         }
-        continue;
       }
-      if (!PrintField(f, span, depth, root)) return false;
     }
     // Every field ends in a comma; the last one's becomes the bracket.
     if (out_.size() == opened) {
@@ -239,13 +247,36 @@ class Transcoder {
       case Shape::kSchemaOrBool:
       case Shape::kSchemaOrStringArray:
         return ByTree(type, bytes);
-      default: {
-        auto v = ReadTextMessage(type.shape, bytes);
-        if (!v) return Fail(std::string(v.error().message()));
-        value::AppendJson(out_, *v);
+      case Shape::kTime: {
+        WireTime t;
+        if (!ReadTime(bytes, &t)) return Fail("unexpected EOF");
+        if (t.seconds == 0 && t.nanos == 0) {
+          out_ += "null";
+          return true;
+        }
+        out_.push_back('"');
+        object::AppendTime(out_, t.seconds);
+        out_.push_back('"');
         return true;
       }
+      case Shape::kQuantity: {
+        auto text = ReadRaw(bytes);  // field 1, too
+        if (!text || !object::Quantity::IsPlain(*text)) return TextForm(type, bytes);
+        out_.push_back('"');
+        out_ += *text;
+        out_.push_back('"');
+        return true;
+      }
+      default:
+        return TextForm(type, bytes);
     }
+  }
+
+  bool TextForm(const Type& type, std::string_view bytes) {
+    auto v = ReadTextMessage(type.shape, bytes);
+    if (!v) return Fail(std::string(v.error().message()));
+    value::AppendJson(out_, *v);
+    return true;
   }
 
   bool ByTree(const Type& type, std::string_view bytes) {

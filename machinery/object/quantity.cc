@@ -198,7 +198,26 @@ base::Result<Quantity> Quantity::Parse(std::string_view text) {
   return ParseParts(text, &keep_text);
 }
 
+bool Quantity::IsPlain(std::string_view text) {
+  size_t digits = 0;
+  uint64_t n = 0;
+  for (; digits < text.size() && IsDigit(text[digits]); ++digits) {
+    if (digits == 10) return false;
+    n = n * 10 + static_cast<uint64_t>(text[digits] - '0');
+  }
+  if (digits == 0) return false;
+  std::string_view suffix = text.substr(digits);
+  if (text[0] == '0') return text.size() == 1;
+  if (suffix.size() == 2 && suffix[1] == 'i') {
+    // Up to four digits and Gi the original's quick path has room.
+    return digits <= 4 && (n & 7) != 0 && (suffix[0] == 'K' || suffix[0] == 'M' || suffix[0] == 'G');
+  }
+  bool known = suffix.empty() || (suffix.size() == 1 && std::string_view("mkMG").find(suffix[0]) != suffix.npos);
+  return known && n % 1000 != 0;
+}
+
 base::Result<std::string> Quantity::Normalize(std::string_view text) {
+  if (IsPlain(text)) return std::string(text);
   bool keep_text;
   TRY_ASSIGN(Quantity q, ParseParts(text, &keep_text));
   return keep_text ? std::string(text) : q.ToString();

@@ -29,6 +29,10 @@ class Quantity {
   // canonical enough ("1.500" stays), else the canonical form ("0.5" -> "500m").
   static base::Result<std::string> Normalize(std::string_view text);
 
+  // Whether the original prints `text` as it is, seen at a glance: plain digits and a usual suffix. False means "look
+  // closer".
+  static bool IsPlain(std::string_view text);
+
   // Canonical: no fraction, the largest suffix that loses nothing.
   std::string ToString() const;
   Format format() const { return format_; }

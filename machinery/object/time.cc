@@ -1,7 +1,5 @@
 #include "machinery/object/time.h"
 
-#include <cstdio>
-
 #include "base/json_writer.h"
 
 namespace machinery::object {
@@ -134,22 +132,46 @@ class Parser {
   int offset_seconds_ = 0;
 };
 
-std::string Format(int64_t seconds, int32_t micros) {
+// `n` digits of `v` backwards from `end`.
+void PutDigits(char* end, int64_t v, int n) {
+  for (; n > 0; --n, v /= 10) *--end = static_cast<char>('0' + v % 10);
+}
+
+void Append(std::string& out, int64_t seconds, int32_t micros) {
   int64_t days = seconds / 86400, second = seconds % 86400;
   if (second < 0) second += 86400, --days;
   Date date = DateOf(days);
-  char text[64];
-  int n = std::snprintf(text, sizeof text, "%04lld-%02d-%02dT%02d:%02d:%02d", static_cast<long long>(date.year),
-                        date.month, date.day, static_cast<int>(second / 3600), static_cast<int>(second / 60 % 60),
-                        static_cast<int>(second % 60));
-  if (micros >= 0) n += std::snprintf(text + n, sizeof text - static_cast<size_t>(n), ".%06d", micros);
-  return std::string(text, static_cast<size_t>(n)) + "Z";
+  if (date.year < 0 || date.year > 9999) {
+    out += std::to_string(date.year);  // no four digits: what Go prints, too
+    date.year = 0;
+    size_t year = out.size();
+    Append(out, DaysOf(0, date.month, date.day) * 86400 + second, micros);
+    out.erase(year, 4);
+    return;
+  }
+  char text[] = "0000-00-00T00:00:00.000000";
+  PutDigits(text + 4, date.year, 4);
+  PutDigits(text + 7, date.month, 2);
+  PutDigits(text + 10, date.day, 2);
+  PutDigits(text + 13, second / 3600, 2);
+  PutDigits(text + 16, second / 60 % 60, 2);
+  PutDigits(text + 19, second % 60, 2);
+  if (micros >= 0) PutDigits(text + 26, micros, 6);
+  out.append(text, micros >= 0 ? 26 : 19);
+  out.push_back('Z');
+}
+
+std::string Format(int64_t seconds, int32_t micros) {
+  std::string out;
+  Append(out, seconds, micros);
+  return out;
 }
 
 }  // namespace
 
 base::Result<Time> ParseTime(std::string_view text) { return Parser(text, false).Run(); }
 base::Result<Time> ParseMicroTime(std::string_view text) { return Parser(text, true).Run(); }
+void AppendTime(std::string& out, int64_t seconds) { Append(out, seconds, -1); }
 std::string FormatTime(int64_t seconds) { return Format(seconds, -1); }
 std::string FormatMicroTime(int64_t seconds, int32_t nanos) { return Format(seconds, nanos / 1000); }
 

@@ -22,6 +22,8 @@ struct Time {
 base::Result<Time> ParseTime(std::string_view text);
 // Exactly six digits of fraction.
 base::Result<Time> ParseMicroTime(std::string_view text);
+// The same, appended.
+void AppendTime(std::string& out, int64_t seconds);
 // "2024-01-02T03:04:05Z"
 std::string FormatTime(int64_t seconds);
 // "2024-01-02T03:04:05.000006Z"

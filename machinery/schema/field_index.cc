@@ -136,7 +136,13 @@ void Flatten(const Type& type, FieldIndex& index) {
     for (const FlatField& inner : field.type->index->flat) add(field, &inner);
   }
   CHECK_MSG(index.flat.size() <= kMaxFlatFields, type.name);
-  for (size_t i = 0; i < index.flat.size(); ++i) index.always[i] = index.flat[i].always;
+  for (size_t i = 0; i < index.flat.size(); ++i) {
+    const uint64_t bit = uint64_t{1} << (i % 64);
+    const int32_t number = index.flat[i].field->number;
+    index.always[i] = index.flat[i].always;
+    if (index.flat[i].always) index.always_words[i / 64] |= bit;
+    if ((number == 1 || number == 6) && index.flat[i].via.empty()) index.metadata_words[i / 64] |= bit;
+  }
 }
 
 }  // namespace

@@ -26,10 +26,12 @@ struct FlatField {
 };
 
 struct FieldIndex {
-  std::vector<FlatField> flat;     // kind and apiVersion first where the type has them
-  std::vector<uint16_t> first;     // fields[i] stands (or its inlined fields begin) at flat[first[i]]
-  std::vector<int16_t> by_number;  // field number -> index into fields, -1
-  FieldSet always;                 // of flat: printed in JSON even when absent
+  std::vector<FlatField> flat;          // kind and apiVersion first where the type has them
+  std::vector<uint16_t> first;          // fields[i] stands (or its inlined fields begin) at flat[first[i]]
+  std::vector<int16_t> by_number;       // field number -> index into fields, -1
+  FieldSet always;                      // of flat: printed in JSON even when absent
+  uint64_t always_words[2] = {0, 0};    // the same, 64 to a word
+  uint64_t metadata_words[2] = {0, 0};  // fields numbered 1 and 6: metadata of objects, resourceVersion of metadata
   // An absent value of this type where no pointer makes it absent: in the tree, as JSON, as message bytes (without
   // tag).
   value::Value zero;

@@ -69,16 +69,12 @@ Value::Value(std::string s) {
   new (&text_) std::string(std::move(s));
   kind_ = Kind::kString;
 }
-Value::Value(std::string_view s) {
-  new (&text_) std::string(s);
-  kind_ = Kind::kString;
-}
 Value::Value(List list) {
   new (&list_) List(std::move(list));
   kind_ = Kind::kList;
 }
 Value::Value(Map map) {
-  map_ = new Map(std::move(map));
+  new (&map_) Map(std::move(map));
   kind_ = Kind::kMap;
 }
 
@@ -112,7 +108,7 @@ Value::Value(const Value& other) {
       new (&list_) List(other.list_);
       break;
     case Kind::kMap:
-      map_ = new Map(*other.map_);
+      new (&map_) Map(other.map_);
       break;
     default:
       int_ = other.int_;
@@ -123,23 +119,6 @@ Value::Value(const Value& other) {
 Value& Value::operator=(const Value& other) {
   if (this != &other) *this = Value(other);
   return *this;
-}
-
-void Value::Destroy() {
-  switch (kind_) {
-    case Kind::kNumber:
-    case Kind::kString:
-      text_.~basic_string();
-      break;
-    case Kind::kList:
-      list_.~List();
-      break;
-    case Kind::kMap:
-      delete map_;
-      break;
-    default:
-      break;
-  }
 }
 
 bool Value::as_bool() const {
@@ -173,11 +152,11 @@ List& Value::list() {
 }
 const Map& Value::map() const {
   CHECK(is_map());
-  return *map_;
+  return map_;
 }
 Map& Value::map() {
   CHECK(is_map());
-  return *map_;
+  return map_;
 }
 
 std::string_view Value::string_or(std::string_view otherwise) const {
@@ -192,21 +171,21 @@ const Value& Value::Null() {
 }
 
 const Value& Value::At(std::string_view field) const {
-  const Value* found = is_map() ? map_->Find(field) : nullptr;
+  const Value* found = is_map() ? map_.Find(field) : nullptr;
   return found ? *found : Null();
 }
 const Value& Value::At(size_t index) const { return is_list() && index < list_.size() ? list_[index] : Null(); }
 
 Value& Value::Ensure(std::string_view field) {
   if (!is_map()) *this = Value(Map());
-  Value* found = map_->Find(field);
-  return found ? *found : map_->Append(std::string(field), Value());
+  Value* found = map_.Find(field);
+  return found ? *found : map_.Append(std::string(field), Value());
 }
 Value& Value::Set(std::string_view field, Value v) {
   if (!is_map()) *this = Value(Map());
-  return map_->Set(field, std::move(v));
+  return map_.Set(field, std::move(v));
 }
-bool Value::Remove(std::string_view field) { return is_map() && map_->Remove(field); }
+bool Value::Remove(std::string_view field) { return is_map() && map_.Remove(field); }
 
 static bool SameMap(const Map& a, const Map& b) {
   if (a.size() != b.size()) return false;
@@ -235,13 +214,24 @@ bool operator==(const Value& a, const Value& b) {
     case Kind::kList:
       return a.list_ == b.list_;
     case Kind::kMap:
-      return SameMap(*a.map_, *b.map_);
+      return SameMap(a.map_, b.map_);
   }
   return false;
 }
 
 Map::Map(std::initializer_list<Entry> entries) {
   for (const Entry& e : entries) Set(e.key, e.value);
+}
+Map::Map(const Map& other) : entries_(other.entries_) {
+  if (other.index_) index_ = new Index(*other.index_);
+}
+Map& Map::operator=(const Map& other) {
+  if (this != &other) *this = Map(other);
+  return *this;
+}
+void Map::DeleteIndex() {
+  delete index_;
+  index_ = nullptr;
 }
 
 const Value* Map::Find(std::string_view key) const {
@@ -254,11 +244,10 @@ const Value* Map::Find(std::string_view key) const {
   }
   return nullptr;
 }
-Value* Map::Lookup(std::string_view key) { return const_cast<Value*>(std::as_const(*this).Find(key)); }
-Value* Map::Find(std::string_view key) { return Lookup(key); }
+Value* Map::Find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).Find(key)); }
 
 Value& Map::Set(std::string_view key, Value v) {
-  if (Value* found = Lookup(key)) {
+  if (Value* found = Find(key)) {
     *found = std::move(v);
     return *found;
   }
@@ -272,33 +261,33 @@ Value& Map::Append(std::string key, Value v) {
 }
 
 void Map::Added() {
-  // A copy of this map may share the index: then it stays the copy's.
-  if (!index_ || index_.use_count() > 1 || entries_.size() * 2 > index_->slots.size()) {
-    index_ = std::make_shared<Index>(entries_);
+  if (!index_ || entries_.size() * 2 > index_->slots.size()) {
+    DropIndex();
+    index_ = new Index(entries_);
   } else {
     index_->Insert(entries_.back().key, entries_.size() - 1);
   }
 }
 
 bool Map::Remove(std::string_view key) {
-  Value* found = Lookup(key);
+  Value* found = Find(key);
   if (!found) return false;
   size_t i = 0;
   while (&entries_[i].value != found) ++i;
   entries_.erase(entries_.begin() + static_cast<ptrdiff_t>(i));
-  index_.reset();
+  DropIndex();
   return true;
 }
 
 void Map::Clear() {
   entries_.clear();
-  index_.reset();
+  DropIndex();
 }
 
 void Map::SortByKey() {
   auto before = [](const Entry& a, const Entry& b) { return a.key < b.key; };
   if (std::is_sorted(entries_.begin(), entries_.end(), before)) return;
-  index_.reset();
+  DropIndex();
   std::sort(entries_.begin(), entries_.end(), before);
 }
 

@@ -20,8 +20,51 @@
 namespace machinery::value {
 
 class Value;
-class Map;
+struct MapEntry;
 using List = std::vector<Value>;
+
+// A map's entries in insertion order. Keys are unique. Lookup is linear for small maps and indexed for large ones.
+class Map {
+ public:
+  using Entry = MapEntry;  // {key, value}
+  Map();
+  Map(std::initializer_list<Entry> entries);
+  Map(const Map&);
+  Map(Map&&) noexcept;
+  Map& operator=(const Map&);
+  Map& operator=(Map&&) noexcept;
+  ~Map();
+
+  const Value* Find(std::string_view key) const;
+  Value* Find(std::string_view key);
+  bool Has(std::string_view key) const { return Find(key) != nullptr; }
+  // Replaces in place or appends.
+  Value& Set(std::string_view key, Value v);
+  // Appends without looking for the key: for decoders that know it is new.
+  Value& Append(std::string key, Value v);
+  bool Remove(std::string_view key);
+  void Clear();
+  size_t size() const;
+  bool empty() const;
+  const std::vector<Entry>& entries() const { return entries_; }
+  std::vector<Entry>& entries();
+  void SortByKey();
+  auto begin() const { return entries_.begin(); }
+  auto end() const { return entries_.end(); }
+  auto begin() { return entries().begin(); }
+  auto end() { return entries().end(); }
+
+ private:
+  struct Index;
+  void Added();
+  void DropIndex() {
+    if (index_) DeleteIndex();
+  }
+  void DeleteIndex();
+
+  std::vector<Entry> entries_;
+  Index* index_ = nullptr;  // owned; built past a size by Set and Append, dropped when a caller may move entries
+};
 
 enum class Kind : uint8_t { kNull, kBool, kInt, kNumber, kString, kList, kMap };
 
@@ -33,7 +76,10 @@ class Value {
   Value(int v) : Value(static_cast<int64_t>(v)) {}
   Value(int64_t v);
   Value(std::string s);
-  Value(std::string_view s);
+  Value(std::string_view s) {
+    new (&text_) std::string(s);
+    kind_ = Kind::kString;
+  }
   Value(const char* s) : Value(std::string_view(s)) {}
   Value(List list);
   Value(Map map);
@@ -104,7 +150,7 @@ class Value {
     int64_t int_ = 0;
     std::string text_;  // kString, kNumber
     List list_;
-    Map* map_;
+    Map map_;
   };
   void Take(Value& other) noexcept;  // *this holds nothing
   void Clear() {
@@ -113,6 +159,28 @@ class Value {
   }
   void Destroy();
 };
+
+struct MapEntry {
+  std::string key;
+  Value value;
+};
+
+inline Map::Map(Map&& other) noexcept
+    : entries_(std::move(other.entries_)), index_(std::exchange(other.index_, nullptr)) {}
+inline Map& Map::operator=(Map&& other) noexcept {
+  entries_ = std::move(other.entries_);
+  std::swap(index_, other.index_);
+  other.DropIndex();
+  return *this;
+}
+inline Map::~Map() { DropIndex(); }
+inline Map::Map() {}
+inline size_t Map::size() const { return entries_.size(); }
+inline bool Map::empty() const { return entries_.empty(); }
+inline std::vector<MapEntry>& Map::entries() {
+  DropIndex();
+  return entries_;
+}
 
 inline void Value::Take(Value& other) noexcept {
   switch (other.kind_) {
@@ -124,56 +192,34 @@ inline void Value::Take(Value& other) noexcept {
       new (&list_) List(std::move(other.list_));
       break;
     case Kind::kMap:
-      map_ = other.map_;
-      other.map_ = nullptr;
+      new (&map_) Map(std::move(other.map_));
       break;
     default:
       int_ = other.int_;
-      return void(kind_ = other.kind_);
+      kind_ = other.kind_;
+      other.kind_ = Kind::kNull;
+      return;
   }
   kind_ = other.kind_;
-  if (kind_ != Kind::kMap) other.Destroy();
+  other.Destroy();
   other.kind_ = Kind::kNull;
 }
-
-// A map's entries in insertion order. Keys are unique. Lookup is linear for small maps and indexed for large ones.
-class Map {
- public:
-  struct Entry {
-    std::string key;
-    Value value;
-  };
-  Map() = default;
-  Map(std::initializer_list<Entry> entries);
-  const Value* Find(std::string_view key) const;
-  Value* Find(std::string_view key);
-  bool Has(std::string_view key) const { return Find(key) != nullptr; }
-  // Replaces in place or appends.
-  Value& Set(std::string_view key, Value v);
-  // Appends without looking for the key: for decoders that know it is new.
-  Value& Append(std::string key, Value v);
-  bool Remove(std::string_view key);
-  void Clear();
-  size_t size() const { return entries_.size(); }
-  bool empty() const { return entries_.empty(); }
-  const std::vector<Entry>& entries() const { return entries_; }
-  std::vector<Entry>& entries() {
-    index_.reset();
-    return entries_;
+inline void Value::Destroy() {
+  switch (kind_) {
+    case Kind::kNumber:
+    case Kind::kString:
+      text_.~basic_string();
+      break;
+    case Kind::kList:
+      list_.~List();
+      break;
+    case Kind::kMap:
+      map_.~Map();
+      break;
+    default:
+      break;
   }
-  void SortByKey();
-  auto begin() const { return entries_.begin(); }
-  auto end() const { return entries_.end(); }
-  auto begin() { return entries().begin(); }
-  auto end() { return entries().end(); }
-
- private:
-  struct Index;
-  std::vector<Entry> entries_;
-  std::shared_ptr<Index> index_;  // built past a size by Set and Append, dropped when a caller may move entries
-  Value* Lookup(std::string_view key);
-  void Added();
-};
+}
 
 // JSON text of a tree as it stands (schema-less): compact; `pretty` as two-space indent. HTML characters are escaped as
 // Go does, bytes that are no UTF-8 become \ufffd. Sorted: map keys in byte order.
