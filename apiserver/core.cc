@@ -17,29 +17,32 @@ const machinery::schema::Schema& BuiltinSchema() {
 }
 
 struct Core::Impl {
-  Impl(base::Executor& executor, storage::Storage& storage, base::Random random, const CoreOptions& options,
-       const Wiring& wiring)
-      : registry(executor, BuiltinSchema(), storage, random, options.registry),
-        chain({&executor, &registry, wiring.authenticator, wiring.authorizer, wiring.metrics}, options.limits) {}
+  Impl(base::Executor& executor, storage::Storage& storage, base::Random random, const CoreOptions& options)
+      : registry(executor, BuiltinSchema(), storage, random, options.registry) {}
   registry::Registry registry;
   std::unique_ptr<admission::Chain> admission;
-  chain::Chain chain;
+  std::unique_ptr<chain::Chain> chain;
 };
 
-Core::Core(base::Executor& executor, storage::Storage& storage, base::Random random, CoreOptions options, Wiring wiring)
-    : impl_(std::make_unique<Impl>(executor, storage, random, options, wiring)) {
-  admission::Environment env{&executor, &impl_->registry, wiring.authorizer};
-  auto chain = admission::Chain::Make(env, options.enable_admission_plugins, options.disable_admission_plugins);
+Core::Core(base::Executor& executor, storage::Storage& storage, base::Random random, CoreOptions options,
+           const Wire& wire)
+    : impl_(std::make_unique<Impl>(executor, storage, random, options)) {
+  auto& registry = impl_->registry;
+  Wiring wiring = wire ? wire(registry) : Wiring{};
+  auto chain = admission::Chain::Make({&executor, &registry, wiring.authorizer}, options.enable_admission_plugins,
+                                      options.disable_admission_plugins);
   if (!chain) base::LogFatal("Unable to set up admission", chain.error());
   impl_->admission = std::move(*chain);
-  impl_->registry.SetAdmission(impl_->admission.get());
+  registry.SetAdmission(impl_->admission.get());
+  impl_->chain = std::make_unique<chain::Chain>(
+      chain::Services{&executor, &registry, wiring.authenticator, wiring.authorizer, wiring.metrics}, options.limits);
 }
 Core::~Core() = default;
 
 base::Task<void> Core::Run(base::Context ctx) { co_await impl_->registry.Run(ctx); }
 base::Task<base::Status> Core::WaitReady(base::Context ctx) { co_return co_await impl_->registry.WaitReady(ctx); }
 registry::Registry& Core::registry() { return impl_->registry; }
-chain::Chain& Core::chain() { return impl_->chain; }
+chain::Chain& Core::chain() { return *impl_->chain; }
 
 namespace {
 

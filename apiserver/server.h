@@ -5,6 +5,7 @@
 // need no locks. Blocking work (bcrypt, RSA signing) goes to pools.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,8 +37,11 @@ struct Wiring {
 
 class Core {
  public:
+  // `wire` is asked once, after the registry is made and before its caches are filled: authorizers read them. Null:
+  // nothing is connected.
+  using Wire = std::function<Wiring(registry::Registry& registry)>;
   Core(base::Executor& executor, storage::Storage& storage, base::Random random, CoreOptions options,
-       Wiring wiring = {});
+       const Wire& wire = nullptr);
   ~Core();
 
   // Runs the caches until the context ends.

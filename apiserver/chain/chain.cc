@@ -274,9 +274,13 @@ base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Req
 namespace {
 
 // Different encodings of one event must not share a frame slot.
-uint8_t FormCode(const Negotiated& n) {
+uint8_t FormCode(const Negotiated& n, Framing framing) {
   return static_cast<uint8_t>(static_cast<int>(n.media) | static_cast<int>(n.as) << 2 |
-                              (n.as_version == "v1" ? 0 : 1) << 4);
+                              (n.as_version == "v1" ? 0 : 1) << 4 | static_cast<int>(framing) << 5);
+}
+
+base::SharedBytes FrameOf(Framing framing, Media media, EventType type, const std::string& object) {
+  return framing == Framing::kMessage ? MessageFrame(type, object) : Frame(media, type, object);
 }
 
 class CacheStream final : public EventStream {
@@ -294,18 +298,18 @@ class CacheStream final : public EventStream {
     co_return WatchEvent{TypeOf(*item), std::move(bytes)};
   }
 
-  base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx) override {
+  base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx, Framing framing) override {
     CO_TRY_ASSIGN(auto item, co_await NextItem(std::move(ctx)));
     if (!item) co_return base::SharedBytes();
     EventType type = TypeOf(*item);
     // A table's first event differs from the others.
     bool shared = item->change && !(context_.form.as == As::kTable && first_);
-    uint8_t form = FormCode(context_.form), code = static_cast<uint8_t>(type);
+    uint8_t form = FormCode(context_.form, framing), code = static_cast<uint8_t>(type);
     if (shared)
       for (const auto& f : item->change->frames)
         if (f.version == context_.kind && f.media == form && f.type == code) co_return f.bytes;
     CO_TRY_ASSIGN(base::SharedBytes bytes, EncodeItem(*item));
-    auto frame = Frame(context_.form.media, type, *bytes);
+    auto frame = FrameOf(framing, context_.form.media, type, *bytes);
     if (shared) item->change->frames.push_back({context_.kind, form, code, frame});
     co_return frame;
   }
@@ -362,9 +366,9 @@ class ErrorStream final : public EventStream {
     if (std::exchange(done_, true)) co_return std::nullopt;
     co_return WatchEvent{EventType::kError, object_};
   }
-  base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context) override {
+  base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context, Framing framing) override {
     if (std::exchange(done_, true)) co_return base::SharedBytes();
-    co_return Frame(form_.media, EventType::kError, *object_);
+    co_return FrameOf(framing, form_.media, EventType::kError, *object_);
   }
 
  private:

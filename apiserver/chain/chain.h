@@ -46,11 +46,17 @@ struct Impersonation {
   bool requested() const { return !user.empty() || !uid.empty() || !groups.empty() || !extra.empty(); }
 };
 
+// How events stand on a wire.
+enum class Framing : uint8_t {
+  kStream,   // REST: a JSON line, or length + WatchEvent in Protobuf
+  kMessage,  // gRPC: one resources/v1 Event
+};
 // A watch being answered: encoded events in the negotiated media type.
 class EventStream : public machinery::request::WatchStream {
  public:
-  // A whole frame for REST: a JSON line, or length + WatchEvent in Protobuf; shared by equal watchers.
-  virtual base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx) = 0;
+  // The next event as bytes for the wire, shared by equal watchers; null at the end.
+  virtual base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx,
+                                                                Framing framing = Framing::kStream) = 0;
 };
 
 class Chain {

@@ -232,6 +232,18 @@ base::Result<base::SharedBytes> EncodeBookmark(const EncodeContext& c, uint64_t 
   return EncodeTree(c, *c.kind->type, tree);
 }
 
+base::SharedBytes MessageFrame(machinery::request::EventType type, const std::string& object) {
+  // Event {type = 1, object = 2}; the enums have the same numbers.
+  std::string out;
+  out.reserve(object.size() + 8);
+  if (int t = static_cast<int>(type); t != 0) {
+    out += static_cast<char>(1 << 3);
+    out += static_cast<char>(t);
+  }
+  PutBytes(out, 2, object);
+  return base::Share(std::move(out));
+}
+
 base::SharedBytes Frame(Media media, machinery::request::EventType type, const std::string& object) {
   std::string_view name = machinery::request::EventTypeName(type);
   if (media == Media::kProtobuf) {

@@ -25,6 +25,7 @@ std::string EncodeStatus(const machinery::schema::Schema& schema, Media media, c
 base::Result<base::SharedBytes> EncodeEventObject(const EncodeContext& c, const storage::Object& object, bool columns);
 base::Result<base::SharedBytes> EncodeBookmark(const EncodeContext& c, uint64_t revision, bool initial_events_end);
 // The event around it, as REST sends it: a JSON line, or length and WatchEvent.
+base::SharedBytes MessageFrame(machinery::request::EventType type, const std::string& object);  // resources/v1 Event
 base::SharedBytes Frame(Media media, machinery::request::EventType type, const std::string& object);
 
 }  // namespace apiserver::chain

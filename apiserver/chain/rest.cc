@@ -130,6 +130,13 @@ std::optional<Verb> VerbOf(std::string_view method, const ParsedPath& p, bool wa
   return std::nullopt;
 }
 
+// Browsers and curl get indented answers.
+bool LikesPretty(std::string_view user_agent) {
+  return user_agent.starts_with("curl") || user_agent.starts_with("Wget") || user_agent.starts_with("Mozilla/5.0");
+}
+
+}  // namespace
+
 Impersonation ImpersonationOf(const Headers& headers) {
   constexpr std::string_view kExtra = "impersonate-extra-";
   Impersonation who;
@@ -143,7 +150,7 @@ Impersonation ImpersonationOf(const Headers& headers) {
   return who;
 }
 
-std::string BearerToken(const Headers& headers) {
+std::string BearerTokenOf(const Headers& headers) {
   std::string_view value = headers.Get("authorization");
   constexpr std::string_view kBearer = "bearer ";
   if (value.size() <= kBearer.size()) return {};
@@ -154,13 +161,6 @@ std::string BearerToken(const Headers& headers) {
   while (value.starts_with(' ')) value.remove_prefix(1);
   return std::string(value);
 }
-
-// Browsers and curl get indented answers.
-bool LikesPretty(std::string_view user_agent) {
-  return user_agent.starts_with("curl") || user_agent.starts_with("Wget") || user_agent.starts_with("Mozilla/5.0");
-}
-
-}  // namespace
 
 struct RestFront::Impl {
   Impl(Chain& chain, base::Random& random) : chain(chain), random(random) {}
@@ -369,7 +369,7 @@ base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, const Request& 
 }
 
 base::Task<base::Result<Identity>> RestFront::Impl::Identify(Exchange& exchange) {
-  auth::Credentials credentials{BearerToken(exchange.headers()), &exchange.peer(), &exchange.headers()};
+  auth::Credentials credentials{BearerTokenOf(exchange.headers()), &exchange.peer(), &exchange.headers()};
   co_return co_await chain.Identify(exchange.context(), credentials, ImpersonationOf(exchange.headers()));
 }
 

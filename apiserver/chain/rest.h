@@ -51,6 +51,10 @@ class RestFront {
   std::unique_ptr<Impl> impl_;
 };
 
+// The credentials and wishes of headers, for every wire.
+std::string BearerTokenOf(const base::net::Headers& headers);
+Impersonation ImpersonationOf(const base::net::Headers& headers);
+
 // What a path names. Pure; for tests and authorization.
 struct ParsedPath {
   bool resource = false;      // /api/v1/... or /apis/g/v/... with a resource

@@ -180,6 +180,19 @@ base::Result<Value> DecodePatch(const Request& r) {
   return std::move(*patch);
 }
 
+namespace {
+
+// The original's patch library prints maps that a patch touched with their keys sorted and leaves others as they were.
+void SortTouched(Value& v, const Value& patch) {
+  if (!v.is_map()) return;
+  v.map().SortByKey();
+  if (!patch.is_map()) return;
+  for (auto& e : v.map())
+    if (const Value* touched = patch.map().Find(e.key)) SortTouched(e.value, *touched);
+}
+
+}  // namespace
+
 base::Result<Value> ApplyPatch(const Request& r, const Type& type, Value obj, const Value& patch,
                                std::vector<std::string>& warnings) {
   Value patched;
@@ -204,8 +217,8 @@ base::Result<Value> ApplyPatch(const Request& r, const Type& type, Value obj, co
   if (r.options.field_validation != "Ignore") options.report = &report;
   auto whole = codec::Normalize(type, patched, options);
   auto invalid = [&](const std::string& why) {
-    return object::InvalidObject({"", ""}, "",
-                                 {object::Invalid("patch", machinery::value::ToJson(patched, false, true), why)});
+    SortTouched(patched, patch);
+    return object::InvalidObject({"", ""}, "", {object::Invalid("patch", machinery::value::ToJson(patched), why)});
   };
   if (!whole) return base::Err(invalid(std::string(whole.error().message())));
   if (!report.problems.empty()) {

@@ -32,15 +32,21 @@ Value Strings(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-base::Result<uint64_t> ParseRevision(const std::string& text) {
+base::Result<uint64_t> ParseOwnRevision(const std::string& text) {
   if (text.empty()) return 0;
   uint64_t v = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
   if (error == std::errc() && end == text.data() + text.size()) return v;
   std::string_view why = error == std::errc::result_out_of_range ? "value out of range" : "invalid syntax";
-  return base::Err(object::Unclassified("resourceVersion: Invalid value: " + object::GoQuote(text) +
-                                        ": strconv.ParseUint: parsing " + object::GoQuote(text) + ": " +
-                                        std::string(why)));
+  return base::Err(
+      object::Unclassified("strconv.ParseUint: parsing " + object::GoQuote(text) + ": " + std::string(why)));
+}
+
+base::Result<uint64_t> ParseRevision(const std::string& text) {
+  auto v = ParseOwnRevision(text);
+  if (v) return v;
+  return base::Err(object::Unclassified("resourceVersion: Invalid value: " + object::GoQuote(text) + ": " +
+                                        std::string(v.error().message())));
 }
 
 base::Status CheckListOptions(const Options& o) {

@@ -9,8 +9,9 @@
 
 namespace apiserver::registry {
 
-// "" and "0" are 0; an error words it as Go's ParseUint does.
+// "" and "0" are 0; an error words it as Go's ParseUint does, of an option or of an object's own field.
 base::Result<uint64_t> ParseRevision(const std::string& text);
+base::Result<uint64_t> ParseOwnRevision(const std::string& text);
 base::Status CheckListOptions(const machinery::request::Options& o);
 base::Status CheckWatchOptions(const machinery::request::Options& o);
 // Of the verb: CreateOptions, UpdateOptions, PatchOptions, DeleteOptions (dryRun, fieldValidation, fieldManager, ...).

@@ -21,6 +21,7 @@ namespace apiserver::registry {
 
 struct RegistryOptions {
   int64_t event_ttl_seconds = 3600;
+  bool allow_privileged = true;
   storage::CacheLimits cache;
   size_t encoding_budget_bytes = 16 << 20;
   // Group/version pairs ("batch/v1", "api/all") switched on or off by --runtime-config.

@@ -236,7 +236,7 @@ base::Task<base::Result<ObjectPtr>> Store::Write(const Operation& op, const std:
     const Kind& kind = *resource_.storage_kind;
     stored = base::Share(codec::SealEnvelope(kind.ApiVersion(), kind.kind, bytes));
   }
-  int64_t ttl = strategy_->TtlSeconds(obj);
+  int64_t ttl = strategy_->Expires() ? registry_.options().event_ttl_seconds : 0;
   std::string store_key = StoreKey(key);
   storage::WriteResult result;
   if (old) {
@@ -313,7 +313,7 @@ base::Task<base::Result<ObjectPtr>> Store::Guarded(Operation op, std::string key
 
 base::Status Store::CheckVersions(const Value& obj, const Value& old) const {
   std::string given(object::ResourceVersionOf(obj));
-  TRY_ASSIGN(uint64_t revision, ParseRevision(given));
+  TRY_ASSIGN(uint64_t revision, ParseOwnRevision(given));
   if (revision == 0) {
     if (strategy_->kind().allow_unconditional_update) return base::Ok();
     return object::InvalidObject(

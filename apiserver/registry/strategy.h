@@ -112,7 +112,8 @@ class Strategy {
   virtual std::string DefaultPropagation(const Operation& op, const Value& object) const { return "Background"; }
   // A delete is answered with the object rather than with a Status.
   virtual bool ReturnsDeletedObject() const;
-  virtual int64_t TtlSeconds(const Value& object) const { return 0; }
+  // Objects disappear by themselves after --event-ttl.
+  virtual bool Expires() const { return false; }
 
   // Allocations before the write; the reservation is committed when it succeeded.
   virtual base::Task<base::Result<std::unique_ptr<Reservation>>> BeginCreate(Operation op, Value& object) const;

@@ -24,7 +24,8 @@ base::Task<base::Status> Serve(base::Daemon& daemon, std::string address) {
   base::Random random = base::Random::System();
   apiserver::storage::MemoryStorage storage(loop);
   Everybody everybody;
-  apiserver::Core core(loop, storage, random.Fork(), {}, {.authenticator = &everybody});
+  apiserver::Core core(loop, storage, random.Fork(), {},
+                       [&](auto&) { return apiserver::Wiring{.authenticator = &everybody}; });
   apiserver::chain::RestFront front(core.chain(), random);
   base::TaskScope scope(loop, daemon.context());
   scope.Spawn(core.Run(scope.context()));

@@ -95,6 +95,13 @@ class Normal:
         self.recorded = recorded
 
     def text(self, s):
+        quoted = re.match(r'^( "" is invalid: patch: Invalid value: )("(?:[^"\\\\]|\\\\.)*")(.*)$', s, re.S)
+        if quoted:
+            try:
+                tree = self.value(json.loads(json.loads(quoted.group(2))))
+                s = quoted.group(1) + json.dumps(tree) + quoted.group(3)
+            except ValueError:
+                pass
         s = UUID.sub("<uid>", s)
         s = TIME.sub("<time>", s)
         s = re.sub(r"<random>", "<r>", s)
@@ -109,7 +116,7 @@ class Normal:
         if isinstance(v, dict):
             out = {}
             for k, x in v.items():
-                if k == "managedFields":
+                if k == "managedFields" or (k == "description" and "columnDefinitions" in path):
                     continue
                 out[k] = self.value(x, k, path + (k,))
             if set(out) >= {"reason", "message"} and path and path[-1] == "causes":

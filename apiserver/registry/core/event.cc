@@ -5,8 +5,6 @@ namespace apiserver::registry {
 
 namespace {
 
-constexpr int64_t kTtlSeconds = 3600;  // --event-ttl
-
 std::string SourceOf(const Value& event) {
   std::string_view component = event.At("source", "component").string_or();
   return std::string(component.empty() ? event.At("reportingComponent").string_or() : component);
@@ -15,7 +13,7 @@ std::string SourceOf(const Value& event) {
 class EventStrategy final : public Strategy {
  public:
   using Strategy::Strategy;
-  int64_t TtlSeconds(const Value&) const override { return kTtlSeconds; }
+  bool Expires() const override { return true; }
   std::vector<storage::SelectableField> SelectableFields() const override {
     std::vector<storage::SelectableField> out;
     for (std::string_view path : {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name",

@@ -224,6 +224,21 @@ base::Task<base::Result<Value>> Evict(Operation op, std::string ns, std::string 
   co_return Success(201);
 }
 
+// Containers that want what --allow-privileged=false refuses.
+FieldErrors PrivilegedErrors(const Value& pod) {
+  FieldErrors errors;
+  for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"}) {
+    const Value& containers = pod.At("spec", list);
+    if (!containers.is_list()) continue;
+    for (size_t i = 0; i < containers.list().size(); ++i)
+      if (containers.At(i).At("securityContext", "privileged").bool_or())
+        errors.push_back(object::FieldForbidden(
+            "spec." + std::string(list) + "[" + std::to_string(i) + "].securityContext.privileged",
+            "disallowed by cluster policy"));
+  }
+  return errors;
+}
+
 // --- the strategy ---
 
 class PodStrategy final : public Strategy {
@@ -243,7 +258,11 @@ class PodStrategy final : public Strategy {
                        {"message", "Scheduling is blocked due to non-empty scheduling gates"}},
                    Now(op));
   }
-  FieldErrors Validate(const Operation& op, const Value& pod) const override { return validation::ValidatePod(pod); }
+  FieldErrors Validate(const Operation& op, const Value& pod) const override {
+    auto errors = validation::ValidatePod(pod);
+    if (!op.registry->options().allow_privileged) object::Append(errors, PrivilegedErrors(pod));
+    return errors;
+  }
   FieldErrors ValidateUpdate(const Operation& op, const Value& pod, const Value& old) const override {
     return validation::ValidatePodUpdate(pod, old);
   }
