@@ -1,0 +1,17 @@
+// A server certificate made in memory, for daemons that serve HTTPS without being given one: as the originals do, so
+// that /healthz has its port from the first start. Clients cannot verify it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/net/tls.h"
+
+namespace base::net {
+
+// Valid for a year for `name` and localhost; key and certificate live in this process only. `options` gives the client
+// CA, versions and ciphers.
+Result<std::shared_ptr<ServerTls>> SelfSignedServerTls(const std::string& name, TlsFiles options);
+
+}  // namespace base::net
