@@ -40,6 +40,11 @@ const Resource& TypeOf() {
   return r;
 }
 
+template <class T>
+const Resource& ResourceOf(const Resource* other) {
+  return other ? *other : ResourceOf<T>();
+}
+
 struct ListOptions {
   std::string namespace_name;  // "" = all
   std::string label_selector, field_selector;
@@ -47,6 +52,8 @@ struct ListOptions {
   int64_t limit = 0;
   std::string continue_token;
   std::optional<int64_t> timeout_seconds;
+  // Another resource than T's own: metadata of any kind, as PartialObjectMetadata. Must outlive the call.
+  const Resource* resource = nullptr;
 };
 struct DeleteOptions {
   std::optional<int64_t> grace_period_seconds;

@@ -34,7 +34,7 @@ base::Task<base::Result<T>> Client::Get(base::Context ctx, std::string ns, std::
 
 template <class T>
 base::Task<base::Result<ListResult<T>>> Client::List(base::Context ctx, ListOptions options) {
-  auto r = NewListRequest(request::Verb::kList, ResourceOf<T>(), std::move(options));
+  auto r = NewListRequest(request::Verb::kList, ResourceOf<T>(options.resource), std::move(options));
   CO_TRY_ASSIGN(auto response, co_await Send(std::move(ctx), std::move(r)));
   CO_TRY_ASSIGN(auto raw, ParseList(response));
   ListResult<T> out;
@@ -52,7 +52,7 @@ base::Task<base::Result<ListResult<T>>> Client::List(base::Context ctx, ListOpti
 template <class T>
 base::Task<base::Result<std::unique_ptr<Client::Watcher<T>>>> Client::Watch(base::Context ctx, ListOptions options,
                                                                             bool allow_bookmarks) {
-  auto r = NewListRequest(request::Verb::kWatch, ResourceOf<T>(), std::move(options));
+  auto r = NewListRequest(request::Verb::kWatch, ResourceOf<T>(options.resource), std::move(options));
   r.options.allow_watch_bookmarks = allow_bookmarks;
   CO_TRY_ASSIGN(auto stream, co_await transport_.Watch(std::move(ctx), std::move(r)));
   co_return std::make_unique<Watcher<T>>(std::move(stream));

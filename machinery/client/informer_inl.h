@@ -9,7 +9,7 @@ Informer<T>::Informer(base::Executor& executor, Client& client, ListOptions opti
       client_(client),
       options_(std::move(options)),
       synced_event_(executor),
-      backoff_(ReflectorSeed(client, ResourceOf<T>(), options_)) {}
+      backoff_(ReflectorSeed(client, ResourceOf<T>(options_.resource), options_)) {}
 
 template <class T>
 void Informer<T>::SetTransform(std::function<void(T&)> transform) {
@@ -195,7 +195,7 @@ base::Task<void> Informer<T>::Run(base::Context ctx) {
       status = co_await ListOnce(ctx);
       listed = status.ok();
       if (listed) continue;
-      LogReflector(ResourceOf<T>(), "list", status);
+      LogReflector(ResourceOf<T>(options_.resource), "list", status);
     } else {
       base::MonoTime start = executor_.Now();
       status = co_await WatchOnce(ctx);
@@ -203,7 +203,7 @@ base::Task<void> Informer<T>::Run(base::Context ctx) {
         listed = false;
         expired_ = true;
       }
-      if (!status.ok()) LogReflector(ResourceOf<T>(), "watch", status);
+      if (!status.ok()) LogReflector(ResourceOf<T>(options_.resource), "watch", status);
       // A watch that ended in good order after a while is simply asked for again.
       if (status.ok() && executor_.Now() - start > std::chrono::seconds(1)) continue;
     }
