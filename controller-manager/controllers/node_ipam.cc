@@ -1,0 +1,199 @@
+// Node IPAM: gives each node its range of pod addresses out of the cluster's (RangeAllocator). One worker, so that two
+// nodes never race for a range. Also keeps the annotation by which kubelets know how long to trust their caches.
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <set>
+
+#include "base/log.h"
+#include "controller-manager/common/context.h"
+#include "machinery/object/api_error.h"
+#include "proto/k8s/core/v1/node.pb.h"
+
+namespace controller_manager {
+namespace {
+using k8s::io::api::core::v1::Node;
+
+// One cluster range cut into equal node ranges.
+class Ranges {
+ public:
+  static base::Result<Ranges> Parse(const std::string& cidr, int mask_v4, int mask_v6) {
+    Ranges out;
+    auto slash = cidr.find('/');
+    std::string address = cidr.substr(0, slash);
+    out.v6_ = address.find(':') != std::string::npos;
+    if (slash == cidr.npos || inet_pton(out.family(), address.c_str(), out.base_.data()) != 1)
+      return base::Err(base::InvalidArgument("invalid CIDR address: " + cidr));
+    int bits = std::atoi(cidr.c_str() + slash + 1);
+    out.mask_ = out.v6_ ? mask_v6 : mask_v4;
+    if (out.mask_ < bits || out.mask_ > (out.v6_ ? 128 : 32) || out.mask_ - bits > 16)
+      return base::Err(base::InvalidArgument("node CIDR mask size " + std::to_string(out.mask_) +
+                                             " does not fit the cluster CIDR " + cidr));
+    out.count_ = 1u << (out.mask_ - bits);
+    return out;
+  }
+  // The lowest range nobody uses.
+  std::optional<std::string> Allocate() {
+    for (uint32_t i = 0; i < count_; ++i) {
+      uint32_t n = (next_ + i) % count_;
+      std::string text = Text(n);
+      if (!used_.insert(text).second) continue;
+      next_ = (n + 1) % count_;
+      return text;
+    }
+    return std::nullopt;
+  }
+  void Use(const std::string& cidr) { used_.insert(cidr); }
+  void Release(const std::string& cidr) { used_.erase(cidr); }
+
+ private:
+  int family() const { return v6_ ? AF_INET6 : AF_INET; }
+  std::string Text(uint32_t index) const {
+    auto bytes = base_;
+    // Adds index << (width - mask) to the base address, byte by byte.
+    int last_bit = mask_ - 1;
+    uint32_t carry = 0;
+    for (int byte = last_bit / 8, shift = 7 - last_bit % 8; byte >= 0 && (index || carry); --byte, shift = 0) {
+      uint32_t sum = bytes[static_cast<size_t>(byte)] + ((index << shift) & 0xff) + carry;
+      bytes[static_cast<size_t>(byte)] = static_cast<uint8_t>(sum);
+      carry = sum >> 8;
+      index >>= 8 - shift;
+    }
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(family(), bytes.data(), text, sizeof text);
+    return std::string(text) + "/" + std::to_string(mask_);
+  }
+  std::array<uint8_t, 16> base_{};
+  bool v6_ = false;
+  int mask_ = 24;
+  uint32_t count_ = 0, next_ = 0;
+  std::set<std::string> used_;
+};
+
+class NodeIpamController final : public RunnableController {
+ public:
+  explicit NodeIpamController(ManagerContext& context)
+      : context_(context),
+        client_(context.client),
+        events_(context.events("node-ipam-controller")),
+        nodes_(context.informers.Of<Node>()),
+        controller_(context.executor, "node_ipam", 1,
+                    [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
+    const auto& o = context.options;
+    std::string rest = o.allocate_node_cidrs ? o.cluster_cidr : "";
+    while (!rest.empty()) {
+      auto comma = rest.find(',');
+      auto range = Ranges::Parse(rest.substr(0, comma), o.node_cidr_mask_size, o.node_cidr_mask_size_ipv6);
+      if (range)
+        ranges_.push_back(std::move(*range));
+      else
+        base::LogError("Cannot allocate node CIDRs", range.error());
+      rest = comma == rest.npos ? "" : rest.substr(comma + 1);
+    }
+    nodes_.AddHandler([this](const client::Change<Node>& c) { Track(c); });
+    controller_.For<Node>(nodes_);
+  }
+  base::Task<void> Run(base::Context ctx) override { return controller_.Run(std::move(ctx)); }
+
+ private:
+  // Ranges in use are known before the first allocation: the controller waits for the whole list.
+  void Track(const client::Change<Node>& c) {
+    for (size_t i = 0; i < ranges_.size(); ++i) {
+      if (c.current)
+        for (const auto& cidr : c.current->spec().podcidrs()) ranges_[i].Use(cidr);
+      else
+        for (const auto& cidr : c.old->spec().podcidrs()) ranges_[i].Release(cidr);
+    }
+  }
+
+  base::Task<base::Result<client::Done>> Reconcile(base::Context ctx, client::Key key) {
+    auto node = nodes_.Get(key);
+    if (!node || ranges_.empty() || !node->spec().podcidrs().empty() || !node->spec().podcidr().empty())
+      co_return client::Done{};
+    std::vector<std::string> given;
+    for (auto& range : ranges_) {
+      auto cidr = range.Allocate();
+      if (!cidr) {
+        GiveBack(given);
+        events_.Event(client::ReferenceTo(*node), "Normal", "CIDRNotAvailable",
+                      "Node " + key + " status is now: CIDRNotAvailable");
+        co_return base::Err(base::ResourceExhausted("no node CIDRs left"));
+      }
+      given.push_back(*cidr);
+    }
+    Node changed = *node;
+    changed.mutable_spec()->set_podcidr(given[0]);
+    for (const auto& cidr : given) changed.mutable_spec()->add_podcidrs(cidr);
+    auto updated = co_await client_.Update<Node>(ctx, std::move(changed));
+    if (updated) co_return client::Done{};
+    // An answer that was lost may have been a success: the ranges stay taken until the node shows what it got.
+    if (machinery::object::AsApiError(updated.error())) GiveBack(given);
+    co_return base::Err(updated.error());
+  }
+
+  void GiveBack(const std::vector<std::string>& given) {
+    for (size_t i = 0; i < given.size(); ++i) ranges_[i].Release(given[i]);
+  }
+
+  ManagerContext& context_;
+  client::Client& client_;
+  client::EventRecorder& events_;
+  client::Informer<Node>& nodes_;
+  std::vector<Ranges> ranges_;
+  client::Controller controller_;
+};
+
+class TtlController final : public RunnableController {
+ public:
+  explicit TtlController(ManagerContext& context)
+      : client_(context.client),
+        nodes_(context.informers.Of<Node>()),
+        controller_(context.executor, "ttl", 1,
+                    [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
+    controller_.For<Node>(nodes_);
+  }
+  base::Task<void> Run(base::Context ctx) override { return controller_.Run(std::move(ctx)); }
+
+ private:
+  // The larger the cluster the longer kubelets keep secrets and config maps; steps overlap so that a cluster at a
+  // boundary does not flap.
+  int Seconds() {
+    struct Step {
+      size_t from, to;
+      int seconds;
+    };
+    constexpr Step kSteps[] = {{0, 100, 0}, {90, 500, 15}, {450, 1000, 30}, {900, 2000, 60}, {1800, SIZE_MAX, 300}};
+    size_t n = nodes_.size();
+    while (n > kSteps[step_].to) ++step_;
+    while (n < kSteps[step_].from) --step_;
+    return kSteps[step_].seconds;
+  }
+  base::Task<base::Result<client::Done>> Reconcile(base::Context ctx, client::Key key) {
+    constexpr char kTtl[] = "node.alpha.kubernetes.io/ttl";
+    auto node = nodes_.Get(key);
+    if (!node) co_return client::Done{};
+    std::string wanted = std::to_string(Seconds());
+    auto it = node->metadata().annotations().find(kTtl);
+    if (it != node->metadata().annotations().end() && it->second == wanted) co_return client::Done{};
+    Node changed = *node;
+    (*changed.mutable_metadata()->mutable_annotations())[kTtl] = wanted;
+    CO_TRY(co_await client_.Update<Node>(ctx, std::move(changed)));
+    co_return client::Done{};
+  }
+  client::Client& client_;
+  client::Informer<Node>& nodes_;
+  size_t step_ = 0;
+  client::Controller controller_;
+};
+}  // namespace
+
+std::unique_ptr<RunnableController> MakeNodeIpam(ManagerContext& context) {
+  return std::make_unique<NodeIpamController>(context);
+}
+std::unique_ptr<RunnableController> MakeTtl(ManagerContext& context) {
+  return std::make_unique<TtlController>(context);
+}
+
+}  // namespace controller_manager

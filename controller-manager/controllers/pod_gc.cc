@@ -1,0 +1,110 @@
+// Pod garbage collection: pods whose node is gone, pods that were deleted before they got a node, and ended pods beyond
+// a number.
+#include <algorithm>
+
+#include "base/log.h"
+#include "controller-manager/common/context.h"
+#include "controller-manager/common/labels.h"
+#include "machinery/client/micro_time.h"
+#include "machinery/object/api_error.h"
+#include "proto/k8s/core/v1/node.pb.h"
+
+namespace controller_manager {
+namespace {
+using core::Node;
+using core::Pod;
+
+constexpr base::Duration kEvery = std::chrono::seconds(20);
+// A node may only be a moment late in the copy, or come back under its name.
+constexpr base::Duration kQuarantine = std::chrono::seconds(40);
+
+class PodGcController final : public RunnableController {
+ public:
+  explicit PodGcController(ManagerContext& context)
+      : executor_(context.executor),
+        client_(context.client),
+        threshold_(context.options.terminated_pod_gc_threshold),
+        nodes_(context.informers.Of<Node>()),
+        pods_(context.informers.Of<Pod>()) {}
+
+  base::Task<void> Run(base::Context ctx) override {
+    if (!(co_await nodes_.WaitForSync(ctx)).ok() || !(co_await pods_.WaitForSync(ctx)).ok()) co_return;
+    while ((co_await base::Sleep(executor_, ctx, kEvery)).ok()) {
+      co_await Ended(ctx);
+      co_await Orphans(ctx);
+      co_await Unscheduled(ctx);
+    }
+  }
+
+ private:
+  base::Task<void> Ended(base::Context ctx) {
+    if (threshold_ <= 0) co_return;
+    std::vector<std::shared_ptr<const Pod>> ended;
+    for (auto& p : pods_.List())
+      if (IsTerminal(*p)) ended.push_back(std::move(p));
+    if (ended.size() <= static_cast<size_t>(threshold_)) co_return;
+    std::ranges::sort(ended, {}, [](const auto& p) { return p->metadata().creationtimestamp().seconds(); });
+    ended.resize(ended.size() - static_cast<size_t>(threshold_));
+    for (const auto& p : ended) co_await Remove(ctx, *p, "");
+  }
+
+  base::Task<void> Orphans(base::Context ctx) {
+    std::map<std::string, base::MonoTime> missing;
+    for (const auto& p : pods_.List()) {
+      const auto& node = p->spec().nodename();
+      if (node.empty() || nodes_.Get(node)) continue;
+      auto seen = missing_.find(node);
+      base::MonoTime since = seen == missing_.end() ? executor_.Now() : seen->second;
+      missing[node] = since;
+      if (executor_.Now() - since < kQuarantine) continue;
+      // The copy may be wrong; a pod is not taken from a living node for that.
+      auto live = co_await client_.Get<Node>(ctx, "", node);
+      if (!live && machinery::object::IsNotFound(live.error()))
+        co_await Remove(ctx, *p, "PodGC: node no longer exists");
+    }
+    missing_ = std::move(missing);
+  }
+
+  base::Task<void> Unscheduled(base::Context ctx) {
+    for (const auto& p : pods_.List())
+      if (p->metadata().has_deletiontimestamp() && p->spec().nodename().empty()) co_await Remove(ctx, *p, "");
+  }
+
+  base::Task<void> Remove(base::Context ctx, const Pod& pod, std::string why) {
+    const auto& m = pod.metadata();
+    base::LogInfo("PodGC is force deleting Pod", {{"pod", client::KeyOf(pod)}});
+    if (!IsTerminal(pod)) {
+      Pod failed = pod;
+      failed.mutable_status()->set_phase("Failed");
+      if (!why.empty() && !Condition(pod, "DisruptionTarget")) {
+        auto* c = failed.mutable_status()->add_conditions();
+        c->set_type("DisruptionTarget");
+        c->set_status("True");
+        c->set_reason("DeletionByPodGC");
+        c->set_message(std::move(why));
+        c->set_observedgeneration(m.generation());
+        client::SetTime(*c->mutable_lasttransitiontime(), executor_.WallNow());
+      }
+      auto updated = co_await client_.UpdateStatus<Pod>(ctx, std::move(failed));
+      if (!updated) co_return;  // next time round
+    }
+    auto status =
+        co_await client_.Delete<Pod>(ctx, m.namespace_(), m.name(), {.grace_period_seconds = 0, .uid = m.uid()});
+    if (!status.ok() && !machinery::object::IsNotFound(status))
+      base::LogError("PodGC cannot delete", status, {{"pod", client::KeyOf(pod)}});
+  }
+
+  base::Executor& executor_;
+  client::Client& client_;
+  int threshold_;
+  client::Informer<Node>& nodes_;
+  client::Informer<Pod>& pods_;
+  std::map<std::string, base::MonoTime> missing_;  // nodes that pods name and nobody knows, since when
+};
+}  // namespace
+
+std::unique_ptr<RunnableController> MakePodGc(ManagerContext& context) {
+  return std::make_unique<PodGcController>(context);
+}
+
+}  // namespace controller_manager
