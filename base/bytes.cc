@@ -211,6 +211,20 @@ std::string Sha256(std::string_view bytes) {
   return out;
 }
 
+Sha256Stream::Sha256Stream() : context_(EVP_MD_CTX_new()) {
+  CHECK(context_ != nullptr && EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) == 1);
+}
+Sha256Stream::~Sha256Stream() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+void Sha256Stream::Add(std::string_view bytes) {
+  CHECK(EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size()) == 1);
+}
+std::string Sha256Stream::Finish() {
+  std::string out(SHA256_DIGEST_LENGTH, '\0');
+  unsigned size = 0;
+  CHECK(EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), reinterpret_cast<uint8_t*>(out.data()), &size) == 1);
+  return out;
+}
+
 std::string SecureRandomBytes(size_t n) {
   std::string out(n, '\0');
   CHECK_MSG(RAND_bytes(reinterpret_cast<uint8_t*>(out.data()), static_cast<int>(n)) == 1, "no entropy");

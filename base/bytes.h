@@ -40,6 +40,19 @@ uint64_t Fnv1a64(std::string_view bytes);
 uint32_t Fnv1a32(std::string_view bytes);
 // 32 raw bytes.
 std::string Sha256(std::string_view bytes);
+// SHA-256 of what comes piece by piece. One thread.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+  Sha256Stream(const Sha256Stream&) = delete;
+  void Add(std::string_view bytes);
+  // 32 raw bytes; nothing may be added afterwards.
+  std::string Finish();
+
+ private:
+  void* context_;
+};
 // Random bytes fit for secrets.
 std::string SecureRandomBytes(size_t n);
 // A random (version 4) UUID in text form, from 16 given random bytes.

@@ -95,6 +95,7 @@ class Store final : public History {
 
   // History before `revision` goes; reads below it fail from now on, the space comes back by MaintenanceStep.
   base::Status Compact(int64_t revision);
+  bool compacting() const { return compacting_; }
   // A bounded bit of compaction or of segment rewriting; false when there is nothing to do.
   base::Result<bool> MaintenanceStep();
 

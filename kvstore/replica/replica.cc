@@ -1,0 +1,594 @@
+#include "kvstore/replica/replica.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "kvstore/mvcc/errors.h"
+#include "kvstore/replica/identity.h"
+#include "kvstore/replica/import.h"
+#include "kvstore/wire/wire.h"
+#include "proto/etcd/server_internal.pb.h"
+
+namespace kvstore::replica {
+
+using base::Context;
+using base::Err;
+using base::Ok;
+using base::Result;
+using base::Status;
+using base::Task;
+using mvcc::Answer;
+
+namespace {
+
+// Committed but not applied entries beyond which proposals are turned away.
+constexpr uint64_t kMaxApplyLag = 5000;
+// How much is applied before others on the strand have their turn.
+constexpr size_t kApplyEntriesPerTurn = 128;
+constexpr size_t kLeaseRevokesPerTick = 500;
+constexpr base::Duration kRevokeRetry = std::chrono::seconds(5);
+// Log segments behind the checkpoint that are too many to keep.
+constexpr size_t kMaxLogSegments = 3;
+
+std::string LeaseRevoke(int64_t id) {
+  std::string inner, out;
+  wire::PutUint(inner, 1, static_cast<uint64_t>(id));
+  wire::PutBytes(out, 9, inner);
+  return out;
+}
+
+}  // namespace
+
+Replica::Replica(Environment env, Options options, base::Random random)
+    : env_(env),
+      options_(std::move(options)),
+      random_(random),
+      idle_(env.executor),
+      request_(std::make_unique<etcdserverpb::InternalRaftRequest>()) {
+  if (options_.wal_dir.empty()) options_.wal_dir = options_.data_dir + "/member/wal";
+}
+
+Replica::~Replica() {
+  *alive_ = false;
+  if (tick_timer_ != 0) env_.executor.CancelTimer(tick_timer_);
+  FailWaiting();
+}
+
+void Replica::Post(base::Closure fn) {
+  env_.executor.Post([alive = alive_, fn = std::move(fn)]() mutable {
+    if (*alive) fn();
+  });
+}
+
+// ---- opening
+
+Result<std::unique_ptr<Replica>> Replica::Open(Environment env, Options options, base::Random random) {
+  std::unique_ptr<Replica> r(new Replica(env, std::move(options), random));
+  TRY(r->OpenFiles());
+  return r;
+}
+
+Status Replica::OpenFiles() {
+  std::string member = options_.data_dir + "/member";
+  TRY(env_.fs.MakeDirectories(member));
+  TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, member + "/kv", options_.store));
+  if (store_->checkpointed().index == 0) TRY(ImportForeignState());
+  applier_ = std::make_unique<mvcc::Applier>(*store_);
+  store_->SetNow(env_.executor.Now());
+  if (!wal::Exists(env_.fs, options_.wal_dir)) {
+    if (store_->checkpointed().index != 0) {
+      return base::DataLoss("the write-ahead log " + options_.wal_dir + " is missing, but there is a checkpoint");
+    }
+    uint64_t id = MemberId(options_.peer_urls, options_.cluster_token);
+    TRY_ASSIGN(auto fresh, wal::Wal::Create(env_.fs, options_.wal_dir, {id, ClusterId({id})}, options_.wal));
+  }
+  uint64_t after = store_->checkpointed().index;
+  TRY_ASSIGN(wal::Wal::Opened opened, wal::Wal::Open(env_.fs, options_.wal_dir, after, options_.wal));
+  wal_ = std::move(opened.wal);
+  member_id_ = opened.contents.metadata.node_id;
+  cluster_id_ = opened.contents.metadata.cluster_id;
+  if (after == 0 && opened.contents.entries.empty()) {
+    TRY(Bootstrap());
+    TRY_ASSIGN(opened, wal::Wal::Open(env_.fs, options_.wal_dir, after, options_.wal));
+    wal_ = std::move(opened.wal);
+  }
+  MakeRaft(std::move(opened.contents));
+  return Ok();
+}
+
+// A data directory of etcd itself: its database becomes the first checkpoint, its log goes on.
+Status Replica::ImportForeignState() {
+  std::string db = options_.data_dir + "/member/snap/db";
+  TRY_ASSIGN(bool exists, env_.fs.Exists(db));
+  if (!exists) return Ok();
+  TRY_ASSIGN(mvcc::AppliedMark mark, ImportDatabase(env_.fs, db, *store_));
+  TRY_ASSIGN(mvcc::Store::Checkpoint c, store_->PrepareCheckpoint(mark));
+  TRY(c.Run());
+  TRY(store_->FinishCheckpoint(c));
+  base::LogInfo("imported etcd database", {{"path", db}, {"consistent-index", mark.index}});
+  return Ok();
+}
+
+Status Replica::Bootstrap() {
+  mvcc::Member self{.id = member_id_, .name = options_.name, .peer_urls = options_.peer_urls};
+  raft::Entry first{.type = raft::EntryType::kConfChange, .term = 1, .index = 1};
+  first.data = std::make_shared<const std::string>(
+      wal::EncodeConfChangeV1(0, raft::ConfChangeType::kAddNode, member_id_, mvcc::MemberToJson(self)));
+  TRY(wal_->Save({.term = 1, .commit = 1}, {first}));
+  return wal_->Sync();
+}
+
+void Replica::MakeRaft(wal::Contents contents) {
+  const mvcc::AppliedMark& mark = store_->checkpointed();
+  applied_ = checkpointed_ = mark.index;
+  applied_term_ = mark.term;
+  conf_state_ = wal::DecodeConfState(mark.conf_state).value_or(raft::ConfState());
+  if (mark.index > 0) {
+    auto base = std::make_shared<raft::Snapshot>();
+    base->meta = {conf_state_, mark.index, mark.term};
+    storage_.Restore(std::move(base));
+  }
+  storage_.Append(contents.entries);
+  raft::HardState hs = contents.hard_state;
+  // What was applied was committed, whether or not the commit index reached the log.
+  hs.commit = std::clamp(hs.commit, mark.index, storage_.LastIndex());
+  hs.term = std::max(hs.term, mark.term);
+  storage_.SetHardState(hs);
+  raft::Options o{.id = member_id_, .election_ticks = options_.election_ticks, .storage = &storage_};
+  o.applied = mark.index;
+  raft_ = std::make_unique<raft::Raft>(o, random_.Fork());
+}
+
+void Replica::Start() {
+  CHECK(!started_);
+  started_ = true;
+  store_->watches().on_work = [this] { SyncWatchers(); };
+  Schedule();
+  Tick();
+}
+
+// ---- loop lane
+
+void Replica::Schedule() {
+  if (std::exchange(scheduled_, true)) return;
+  Post([this] {
+    scheduled_ = false;
+    Process();
+  });
+}
+
+void Replica::Process() {
+  if (!failure_.ok()) return;
+  while (raft_->HasReady()) {
+    raft::Ready rd = raft_->TakeReady();
+    if (rd.soft_state) {
+      if (rd.soft_state->leader != raft::kNone) ++counters_.leader_changes;
+      bool leads = rd.soft_state->role == raft::Role::kLeader;
+      if (leads && !was_leader_) BecameLeader();
+      was_leader_ = leads;
+    }
+    AnswerReads(rd.read_states);
+    for (raft::Message& m : rd.messages) RouteMessage(std::move(m));
+  }
+  PumpLog();
+}
+
+void Replica::RouteMessage(raft::Message m) {
+  if (m.to == raft::kLocalAppendThread) {
+    to_log_.push_back(std::move(m));
+  } else if (m.to == raft::kLocalApplyThread) {
+    to_apply_.push_back(std::move(m));
+    ScheduleApply();
+  } else if (m.to == member_id_) {
+    (void)raft_->Step(std::move(m));
+  }
+  // Messages to peers: a cluster of one has none.
+}
+
+// ---- log lane
+
+void Replica::PumpLog() {
+  if (log_busy_ || !failure_.ok()) return;
+  // A commit index alone waits for company: nobody depends on it, and it would cost a write per put.
+  bool worth_it = release_to_ != 0;
+  for (const raft::Message& m : to_log_) worth_it |= !m.entries.empty() || !m.responses.empty() || m.snapshot;
+  if (!worth_it && !(stopping_ && !to_log_.empty())) return;
+  log_busy_ = true;
+  struct Job {
+    std::vector<raft::Message> batch;
+    uint64_t release_to;
+    raft::SnapshotMeta release_meta;
+    Status result;
+    base::MonoTime from, to;
+    size_t segments = 0;
+  };
+  auto job = std::make_shared<Job>();
+  job->batch = std::move(to_log_);
+  to_log_.clear();
+  job->release_to = std::exchange(release_to_, 0);
+  job->release_meta = release_meta_;
+  std::shared_ptr<wal::Wal> wal = wal_;
+  const base::Clock* clock = &env_.executor.clock();
+  bool no_sync = options_.unsafe_no_sync;
+  env_.log_pool.Run(
+      [job, wal, clock, no_sync] {
+        auto work = [&]() -> Status {
+          for (const raft::Message& m : job->batch) TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
+          if (job->release_to != 0) TRY(wal->SaveSnapshot(job->release_meta));
+          job->from = clock->Now();
+          if (!no_sync) TRY(wal->Sync());
+          job->to = clock->Now();
+          if (job->release_to != 0) TRY(wal->ReleaseTo(job->release_to));
+          job->segments = wal->segments();
+          return Ok();
+        };
+        job->result = work();
+      },
+      env_.executor,
+      [this, job, alive = alive_] {
+        if (!*alive) return;
+        log_segments_ = job->segments;
+        LogDone(std::move(job->batch), job->result, job->to - job->from);
+      });
+}
+
+void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Duration took) {
+  log_busy_ = false;
+  if (!result.ok()) {
+    Fail(result.Annotate("write-ahead log"));
+    idle_.NotifyAll();
+    return;
+  }
+  ++counters_.syncs;
+  if (on_sync) on_sync(took);
+  for (raft::Message& m : done) {
+    storage_.Append(m.entries);
+    if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
+    for (raft::Message& r : m.responses) RouteMessage(std::move(r));
+  }
+  Process();
+  if (!log_busy_) idle_.NotifyAll();
+}
+
+// ---- apply lane
+
+void Replica::ScheduleApply() {
+  if (std::exchange(apply_scheduled_, true)) return;
+  Post([this] {
+    apply_scheduled_ = false;
+    ApplySome();
+  });
+}
+
+void Replica::ApplySome() {
+  if (!failure_.ok()) return;
+  store_->SetNow(env_.executor.Now());
+  size_t turns = kApplyEntriesPerTurn;
+  while (!to_apply_.empty() && turns > 0) {
+    raft::Message& m = to_apply_.front();
+    while (apply_at_ < m.entries.size() && turns > 0) {
+      const raft::Entry& e = m.entries[apply_at_];
+      Status s = e.type == raft::EntryType::kNormal ? ApplyEntry(e) : ApplyConfChange(e);
+      if (!s.ok()) return Fail(s.Annotate("apply of entry " + std::to_string(e.index)));
+      applied_ = e.index;
+      applied_term_ = e.term;
+      ++apply_at_;
+      --turns;
+    }
+    if (apply_at_ < m.entries.size()) break;
+    std::vector<raft::Message> responses = std::move(m.responses);
+    to_apply_.pop_front();
+    apply_at_ = 0;
+    for (raft::Message& r : responses) (void)raft_->Step(std::move(r));
+    // Nobody else will ask for them: there are no followers yet.
+    storage_.Compact(applied_);
+  }
+  ReleaseReads();
+  MaybeCheckpoint();
+  if (!to_apply_.empty()) ScheduleApply();
+  if (raft_->HasReady()) Schedule();
+  // A fresh start: whatever the log had committed is applied, now this member may lead.
+  if (to_apply_.empty() && raft_->leader() == raft::kNone && raft_->role() == raft::Role::kFollower &&
+      conf_state_.voters == std::vector<raft::NodeId>{member_id_}) {
+    (void)raft_->Campaign();
+    Schedule();
+  }
+  if (to_apply_.empty()) idle_.NotifyAll();
+}
+
+Status Replica::ApplyEntry(const raft::Entry& e) {
+  if (e.bytes().empty()) return Ok();
+  request_->Clear();
+  if (!request_->ParseFromArray(e.bytes().data(), static_cast<int>(e.bytes().size()))) {
+    return base::DataLoss("unreadable request");
+  }
+  auto answer = applier_->Apply(*request_);
+  uint64_t id = request_->header().id() != 0 ? request_->header().id() : request_->id();
+  auto waiting = pending_.find(id);
+  std::shared_ptr<Waiter> waiter;
+  if (waiting != pending_.end()) {
+    waiter = std::move(waiting->second);
+    pending_.erase(waiting);
+  }
+  if (!answer) {
+    if (waiter) waiter->shot.Set(Answer{.error = mvcc::ErrStopped()});
+    return answer.error();
+  }
+  if (request_->has_compaction() && answer->error.ok()) Maintain();
+  if (waiter) waiter->shot.Set(std::move(*answer));
+  return Ok();
+}
+
+Status Replica::ApplyConfChange(const raft::Entry& e) {
+  auto change = wal::DecodeConfChange(e);
+  if (!change) return base::DataLoss("unreadable membership change");
+  TRY_ASSIGN(conf_state_, raft_->ApplyConfChange(*change));
+  for (const raft::ConfChangeSingle& c : change->changes) {
+    applier_->ApplyMemberChange(c.node_id, c.type == raft::ConfChangeType::kRemoveNode,
+                                c.type == raft::ConfChangeType::kAddNode, change->context);
+  }
+  return Ok();
+}
+
+// ---- proposals and reads
+
+// Entries of an earlier life are still in the log: an id they may bear must not be given out again, even when the clock
+// has not moved since.
+uint64_t Replica::NextId() {
+  while (next_id_ == 0) next_id_ = random_.Next();
+  return next_id_++;
+}
+
+Task<Result<Answer>> Replica::Propose(Context ctx, std::string fields) {
+  if (!failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
+  if (raft_->log().committed() > applied_ + kMaxApplyLag) co_return Err(mvcc::ErrTooManyRequests());
+  uint64_t id = NextId();
+  std::string header;
+  wire::PutUint(header, 1, id);
+  wire::PutBytes(fields, 100, header);
+  auto waiter = std::make_shared<Waiter>(env_.executor);
+  pending_[id] = waiter;
+  Status proposed = raft_->Propose(std::make_shared<const std::string>(std::move(fields)));
+  if (!proposed.ok()) {
+    ++counters_.proposals_failed;
+    pending_.erase(id);
+    co_return Err(raft_->leader() == raft::kNone ? mvcc::ErrNoLeader() : mvcc::ErrTooManyRequests());
+  }
+  Schedule();
+  auto alive = alive_;
+  auto answer = co_await waiter->shot.Wait(ctx);
+  if (!answer) {
+    if (*alive) pending_.erase(id);
+    co_return Err(answer.error());
+  }
+  if (answer->error == mvcc::ErrStopped()) co_return Err(answer->error);
+  co_return std::move(*answer);
+}
+
+bool Replica::ReadsAreCurrent() const {
+  return failure_.ok() && raft_->role() == raft::Role::kLeader && conf_state_.voters.size() == 1 &&
+         conf_state_.voters_outgoing.empty() && applied_ == raft_->log().committed() &&
+         raft_->log().TermOrZero(applied_) == raft_->term();
+}
+
+Task<Status> Replica::ReadBarrier(Context ctx) {
+  if (!failure_.ok() || stopping_) co_return mvcc::ErrStopped();
+  if (ReadsAreCurrent()) co_return Ok();
+  auto reader = std::make_shared<Reader>(env_.executor);
+  std::string key;
+  base::PutBigEndian64(key, ++next_read_);
+  reads_[key] = reader;
+  // Without a leader the question would be dropped; Tick asks again.
+  if (raft_->leader() != raft::kNone) {
+    raft_->ReadIndex(key);
+    Schedule();
+  }
+  auto alive = alive_;
+  auto done = co_await reader->shot.Wait(ctx);
+  if (!done) {
+    if (*alive) reads_.erase(key);
+    co_return done.error();
+  }
+  co_return done->status;
+}
+
+void Replica::AnswerReads(const std::vector<raft::ReadState>& states) {
+  if (states.empty()) return;
+  for (const raft::ReadState& s : states) {
+    auto it = reads_.find(s.context);
+    // An index of 0 would mean "not known yet"; nothing is ever committed there.
+    if (it != reads_.end()) it->second->index = std::max<uint64_t>(s.index, 1);
+  }
+  ReleaseReads();
+}
+
+void Replica::ReleaseReads() {
+  for (auto it = reads_.begin(); it != reads_.end();) {
+    if (it->second->index != 0 && it->second->index <= applied_) {
+      it->second->shot.Set({});
+      it = reads_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+// ---- leadership
+
+void Replica::BecameLeader() {
+  store_->leases().ExtendAll(env_.executor.Now());
+  base::LogInfo("elected leader", {{"local-member-id", mvcc::MemberKey(member_id_)}, {"term", raft_->term()}});
+  Post([this] {
+    Publish();
+    for (auto& [key, r] : reads_) {
+      if (r->index == 0) raft_->ReadIndex(key);
+    }
+    Schedule();
+  });
+}
+
+std::vector<mvcc::Member> Replica::Members() const {
+  std::vector<mvcc::Member> out;
+  auto bucket = store_->buckets().find("members");
+  if (bucket == store_->buckets().end()) return out;
+  for (const auto& [key, json] : bucket->second) {
+    if (auto m = mvcc::MemberFromJson(json)) out.push_back(std::move(*m));
+  }
+  return out;
+}
+
+// Tells the cluster this member's name, client URLs and, once, the cluster's version.
+void Replica::Publish() {
+  auto members = Members();
+  auto self = std::find_if(members.begin(), members.end(), [&](const mvcc::Member& m) { return m.id == member_id_; });
+  auto propose = [this](std::string fields) {
+    base::SpawnNow([](Replica* r, std::string f) -> Task<void> { (void)co_await r->Propose(Context(), std::move(f)); }(
+                                                     this, std::move(fields)));
+  };
+  if (self == members.end() || self->name != options_.name || self->client_urls != options_.client_urls) {
+    etcdserverpb::InternalRaftRequest r;
+    auto* set = r.mutable_cluster_member_attr_set();
+    set->set_member_id(member_id_);
+    set->mutable_member_attributes()->set_name(options_.name);
+    for (const std::string& u : options_.client_urls) set->mutable_member_attributes()->add_client_urls(u);
+    propose(r.SerializeAsString());
+  }
+  auto& cluster = store_->buckets()["cluster"];
+  if (cluster["clusterVersion"] != kClusterVersion) {
+    etcdserverpb::InternalRaftRequest r;
+    r.mutable_cluster_version_set()->set_ver(std::string(kClusterVersion));
+    propose(r.SerializeAsString());
+  }
+}
+
+void Replica::Tick() {
+  tick_timer_ = 0;
+  if (!failure_.ok() || stopping_) return;
+  raft_->Tick();
+  if (raft_->HasReady()) Schedule();
+  ExpireLeases();
+  tick_timer_ = env_.executor.After(options_.heartbeat, [this, alive = alive_] {
+    if (*alive) Tick();
+  });
+}
+
+void Replica::ExpireLeases() {
+  if (!is_leader()) return;
+  base::MonoTime now = env_.executor.Now();
+  for (int64_t id : store_->leases().Expired(now, kLeaseRevokesPerTick)) {
+    store_->leases().Defer(id, now + kRevokeRetry);
+    base::SpawnNow([](Replica* r, int64_t lease) -> Task<void> {
+      (void)co_await r->Propose(Context(), LeaseRevoke(lease));
+    }(this, id));
+  }
+}
+
+// ---- work in the background of the strand
+
+void Replica::Maintain() {
+  if (std::exchange(maintaining_, true)) return;
+  Post([this] {
+    maintaining_ = false;
+    if (!failure_.ok() || stopping_) return;
+    auto more = store_->MaintenanceStep();
+    if (!more) return Fail(more.error().Annotate("compaction"));
+    if (*more) Maintain();
+  });
+}
+
+void Replica::SyncWatchers() {
+  if (std::exchange(syncing_watchers_, true)) return;
+  Post([this] {
+    syncing_watchers_ = false;
+    if (!failure_.ok()) return;
+    auto more = store_->watches().SyncStep();
+    if (!more) return Fail(more.error().Annotate("history"));
+    if (*more) SyncWatchers();
+  });
+}
+
+// ---- checkpoints
+
+mvcc::AppliedMark Replica::Mark() const { return {applied_, applied_term_, wal::EncodeConfState(conf_state_)}; }
+
+void Replica::MaybeCheckpoint() {
+  if (checkpointing_ || stopping_ || applied_ == checkpointed_) return;
+  bool long_log = log_segments_ > kMaxLogSegments;
+  if (applied_ - checkpointed_ < options_.snapshot_count && !long_log) return;
+  Status s = StartCheckpoint();
+  if (!s.ok()) Fail(s.Annotate("checkpoint"));
+}
+
+Status Replica::StartCheckpoint() {
+  TRY_ASSIGN(mvcc::Store::Checkpoint prepared, store_->PrepareCheckpoint(Mark()));
+  checkpointing_ = true;
+  struct Job {
+    mvcc::Store::Checkpoint checkpoint;
+    Status result;
+  };
+  auto job = std::make_shared<Job>(Job{std::move(prepared), Ok()});
+  env_.other_pool.Run([job] { job->result = job->checkpoint.Run(); }, env_.executor,
+                      [this, job, alive = alive_] {
+                        if (!*alive) return;
+                        if (!job->result.ok()) {
+                          CheckpointDone(Err(job->result));
+                        } else {
+                          CheckpointDone(std::move(job->checkpoint));
+                        }
+                      });
+  return Ok();
+}
+
+void Replica::CheckpointDone(Result<mvcc::Store::Checkpoint> done) {
+  checkpointing_ = false;
+  Status s = StatusOf(done);
+  if (s.ok()) s = store_->FinishCheckpoint(*done);
+  if (!s.ok()) {
+    Fail(s.Annotate("checkpoint"));
+    idle_.NotifyAll();
+    return;
+  }
+  ++counters_.checkpoints;
+  checkpointed_ = done->mark.index;
+  auto conf = wal::DecodeConfState(done->mark.conf_state);
+  release_meta_ = {conf.value_or(raft::ConfState()), done->mark.index, done->mark.term};
+  release_to_ = done->mark.index;
+  PumpLog();
+  if (!log_busy_) idle_.NotifyAll();
+}
+
+// ---- the end
+
+void Replica::FailWaiting() {
+  auto pending = std::move(pending_);
+  pending_.clear();
+  for (auto& [id, w] : pending) w->shot.Set(Answer{.error = mvcc::ErrStopped()});
+  auto reads = std::move(reads_);
+  reads_.clear();
+  for (auto& [key, r] : reads) r->shot.Set({mvcc::ErrStopped()});
+}
+
+void Replica::Fail(Status why) {
+  if (!failure_.ok()) return;
+  failure_ = why;
+  FailWaiting();
+  if (on_failure) on_failure(why);
+}
+
+Task<void> Replica::Stop(bool checkpoint) {
+  stopping_ = true;
+  FailWaiting();
+  if (tick_timer_ != 0) env_.executor.CancelTimer(std::exchange(tick_timer_, 0));
+  while (failure_.ok() && (log_busy_ || checkpointing_ || !to_apply_.empty())) (void)co_await idle_.Wait(Context());
+  if (!failure_.ok()) co_return;
+  if (checkpoint && applied_ != checkpointed_) {
+    Status s = StartCheckpoint();
+    if (!s.ok()) Fail(s);
+    while (failure_.ok() && checkpointing_) (void)co_await idle_.Wait(Context());
+  }
+  PumpLog();
+  while (failure_.ok() && log_busy_) (void)co_await idle_.Wait(Context());
+}
+
+}  // namespace kvstore::replica

@@ -1,0 +1,195 @@
+// One member at work: drives the raft core, the log and the store in three lanes.
+//
+//   loop lane     proposals, ticks and storage answers into the core; its Ready out to the other lanes
+//   log lane      appends and one fsync for everything that has gathered meanwhile (a blocking pool of one thread)
+//   apply lane    committed entries into the store in bounded turns, answers to whoever proposed them
+//
+// Promises: a proposal that was answered is on this member's disk and applied; a barrier that returned makes later
+// reads see everything that was answered before it was called. After a failure of the disk nothing more is answered:
+// the replica stops (on_failure) and a restart begins from what the disk really has.
+//
+// Owned by the program (or the simulator); everything runs on one executor's strand except the closures handed to the
+// pools. Not its job: the API's checks and texts.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "base/sync.h"
+#include "kvstore/mvcc/applier.h"
+#include "kvstore/mvcc/members.h"
+#include "kvstore/raft/raft.h"
+#include "kvstore/wal/wal.h"
+
+namespace kvstore::replica {
+
+struct Options {
+  std::string data_dir;
+  std::string wal_dir;  // "" = data_dir/member/wal
+  std::string name = "default";
+  std::vector<std::string> peer_urls = {"http://localhost:2380"};
+  std::vector<std::string> client_urls = {"http://localhost:2379"};
+  std::string cluster_token = "etcd-cluster";
+  uint64_t snapshot_count = 10000;  // applied entries between checkpoints
+  base::Duration heartbeat = std::chrono::milliseconds(100);
+  int election_ticks = 10;
+  wal::Options wal;
+  mvcc::StoreOptions store;
+  bool unsafe_no_sync = false;
+};
+
+// What the world gives: executor, disk and threads come from outside.
+struct Environment {
+  base::Executor& executor;
+  base::FileSystem& fs;
+  base::BlockingPool& log_pool;    // one thread
+  base::BlockingPool& other_pool;  // checkpoints
+};
+
+inline constexpr std::string_view kServerVersion = "3.7.1";
+inline constexpr std::string_view kClusterVersion = "3.7.0";
+
+class Replica {
+ public:
+  // Opens or makes the member's files; blocks. kDataLoss, kFailedPrecondition: the files cannot be used; says why.
+  static base::Result<std::unique_ptr<Replica>> Open(Environment env, Options options, base::Random random);
+  ~Replica();
+  Replica(const Replica&) = delete;
+
+  // Called once, when the disk failed; before it, from Start on, everything may be called.
+  std::function<void(const base::Status&)> on_failure;
+  void Start();
+  // Fails what is waiting, lets the lanes finish, writes a last checkpoint when `checkpoint`.
+  base::Task<void> Stop(bool checkpoint);
+
+  // `fields`: an InternalRaftRequest without its header. The answer of applying it. An error here (not in the answer)
+  // of ErrStopped or the context's says nothing about whether it will happen.
+  base::Task<base::Result<mvcc::Answer>> Propose(base::Context ctx, std::string fields);
+  // Linearizable point: later reads of the store see everything answered before this call.
+  base::Task<base::Status> ReadBarrier(base::Context ctx);
+  // True when a barrier would return at once.
+  bool ReadsAreCurrent() const;
+
+  mvcc::Store& store() { return *store_; }
+  mvcc::Applier& applier() { return *applier_; }
+  base::Executor& executor() { return env_.executor; }
+  uint64_t member_id() const { return member_id_; }
+  uint64_t cluster_id() const { return cluster_id_; }
+  uint64_t term() const { return raft_->term(); }
+  uint64_t leader() const { return raft_->leader(); }
+  bool is_leader() const { return raft_->role() == raft::Role::kLeader; }
+  uint64_t committed_index() const { return raft_->log().committed(); }
+  uint64_t last_index() const { return raft_->log().LastIndex(); }
+  uint64_t applied_index() const { return applied_; }
+  size_t pending() const { return pending_.size(); }
+  const base::Status& failure() const { return failure_; }
+  std::vector<mvcc::Member> Members() const;
+  mvcc::AppliedMark Mark() const;
+
+  struct Counters {
+    uint64_t leader_changes = 0, proposals_failed = 0, syncs = 0, checkpoints = 0;
+    base::Duration last_sync{};
+  };
+  const Counters& counters() const { return counters_; }
+  std::function<void(base::Duration)> on_sync;  // metrics
+
+ private:
+  Replica(Environment env, Options options, base::Random random);
+  base::Status OpenFiles();
+  base::Status ImportForeignState();
+  base::Status Bootstrap();
+  void MakeRaft(wal::Contents contents);
+
+  void Schedule();
+  void Process();
+  void RouteMessage(raft::Message m);
+  void PumpLog();
+  void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
+  void ScheduleApply();
+  void ApplySome();
+  base::Status ApplyEntry(const raft::Entry& e);
+  base::Status ApplyConfChange(const raft::Entry& e);
+  void AnswerReads(const std::vector<raft::ReadState>& states);
+  void ReleaseReads();
+  void MaybeCheckpoint();
+  base::Status StartCheckpoint();
+  void CheckpointDone(base::Result<mvcc::Store::Checkpoint> done);
+  void Tick();
+  void ExpireLeases();
+  void BecameLeader();
+  void Publish();
+  void Maintain();
+  void SyncWatchers();
+  void Fail(base::Status why);
+  void FailWaiting();
+  void Post(base::Closure fn);
+  uint64_t NextId();
+
+  struct Waiter {
+    explicit Waiter(base::Executor& e) : shot(e) {}
+    base::OneShot<mvcc::Answer> shot;
+  };
+  struct Released {
+    base::Status status;
+  };
+  struct Reader {
+    explicit Reader(base::Executor& e) : shot(e) {}
+    base::OneShot<Released> shot;
+    uint64_t index = 0;  // 0: its read state has not come yet
+  };
+
+  Environment env_;
+  Options options_;
+  base::Random random_;
+  // Closures that are under way check whether the replica is still there.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  uint64_t member_id_ = 0;
+  uint64_t cluster_id_ = 0;
+  std::shared_ptr<wal::Wal> wal_;  // shared with the append that is under way
+  std::unique_ptr<mvcc::Store> store_;
+  std::unique_ptr<mvcc::Applier> applier_;
+  raft::MemoryStorage storage_;
+  std::unique_ptr<raft::Raft> raft_;
+  raft::ConfState conf_state_;
+
+  bool scheduled_ = false;
+  bool started_ = false;
+  bool stopping_ = false;
+  bool was_leader_ = false;
+  base::Status failure_;
+
+  std::vector<raft::Message> to_log_;
+  bool log_busy_ = false;
+  std::deque<raft::Message> to_apply_;
+  size_t apply_at_ = 0;  // in the front message
+  bool apply_scheduled_ = false;
+  uint64_t applied_ = 0;
+  uint64_t applied_term_ = 0;
+
+  uint64_t next_id_ = 0;
+  std::map<uint64_t, std::shared_ptr<Waiter>> pending_;
+  uint64_t next_read_ = 0;
+  std::map<std::string, std::shared_ptr<Reader>> reads_;
+
+  size_t log_segments_ = 0;  // as of the last finished append
+  bool checkpointing_ = false;
+  uint64_t checkpointed_ = 0;
+  uint64_t release_to_ = 0;  // for the log lane
+  raft::SnapshotMeta release_meta_;
+  bool maintaining_ = false;
+  bool syncing_watchers_ = false;
+  base::TimerId tick_timer_ = 0;
+  base::Event idle_;
+  Counters counters_;
+  std::unique_ptr<etcdserverpb::InternalRaftRequest> request_;  // reused from entry to entry
+};
+
+}  // namespace kvstore::replica

@@ -1,0 +1,108 @@
+// The etcd v3 API over one replica: gRPC methods, and the small HTTP surface beside them (/health, /livez, /readyz,
+// /version, /metrics). Request bytes are checked, proposed or read, and answered; nothing is kept here but the streams.
+//
+// Owned by the program; runs on the replica's strand. What is not served yet answers UNIMPLEMENTED with words that say
+// so.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/metrics.h"
+#include "base/net/grpc.h"
+#include "kvstore/replica/replica.h"
+
+namespace etcdserverpb {
+class WatchRequest;
+}
+
+namespace kvstore::service {
+
+struct ApiOptions {
+  uint64_t max_request_bytes = 1572864;
+  uint32_t max_txn_ops = 128;
+  int64_t quota_backend_bytes = 0;  // 0 = 2 GiB, < 0 = none
+  base::Duration watch_progress_interval = std::chrono::minutes(10);
+  std::string scratch_dir;  // for snapshots on their way out
+};
+
+inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
+
+class Api {
+ public:
+  Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& pool, base::MetricsRegistry& metrics,
+      ApiOptions options);
+  ~Api();
+  // For every request of the client listeners.
+  base::Task<void> Handle(base::net::Exchange& exchange);
+
+ private:
+  using Bytes = base::Result<std::string>;
+  using Call = base::net::GrpcCall;
+  using Handler = base::Task<Bytes> (Api::*)(const Call&, std::string);
+
+  void RegisterKv();
+  void RegisterLease();
+  void RegisterMaintenance();
+  void RegisterRefusals();
+  void Unary(const std::string& service, const std::string& method, Handler handler);
+  void Stream(const std::string& service, const std::string& method,
+              base::Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&));
+  void Refuse(const std::string& service, std::initializer_list<std::string_view> methods, base::Status why);
+
+  base::Task<Bytes> Range(const Call& call, std::string request);
+  base::Task<Bytes> Put(const Call& call, std::string request);
+  base::Task<Bytes> DeleteRange(const Call& call, std::string request);
+  base::Task<Bytes> Txn(const Call& call, std::string request);
+  base::Task<Bytes> Compact(const Call& call, std::string request);
+  base::Task<base::Status> RangeStream(base::net::GrpcServerStream& stream);
+  base::Task<Bytes> LeaseGrant(const Call& call, std::string request);
+  base::Task<Bytes> LeaseRevoke(const Call& call, std::string request);
+  base::Task<Bytes> LeaseTimeToLive(const Call& call, std::string request);
+  base::Task<Bytes> LeaseLeases(const Call& call, std::string request);
+  base::Task<base::Status> LeaseKeepAlive(base::net::GrpcServerStream& stream);
+  base::Task<Bytes> Status(const Call& call, std::string request);
+  base::Task<Bytes> HashKv(const Call& call, std::string request);
+  base::Task<Bytes> Hash(const Call& call, std::string request);
+  base::Task<Bytes> Alarm(const Call& call, std::string request);
+  base::Task<Bytes> Defragment(const Call& call, std::string request);
+  base::Task<Bytes> MoveLeader(const Call& call, std::string request);
+  base::Task<base::Status> Snapshot(base::net::GrpcServerStream& stream);
+  base::Task<Bytes> MemberList(const Call& call, std::string request);
+  base::Task<Bytes> AuthStatus(const Call& call, std::string request);
+  base::Task<Bytes> Authenticate(const Call& call, std::string request);
+  base::Task<Bytes> HealthCheck(const Call& call, std::string request);
+  base::Task<base::Status> Watch(base::net::GrpcServerStream& stream);
+
+  struct WatchSession;
+  base::Task<void> WatchWriter(WatchSession& session);
+  base::Task<void> WatchIdle(WatchSession& session);
+  void WatchCommand(WatchSession& session, const etcdserverpb::WatchRequest& request);
+  base::Task<base::Status> SendItem(WatchSession& session, mvcc::WatchItem item);
+
+  std::string Header(int64_t revision) const;
+  // Header and body of an answer, or its error.
+  Bytes Respond(const mvcc::Answer& answer) const;
+  base::Task<Bytes> ProposeBytes(base::Context ctx, uint32_t field, std::string_view request);
+  base::Task<base::Status> Barrier(base::Context ctx);
+  base::Status CheckQuota(size_t request_bytes);
+
+  base::Task<void> HandleHttp(base::net::Exchange& exchange);
+  std::pair<int, std::string> HealthText();
+  std::pair<int, std::string> Checks(bool readiness, std::string_view query);
+  std::string MetricsText();
+
+  replica::Replica& replica_;
+  base::FileSystem& fs_;
+  base::BlockingPool& pool_;
+  base::MetricsRegistry& registry_;
+  ApiOptions options_;
+  base::net::GrpcService grpc_;
+  bool alarm_sent_ = false;
+  uint64_t next_snapshot_ = 0;
+  uint64_t watch_streams_ = 0;
+  struct Metrics;
+  std::unique_ptr<Metrics> metrics_;
+};
+
+}  // namespace kvstore::service

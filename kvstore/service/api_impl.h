@@ -1,0 +1,38 @@
+// For service/*.cc: counters of the API, and small helpers its halves share.
+#pragma once
+
+#include "kvstore/service/api.h"
+#include "kvstore/wire/wire.h"
+
+namespace kvstore::service {
+
+struct Api::Metrics {
+  explicit Metrics(base::MetricsRegistry& r);
+
+  base::Family<base::Counter>& started;
+  base::Family<base::Counter>& handled;
+  base::Family<base::Counter>& received;
+  base::Family<base::Counter>& sent;
+  base::Counter& put;
+  base::Counter& range;
+  base::Counter& del;
+  base::Counter& txn;
+  base::Counter& bytes_in;
+  base::Counter& bytes_out;
+  base::Counter& lease_granted;
+  base::Counter& lease_renewed;
+  base::Counter& lease_revoked;
+  base::Counter& health_ok;
+  base::Counter& health_failed;
+  base::Histogram& fsync;
+};
+
+// "Ok", "NotFound": the label grpc_code.
+std::string_view GrpcCodeLabel(base::Code code);
+
+inline base::Status NotSupported(std::string_view what) {
+  return base::Unimplemented("etcdserver: " + std::string(what) + " not supported yet by keelson");
+}
+inline base::Status Unreadable() { return base::InvalidArgument("etcdserver: request cannot be decoded"); }
+
+}  // namespace kvstore::service

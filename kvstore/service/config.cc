@@ -1,0 +1,294 @@
+#include "kvstore/service/config.h"
+
+#include <algorithm>
+
+namespace kvstore::service {
+
+using base::Err;
+using base::InvalidArgument;
+using base::Ok;
+using base::Result;
+using base::Status;
+
+// Peers, their certificates and their timeouts: there are none to talk to in a cluster of one, so any value is right.
+struct Config::Accepted {
+  std::string peer_cert_file, peer_key_file, peer_trusted_ca_file, peer_client_cert_file, peer_client_key_file;
+  bool peer_client_cert_auth = false, peer_skip_client_san_verification = false, peer_auto_tls = false;
+  bool pre_vote = true, strict_reconfig_check = true, initial_election_tick_advance = true;
+  uint32_t max_snapshots = 5, max_wals = 5;
+  uint64_t snapshot_catchup_entries = 5000;
+  base::Duration raft_read_timeout = std::chrono::seconds(5), raft_write_timeout = std::chrono::seconds(5);
+  base::Duration grpc_keepalive_min_time = std::chrono::seconds(5);
+  base::Duration grpc_keepalive_interval = std::chrono::hours(2);
+  base::Duration grpc_keepalive_timeout = std::chrono::seconds(20);
+  base::Duration warning_apply_duration = std::chrono::milliseconds(100);
+  base::Duration warning_unary_request_duration = std::chrono::milliseconds(300);
+  std::string metrics = "basic";
+  base::Duration backend_batch_interval{};
+  uint32_t backend_batch_limit = 0;
+  std::string backend_freelist = "map";
+  uint32_t compaction_batch_limit = 1000;
+  base::Duration compaction_sleep_interval{};
+  std::string v2_deprecation = "write-only";
+  uint32_t max_learners = 1;
+};
+
+void Config::AddFlags(base::FlagSet& f) {
+  accepted_ = std::make_shared<Accepted>();
+  Accepted& a = *accepted_;
+  f.Add("config-file", &config_file, "Path to the server configuration file; other flags go over it.");
+  f.Section("Member");
+  f.Add("name", &name, "Human-readable name for this member.");
+  f.Add("data-dir", &data_dir, "Path to the data directory (${name}.etcd).");
+  f.Add("wal-dir", &wal_dir, "Path to the dedicated wal directory.");
+  f.Add("snapshot-count", &snapshot_count, "Number of committed transactions to trigger a snapshot to disk.");
+  f.Add("heartbeat-interval", &heartbeat_interval_ms, "Time (in milliseconds) of a heartbeat interval.");
+  f.Add("election-timeout", &election_timeout_ms, "Time (in milliseconds) for an election to timeout.");
+  f.Add("listen-peer-urls", &listen_peer_urls,
+        "List of URLs to listen on for peer traffic (a cluster of one has none).");
+  f.Add("listen-client-urls", &listen_client_urls, "List of URLs to listen on for client grpc traffic and http.");
+  f.Add("quota-backend-bytes", &api.quota_backend_bytes,
+        "Raise alarms when backend size exceeds the given quota. 0 means use the default quota.");
+  f.Add("max-txn-ops", &api.max_txn_ops, "Maximum number of operations permitted in a transaction.");
+  f.Add("max-request-bytes", &api.max_request_bytes, "Maximum client request size in bytes the server will accept.");
+  f.Add("max-concurrent-streams", &max_concurrent_streams,
+        "Maximum concurrent streams that each client can open at a time.");
+  f.Add("max-snapshots", &a.max_snapshots, "Maximum number of snapshot files to retain.");
+  f.Add("max-wals", &a.max_wals, "Maximum number of wal files to retain.");
+  f.Add("snapshot-catchup-entries", &a.snapshot_catchup_entries, "Entries kept for a slow follower to catch up.");
+  f.Add("initial-election-tick-advance", &a.initial_election_tick_advance, "Fast-forward election ticks on boot.");
+  f.Add("grpc-keepalive-min-time", &a.grpc_keepalive_min_time, "Minimum interval between client pings.");
+  f.Add("grpc-keepalive-interval", &a.grpc_keepalive_interval, "Interval of server-to-client pings.");
+  f.Add("grpc-keepalive-timeout", &a.grpc_keepalive_timeout, "Wait before closing a non-responsive connection.");
+  f.Add("raft-read-timeout", &a.raft_read_timeout, "Read timeout of raft connections.");
+  f.Add("raft-write-timeout", &a.raft_write_timeout, "Write timeout of raft connections.");
+  f.Add("backend-batch-interval", &a.backend_batch_interval, "Time before a backend transaction is committed.");
+  f.Add("backend-batch-limit", &a.backend_batch_limit, "Operations before a backend transaction is committed.");
+  f.Add("backend-bbolt-freelist-type", &a.backend_freelist, "Freelist type of a bbolt backend.");
+  f.Section("Clustering");
+  f.Add("initial-advertise-peer-urls", &initial_advertise_peer_urls, "This member's peer URLs to advertise.");
+  f.Add("advertise-client-urls", &advertise_client_urls, "This member's client URLs to advertise to the public.");
+  f.Add("initial-cluster", &initial_cluster, "Initial cluster configuration for bootstrapping.");
+  f.AddChoice("initial-cluster-state", &initial_cluster_state, {"new", "existing"}, "Initial cluster state.");
+  f.Add("initial-cluster-token", &initial_cluster_token, "Initial cluster token for the cluster during bootstrap.");
+  f.Add("auto-compaction-mode", &compaction_mode, "Interpret 'auto-compaction-retention' one of: periodic|revision.");
+  f.Add("auto-compaction-retention", &compaction_retention, "Auto compaction retention length. 0 means disable.");
+  f.Add("pre-vote", &a.pre_vote, "Enable the raft Pre-Vote algorithm.");
+  f.Add("strict-reconfig-check", &a.strict_reconfig_check, "Reject reconfigurations that would lose the quorum.");
+  f.AddChoice("v2-deprecation", &a.v2_deprecation, {"not-yet", "write-only", "write-only-drop-data", "gone"},
+              "Phase of v2store deprecation.");
+  f.Section("Security");
+  f.Add("cert-file", &tls.cert_file, "Path to the client server TLS cert file.");
+  f.Add("key-file", &tls.key_file, "Path to the client server TLS key file.");
+  f.Add("client-cert-auth", &client_cert_auth, "Enable client cert authentication.");
+  f.Add("trusted-ca-file", &tls.ca_file, "Path to the client server TLS trusted CA cert file.");
+  f.Add("cipher-suites", &tls.cipher_suites, "List of supported TLS cipher suites.");
+  f.Add("peer-cert-file", &a.peer_cert_file, "Path to the peer server TLS cert file.");
+  f.Add("peer-key-file", &a.peer_key_file, "Path to the peer server TLS key file.");
+  f.Add("peer-trusted-ca-file", &a.peer_trusted_ca_file, "Path to the peer server TLS trusted CA file.");
+  f.Add("peer-client-cert-file", &a.peer_client_cert_file, "Path to an explicit peer client TLS cert file.");
+  f.Add("peer-client-key-file", &a.peer_client_key_file, "Path to an explicit peer client TLS key file.");
+  f.Add("peer-client-cert-auth", &a.peer_client_cert_auth, "Enable peer client cert authentication.");
+  f.Add("peer-skip-client-san-verification", &a.peer_skip_client_san_verification, "Skip SANs of peer certificates.");
+  f.Section("Profiling and Monitoring");
+  f.AddChoice("metrics", &a.metrics, {"basic", "extensive"}, "Level of detail for exported metrics.");
+  f.Add("listen-metrics-urls", &listen_metrics_urls, "List of URLs to listen on for /metrics and /health.");
+  f.Section("Logging");
+  f.AddChoice("logger", &logger, {"zap"}, "Structured logging.");
+  f.Add("log-outputs", &log_outputs, "'default', 'stderr', 'stdout' or a file.");
+  f.AddChoice("log-level", &log_level, {"debug", "info", "warn", "error", "dpanic", "panic", "fatal"},
+              "Log level: debug, info, warn, error, panic or fatal.");
+  f.AddChoice("log-format", &log_format, {"json", "console"}, "Log format: json or console.");
+  f.Add("warning-apply-duration", &a.warning_apply_duration, "Apply time that is worth a warning.");
+  f.Add("warning-unary-request-duration", &a.warning_unary_request_duration, "Request time that is worth a warning.");
+  f.Section("Features");
+  f.Add("watch-progress-notify-interval", &api.watch_progress_interval, "Interval of watch progress notifications.");
+  f.Add("compaction-batch-limit", &a.compaction_batch_limit, "Revisions deleted in one compaction batch.");
+  f.Add("compaction-sleep-interval", &a.compaction_sleep_interval, "Pause between compaction batches.");
+  f.Add("max-learners", &a.max_learners, "Maximum number of learners in the cluster.");
+  f.Section("Unsafe feature");
+  f.Add("unsafe-no-fsync", &unsafe_no_fsync, "Disables fsync, unsafe, will cause data loss.");
+  f.Unsupported({"auth-token",
+                 "auth-token-ttl",
+                 "auto-tls",
+                 "bcrypt-cost",
+                 "bootstrap-defrag-threshold-megabytes",
+                 "client-cert-allowed-hostname",
+                 "client-cert-file",
+                 "client-crl-file",
+                 "client-key-file",
+                 "compact-hash-check-time",
+                 "corrupt-check-time",
+                 "cors",
+                 "discovery",
+                 "discovery-cacert",
+                 "discovery-cert",
+                 "discovery-dial-timeout",
+                 "discovery-endpoints",
+                 "discovery-fallback",
+                 "discovery-insecure-skip-tls-verify",
+                 "discovery-insecure-transport",
+                 "discovery-keepalive-time",
+                 "discovery-keepalive-timeout",
+                 "discovery-key",
+                 "discovery-password",
+                 "discovery-proxy",
+                 "discovery-request-timeout",
+                 "discovery-srv",
+                 "discovery-srv-name",
+                 "discovery-token",
+                 "discovery-user",
+                 "distributed-tracing-address",
+                 "distributed-tracing-instance-id",
+                 "distributed-tracing-sampling-rate",
+                 "distributed-tracing-service-name",
+                 "downgrade-check-time",
+                 "enable-distributed-tracing",
+                 "enable-grpc-gateway",
+                 "enable-log-rotation",
+                 "enable-pprof",
+                 "feature-gates",
+                 "force-new-cluster",
+                 "host-whitelist",
+                 "listen-client-http-urls",
+                 "log-rotation-config-json",
+                 "memory-mlock",
+                 "peer-auto-tls",
+                 "peer-cert-allowed-cn",
+                 "peer-cert-allowed-hostname",
+                 "peer-crl-file",
+                 "self-signed-cert-validity",
+                 "socket-reuse-address",
+                 "socket-reuse-port",
+                 "tls-max-version",
+                 "tls-min-version"});
+}
+
+Result<ListenUrl> ParseListenUrl(const std::string& url) {
+  size_t scheme = url.find("://");
+  if (scheme == std::string::npos) return Err(InvalidArgument("URL must have a scheme: " + url));
+  std::string kind = url.substr(0, scheme), rest = url.substr(scheme + 3);
+  while (!rest.empty() && rest.back() == '/') rest.pop_back();
+  ListenUrl out;
+  out.tls = kind == "https" || kind == "unixs";
+  if (kind == "unix" || kind == "unixs") {
+    out.address = "unix:" + rest;
+    return out;
+  }
+  if (kind != "http" && kind != "https") {
+    return Err(InvalidArgument("URL scheme must be http, https, unix, or unixs: " + url));
+  }
+  size_t colon = rest.rfind(':');
+  if (colon == std::string::npos)
+    return Err(InvalidArgument("URL address does not have the form \"host:port\": " + url));
+  std::string host = rest.substr(0, colon);
+  if (host == "localhost") host = "127.0.0.1";
+  out.address = host + rest.substr(colon);
+  return out;
+}
+
+namespace {
+
+// "name=url,name=url" -> the urls of one name; other names are counted.
+struct Initial {
+  std::vector<std::string> own;
+  size_t others = 0;
+};
+Initial ParseInitialCluster(const std::string& text, const std::string& name) {
+  Initial out;
+  for (size_t at = 0; at < text.size();) {
+    size_t comma = std::min(text.find(',', at), text.size());
+    std::string item = text.substr(at, comma - at);
+    size_t eq = item.find('=');
+    if (eq != std::string::npos && item.substr(0, eq) == name) {
+      out.own.push_back(item.substr(eq + 1));
+    } else if (!item.empty()) {
+      ++out.others;
+    }
+    at = comma + 1;
+  }
+  return out;
+}
+
+}  // namespace
+
+Status Config::Check(const base::FlagSet& flags) {
+  if (data_dir.empty()) data_dir = name + ".etcd";
+  // As the original: the default cluster follows the name and the advertised peer URLs.
+  if (!flags.Changed("initial-cluster")) {
+    initial_cluster.clear();
+    for (const std::string& u : initial_advertise_peer_urls) {
+      initial_cluster += (initial_cluster.empty() ? "" : ",") + name + "=" + u;
+    }
+  }
+  Initial initial = ParseInitialCluster(initial_cluster, name);
+  if (initial.own.empty()) {
+    return InvalidArgument("couldn't find local name \"" + name + "\" in the initial cluster configuration");
+  }
+  if (initial.others > 0) {
+    return base::Unimplemented("--initial-cluster: clusters of more than one member are not supported yet by keelson");
+  }
+  initial_advertise_peer_urls = initial.own;
+  if (flags.Changed("listen-client-urls") && !flags.Changed("advertise-client-urls")) {
+    return InvalidArgument("--advertise-client-urls is required when --listen-client-urls is set explicitly");
+  }
+  if (heartbeat_interval_ms == 0 || election_timeout_ms < 5 * heartbeat_interval_ms) {
+    return InvalidArgument("--election-timeout[" + std::to_string(election_timeout_ms) +
+                           "ms] should be at least as 5 times as --heartbeat-interval[" +
+                           std::to_string(heartbeat_interval_ms) + "ms]");
+  }
+  for (const auto* urls : {&listen_client_urls, &listen_metrics_urls}) {
+    for (const std::string& u : *urls) {
+      TRY_ASSIGN(ListenUrl listen, ParseListenUrl(u));
+      if (listen.tls && (tls.cert_file.empty() || tls.key_file.empty())) {
+        return InvalidArgument("TLS key/cert (--cert-file, --key-file) must be provided for client url " + u +
+                               " with HTTPS scheme");
+      }
+    }
+  }
+  if (client_cert_auth && tls.ca_file.empty()) {
+    return InvalidArgument("--client-cert-auth needs --trusted-ca-file");
+  }
+  using ClientAuth = base::net::TlsFiles::ClientAuth;
+  tls.client_auth = client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
+  if (!client_cert_auth) tls.ca_file.clear();
+  TRY(ParseCompactionPolicy(compaction_mode, compaction_retention));
+  api.scratch_dir = data_dir + "/member/snap";
+  return Ok();
+}
+
+Result<replica::Options> Config::ReplicaOptions() const {
+  replica::Options o;
+  o.data_dir = data_dir;
+  o.wal_dir = wal_dir;
+  o.name = name;
+  o.peer_urls = initial_advertise_peer_urls;
+  o.client_urls = advertise_client_urls;
+  o.cluster_token = initial_cluster_token;
+  o.snapshot_count = snapshot_count;
+  o.heartbeat = std::chrono::milliseconds(heartbeat_interval_ms);
+  o.election_ticks = static_cast<int>(election_timeout_ms / heartbeat_interval_ms);
+  // One and a half election timeouts, in whole seconds: a lease must outlive a change of leaders.
+  int64_t ms = int64_t{3} * o.election_ticks / 2 * heartbeat_interval_ms;
+  o.store.min_lease_ttl = (ms + 999) / 1000;
+  o.unsafe_no_sync = unsafe_no_fsync;
+  return o;
+}
+
+base::LogOptions Config::LogOptions() const {
+  base::LogOptions o;
+  o.format = log_format == "json" ? base::LogFormat::kEtcdJson : base::LogFormat::kText;
+  o.minimum = log_level == "debug"  ? base::LogLevel::kDebug
+              : log_level == "info" ? base::LogLevel::kInfo
+              : log_level == "warn" ? base::LogLevel::kWarning
+                                    : base::LogLevel::kError;
+  const std::string& out = log_outputs.empty() ? "default" : log_outputs[0];
+  if (out == "stdout") {
+    o.file = "/dev/stdout";
+  } else if (out != "default" && out != "stderr") {
+    o.file = out;
+  }
+  return o;
+}
+
+}  // namespace kvstore::service

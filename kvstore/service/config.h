@@ -1,0 +1,62 @@
+// kvstore's flags, under etcd's names, checked and put into the options of its parts. Used by main() before anything
+// runs; one thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/flags.h"
+#include "base/log.h"
+#include "base/net/tls.h"
+#include "kvstore/service/api.h"
+#include "kvstore/service/compactor.h"
+
+namespace kvstore::service {
+
+struct Config {
+  // As given.
+  std::string config_file;
+  std::string name = "default";
+  std::string data_dir;
+  std::string wal_dir;
+  std::vector<std::string> listen_client_urls = {"http://localhost:2379"};
+  std::vector<std::string> advertise_client_urls = {"http://localhost:2379"};
+  std::vector<std::string> listen_peer_urls = {"http://localhost:2380"};
+  std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
+  std::vector<std::string> listen_metrics_urls;
+  std::string initial_cluster = "default=http://localhost:2380";
+  std::string initial_cluster_state = "new";
+  std::string initial_cluster_token = "etcd-cluster";
+  uint64_t snapshot_count = 10000;
+  uint32_t heartbeat_interval_ms = 100;
+  uint32_t election_timeout_ms = 1000;
+  std::string compaction_mode = "periodic";
+  std::string compaction_retention = "0";
+  std::string log_level = "info";
+  std::vector<std::string> log_outputs = {"default"};
+  std::string logger = "zap";
+  std::string log_format = "json";
+  bool client_cert_auth = false;
+  bool unsafe_no_fsync = false;
+  base::net::TlsFiles tls;
+  ApiOptions api;
+  uint32_t max_concurrent_streams = 4294967295u;
+
+  void AddFlags(base::FlagSet& flags);
+  // What cannot work together is refused here.
+  base::Status Check(const base::FlagSet& flags);
+  base::Result<replica::Options> ReplicaOptions() const;
+  base::LogOptions LogOptions() const;
+
+ private:
+  struct Accepted;  // flags that change nothing for a cluster of one
+  std::shared_ptr<Accepted> accepted_;
+};
+
+struct ListenUrl {
+  std::string address;  // "127.0.0.1:2379", "unix:/x"
+  bool tls = false;
+};
+base::Result<ListenUrl> ParseListenUrl(const std::string& url);
+
+}  // namespace kvstore::service

@@ -1,0 +1,175 @@
+// Maintenance, Cluster and the remains of Auth.
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "kvstore/mvcc/errors.h"
+#include "kvstore/replica/import.h"
+#include "kvstore/service/api_impl.h"
+#include "proto/etcd/rpc.pb.h"
+
+namespace kvstore::service {
+
+using base::Err;
+using base::Ok;
+using base::Task;
+namespace pb = etcdserverpb;
+
+namespace {
+constexpr size_t kSnapshotPiece = 64 << 10;
+}
+
+void Api::RegisterMaintenance() {
+  const std::string maintenance = "etcdserverpb.Maintenance";
+  Unary(maintenance, "Status", &Api::Status);
+  Unary(maintenance, "HashKV", &Api::HashKv);
+  Unary(maintenance, "Hash", &Api::Hash);
+  Unary(maintenance, "Alarm", &Api::Alarm);
+  Unary(maintenance, "Defragment", &Api::Defragment);
+  Unary(maintenance, "MoveLeader", &Api::MoveLeader);
+  Stream(maintenance, "Snapshot", &Api::Snapshot);
+  Unary("etcdserverpb.Cluster", "MemberList", &Api::MemberList);
+}
+
+Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
+  pb::StatusResponse out;
+  out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
+  out.set_version(std::string(replica::kServerVersion));
+  out.set_dbsize(static_cast<int64_t>(replica_.store().size_bytes()));
+  out.set_dbsizeinuse(static_cast<int64_t>(replica_.store().size_in_use_bytes()));
+  out.set_leader(replica_.leader());
+  out.set_raftindex(replica_.committed_index());
+  out.set_raftterm(replica_.term());
+  out.set_raftappliedindex(replica_.applied_index());
+  out.set_storageversion(std::string(replica::kClusterVersion));
+  out.set_dbsizequota(std::max<int64_t>(options_.quota_backend_bytes, 0));
+  out.mutable_downgradeinfo();
+  if (replica_.leader() == 0) out.add_errors("etcdserver: no leader");
+  for (const auto& [key, empty] : replica_.store().buckets()["alarm"]) {
+    pb::AlarmMember m;
+    if (m.ParseFromString(key)) {
+      out.add_errors("memberID:" + std::to_string(m.memberid()) + " alarm:" + pb::AlarmType_Name(m.alarm()) + " ");
+    }
+  }
+  co_return out.SerializeAsString();
+}
+
+Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
+  pb::HashKVRequest r;
+  if (!r.ParseFromString(request)) co_return Err(Unreadable());
+  CO_TRY_ASSIGN(mvcc::Store::Hash hash, replica_.store().HashAt(r.revision()));
+  pb::HashKVResponse out;
+  out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
+  out.set_hash(hash.hash);
+  out.set_compact_revision(hash.compact_revision);
+  out.set_hash_revision(hash.revision);
+  co_return out.SerializeAsString();
+}
+
+// Over everything a snapshot would hold, bucket by bucket.
+Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
+  uint32_t crc = 0;
+  mvcc::Buckets buckets = replica_.store().ExportBuckets(replica_.Mark());
+  buckets["key"];
+  for (const auto& [name, keys] : buckets) {
+    crc = base::Crc32c(crc, name);
+    if (name == "key") {
+      CO_TRY(replica_.store().ExportKeys([&](std::string_view k, std::string_view v) {
+        crc = base::Crc32c(base::Crc32c(crc, k), v);
+        return Ok();
+      }));
+    }
+    for (const auto& [k, v] : keys) crc = base::Crc32c(base::Crc32c(crc, k), v);
+  }
+  pb::HashResponse out;
+  out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
+  out.set_hash(crc);
+  co_return out.SerializeAsString();
+}
+
+Task<Api::Bytes> Api::Alarm(const Call& call, std::string request) {
+  pb::AlarmRequest r;
+  if (!r.ParseFromString(request)) co_return Err(Unreadable());
+  auto out = co_await ProposeBytes(call.ctx, 10, request);
+  if (out && r.action() == pb::AlarmRequest::DEACTIVATE) alarm_sent_ = false;
+  co_return out;
+}
+
+// Space comes back by itself, segment by segment; there is nothing to stop the world for.
+Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
+  base::LogInfo("defragment request: nothing to do, space is reclaimed continuously");
+  pb::DefragmentResponse out;
+  co_return out.SerializeAsString();
+}
+
+Task<Api::Bytes> Api::MoveLeader(const Call& call, std::string request) {
+  co_return Err(base::FailedPrecondition("etcdserver: bad leader transferee"));
+}
+
+Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
+  CO_TRY_ASSIGN(auto request, co_await stream.Read());
+  // The database is built as a file of its own, so that a slow reader holds nothing but disk space.
+  std::string path = options_.scratch_dir + "/snapshot." + std::to_string(++next_snapshot_) + ".tmp";
+  CO_TRY(fs_.MakeDirectories(options_.scratch_dir));
+  CO_TRY_ASSIGN(auto file, fs_.Open(path, base::OpenMode::kCreate));
+  // The name goes at once; the file lives as long as it is open.
+  CO_TRY(fs_.Remove(path));
+  CO_TRY(file->Truncate(0));
+  CO_TRY(replica::ExportDatabase(replica_.store(), replica_.Mark(), *file));
+  CO_TRY_ASSIGN(uint64_t size, file->Size());
+  base::LogInfo("sending database snapshot to client", {{"total-bytes", size}});
+  base::Sha256Stream sha;
+  auto send = [&](std::string_view blob, uint64_t remaining) {
+    std::string out;
+    wire::PutNonZero(out, 2, remaining);
+    wire::PutBytes(out, 3, blob);
+    wire::PutBytes(out, 4, replica::kClusterVersion);
+    return stream.Write(base::Share(std::move(out)));
+  };
+  for (uint64_t at = 0; at < size;) {
+    CO_TRY_ASSIGN(std::string piece, file->ReadAt(at, kSnapshotPiece));
+    if (piece.empty()) co_return base::DataLoss("etcdserver: snapshot file is short");
+    sha.Add(piece);
+    at += piece.size();
+    CO_TRY(co_await send(piece, size - at));
+  }
+  co_return co_await send(sha.Finish(), 0);
+}
+
+Task<Api::Bytes> Api::MemberList(const Call& call, std::string request) {
+  pb::MemberListRequest r;
+  if (!r.ParseFromString(request)) co_return Err(Unreadable());
+  if (r.linearizable()) CO_TRY(co_await Barrier(call.ctx));
+  pb::MemberListResponse out;
+  out.mutable_header()->ParseFromString(Header(0));
+  for (const mvcc::Member& m : replica_.Members()) {
+    pb::Member* to = out.add_members();
+    to->set_id(m.id);
+    to->set_name(m.name);
+    for (const std::string& u : m.peer_urls) to->add_peerurls(u);
+    for (const std::string& u : m.client_urls) to->add_clienturls(u);
+    to->set_islearner(m.is_learner);
+  }
+  co_return out.SerializeAsString();
+}
+
+Task<Api::Bytes> Api::AuthStatus(const Call& call, std::string request) {
+  pb::AuthStatusResponse out;
+  out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
+  const std::string& v = replica_.store().buckets()["auth"]["authRevision"];
+  out.set_authrevision(v.size() == 8 ? base::GetBigEndian64(v.data()) : 1);
+  co_return out.SerializeAsString();
+}
+
+Task<Api::Bytes> Api::Authenticate(const Call& call, std::string request) {
+  co_return Err(base::FailedPrecondition("etcdserver: authentication is not enabled"));
+}
+
+Task<Api::Bytes> Api::HealthCheck(const Call& call, std::string request) {
+  bool serving = replica_.failure().ok() && replica_.leader() != 0;
+  std::string out;
+  wire::PutUint(out, 1, serving ? 1 : 2);
+  co_return out;
+}
+
+}  // namespace kvstore::service
