@@ -3,9 +3,12 @@
 //   net_echo --listen=127.0.0.1:9000 [--threads=1] [--tls-cert-file= --tls-private-key-file= --client-ca-file=]
 //   h2load -n 200000 -c 8 -m 32 -d body.bin -H 'content-type: application/grpc' -H 'te: trailers' \
 //       http://127.0.0.1:9000/echo.Echo/Unary
+//   net_echo --call=http://127.0.0.1:9000 --calls=100000 --concurrency=32      (the client half's cost)
 //
 // gRPC: /echo.Echo/Unary answers its request, /echo.Echo/Stream every message of it. HTTP: GET /hello, POST /echo,
 // GET /big?n=BYTES, GET /drip?n=PIECES&ms=EACH, GET /quit; anything else is 404.
+#include <sys/resource.h>
+
 #include <cstdio>
 
 #include "base/daemon.h"
@@ -82,6 +85,9 @@ struct Options {
   std::vector<std::string> listen = {"127.0.0.1:9000"};
   int32_t threads = 1;
   TlsFiles tls;
+  std::string call;
+  int64_t calls = 100000;
+  int32_t concurrency = 32, size = 100;
 };
 
 Task<Status> Serve(Daemon& daemon, const Options& options) {
@@ -116,6 +122,42 @@ Task<Status> Serve(Daemon& daemon, const Options& options) {
   co_return Ok();
 }
 
+double CpuSeconds() {
+  rusage u;
+  ::getrusage(RUSAGE_SELF, &u);
+  auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  return seconds(u.ru_utime) + seconds(u.ru_stime);
+}
+
+Task<void> CallMany(GrpcChannel& channel, SharedBytes body, int64_t& left, int64_t& failed) {
+  while (left-- > 0) {
+    auto answer = co_await channel.Unary(Context(), "/echo.Echo/Unary", body);
+    failed += !answer || answer->size() != body->size();
+  }
+}
+
+Task<Status> Load(Daemon& daemon, const Options& options) {
+  ClientOptions client;
+  client.endpoints = {options.call};
+  if (!options.tls.ca_file.empty()) {
+    CO_TRY_ASSIGN(client.tls, ClientTls::FromFiles(options.tls));
+  }
+  GrpcChannel channel(daemon.loop(), client);
+  SharedBytes body = Share(std::string(static_cast<size_t>(options.size), 'x'));
+  int64_t left = options.calls, failed = 0;
+  MonoTime began = daemon.loop().Now();
+  double cpu = CpuSeconds();
+  TaskScope scope(daemon.loop(), Context());
+  for (int i = 0; i < options.concurrency; ++i) scope.Spawn(CallMany(channel, body, left, failed));
+  co_await scope.Join();
+  double wall = std::chrono::duration<double>(daemon.loop().Now() - began).count();
+  cpu = CpuSeconds() - cpu;
+  auto n = static_cast<double>(options.calls);
+  std::printf("%lld calls, %lld failed, %.0f/s, client CPU %.2f us per call\n", static_cast<long long>(options.calls),
+              static_cast<long long>(failed), n / wall, cpu * 1e6 / n);
+  co_return failed == 0 ? Ok() : Internal("calls failed");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -126,7 +168,11 @@ int main(int argc, char** argv) {
   flags.Add("tls-cert-file", &options.tls.cert_file, "Certificate.");
   flags.Add("tls-private-key-file", &options.tls.key_file, "Key.");
   flags.Add("client-ca-file", &options.tls.ca_file, "Authorities for client certificates.");
+  flags.Add("call", &options.call, "Call this endpoint instead of serving.");
+  flags.Add("calls", &options.calls, "How often.");
+  flags.Add("concurrency", &options.concurrency, "How many at once.");
+  flags.Add("size", &options.size, "Bytes of each request.");
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
   base::Daemon daemon;
-  return daemon.Run([&](base::Daemon& d) { return Serve(d, options); });
+  return daemon.Run([&](base::Daemon& d) { return options.call.empty() ? Serve(d, options) : Load(d, options); });
 }

@@ -309,11 +309,8 @@ bool Http2Session::CountReset() {
 bool Http2Session::Receive(std::string_view bytes) {
   ssize_t n = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (n < 0) {
-    // What nghttp2 has to say about it (GOAWAY) still goes out.
-    Status why = Unavailable(std::string("http2: ") + nghttp2_strerror(static_cast<int>(n)));
-    nghttp2_session_terminate_session(session_, NGHTTP2_PROTOCOL_ERROR);
-    OnFill();
-    End(why);
+    // Beyond repair; for ordinary protocol errors nghttp2 has queued a GOAWAY and returned normally.
+    End(Unavailable(std::string("http2: ") + nghttp2_strerror(static_cast<int>(n))));
     return false;
   }
   OnBatchEnd();

@@ -118,6 +118,7 @@ class Http2Session : public TransportUser {
   int pings_missed() const { return pings_missed_; }
   MonoTime last_receive() const { return last_receive_; }
   Transport& transport() { return *transport_; }
+  const Transport& transport() const { return *transport_; }
   Loop& loop() { return transport_->loop(); }
   const Status& why() const { return why_; }
   nghttp2_session* native() { return session_; }

@@ -391,8 +391,12 @@ Task<void> Shard::Stop(Duration drain) {
   while (exchanges_ > 0) {
     if (!(co_await idle_.Wait(until)).ok()) break;
   }
-  // What has been answered in this turn still leaves.
-  (void)co_await Sleep(loop_, Context(), std::chrono::milliseconds(1));
+  // What has been answered still leaves.
+  auto has_output = [this] {
+    return std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return c.second->HasOutput(); });
+  };
+  do (void)co_await Sleep(loop_, Context(), std::chrono::milliseconds(1));
+  while (has_output() && !until.done());
   AbortAll(Unavailable("server is shutting down"));
   while (exchanges_ > 0) (void)co_await idle_.Wait(Context());
 }
@@ -462,7 +466,7 @@ class Listener final : public FdHandler {
 
 Result<int> OpenListener(const SocketAddress& address) {
   int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return Err(FromErrno(errno, "socket"));
+  if (fd < 0) return Err(FromErrno(errno, "listen " + AddressText(address.storage)));
   int one = 1, zero = 0;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
@@ -525,7 +529,14 @@ Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<S
     struct stat st;
     if (::stat(unix_path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) ::unlink(unix_path.c_str());
   }
-  TRY_ASSIGN(int fd, OpenListener(where));
+  Result<int> opened = OpenListener(where);
+  // Every address of a machine without IPv6.
+  if (!opened && (address.starts_with(':') || address.starts_with("[::]:"))) {
+    TRY_ASSIGN(where, ParseSocketAddress("0.0.0.0" + address.substr(address.rfind(':'))));
+    opened = OpenListener(where);
+  }
+  if (!opened) return Err(opened.error());
+  int fd = *opened;
   sockaddr_storage bound{};
   socklen_t size = sizeof bound;
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);

@@ -69,9 +69,9 @@ class Http1Connection final : public ServerConnection, public TransportUser {
   void Tick(MonoTime now) override;
   void Drain() override;
   void Abort(const Status& why) override;
+  bool HasOutput() const override { return transport_ && transport_->unsent() > 0; }
 
   Transport& transport() { return *transport_; }
-  Shard& shard() { return shard_; }
   void BodyRead() {
     if (paused_) transport_->ReadLater();
   }

@@ -45,6 +45,7 @@ class Http2Exchange final : public ExchangeBase, public Http2Stream {
 
   Http2Connection* connection_;
   bool head_complete_ = false, out_finished_ = false;
+  bool rejected_ = false;  // answered without a handler
   std::string cookies_;
 };
 
@@ -66,6 +67,7 @@ class Http2Connection final : public ServerConnection, public Http2Session {
     if (stream_count() == 0) transport().Kick();
   }
   void Abort(const Status& why) override { End(why); }
+  bool HasOutput() const override { return !ended() && (transport().unsent() > 0 || stream_count() > 0); }
 
   void Ready(std::shared_ptr<Http2Exchange> exchange) { ready_.push_back(std::move(exchange)); }
 
@@ -126,12 +128,17 @@ void Http2Exchange::OnHeader(std::string_view name, std::string_view value) {
 
 void Http2Exchange::OnHeadersEnd() {
   if (std::exchange(head_complete_, true)) return;
+  if (headers_too_large_) {
+    rejected_ = true;
+    SendHead(431, {}, true);
+    return;
+  }
   if (!cookies_.empty()) headers_.Add("cookie", std::move(cookies_));
   if (connection_ != nullptr) connection_->Ready(std::static_pointer_cast<Http2Exchange>(shared_from_this()));
 }
 
 void Http2Exchange::OnData(std::string_view bytes) {
-  if (handler_done()) {
+  if (handler_done() || rejected_) {
     Consume(bytes.size());
   } else {
     BodyArrived(bytes);
@@ -166,7 +173,7 @@ void Http2Exchange::OnHandlerDone() {
 // The whole answer has left while the client still sends: it may stop (RFC 9113, 8.1).
 void Http2Exchange::OnOutFinished() {
   out_finished_ = true;
-  if (handler_done() && !body_ended()) Reset(NGHTTP2_NO_ERROR);
+  if ((handler_done() || rejected_) && !body_ended()) Reset(NGHTTP2_NO_ERROR);
 }
 
 void Http2Exchange::OnClosed(uint32_t error_code) {

@@ -33,6 +33,8 @@ class ServerConnection {
   virtual void Drain() = 0;
   // Ends now; running handlers see their contexts end.
   virtual void Abort(const Status& why) = 0;
+  // Something that was answered has not left yet.
+  virtual bool HasOutput() const { return false; }
 };
 
 // One loop's connections. Everything but Adopt is called on that loop.
