@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/un.h>
 
 #include <charconv>
@@ -127,6 +128,15 @@ Task<Result<std::vector<SocketAddress>>> Resolve(BlockingPool& pool, Executor& h
   SocketAddress numeric;
   if (Numeric(parts.first, port, numeric)) co_return std::vector<SocketAddress>{numeric};
   co_return co_await RunBlocking(pool, home, [parts] { return LookUp(parts.first, parts.second); });
+}
+
+void TuneTcp(int fd) {
+  int one = 1, idle = 30, interval = 15, count = 4;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
 }  // namespace base::net

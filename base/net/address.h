@@ -28,4 +28,7 @@ Result<std::pair<std::string, std::string>> SplitHostPort(const std::string& add
 // Names are looked up on `pool` (getaddrinfo blocks); numbers and unix paths at once.
 Task<Result<std::vector<SocketAddress>>> Resolve(BlockingPool& pool, Executor& home, std::string address);
 
+// No delay for small writes; probes that find a peer which vanished without a word (about a minute and a half).
+void TuneTcp(int fd);
+
 }  // namespace base::net

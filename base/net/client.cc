@@ -1,7 +1,5 @@
 #include "base/net/client.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,8 +47,7 @@ class Connecting final : public TransportUser {
 Result<int> OpenSocket(const SocketAddress& address, bool& in_progress) {
   int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return Err(FromErrno(errno, "socket"));
-  int one = 1;
-  if (address.storage.ss_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (address.storage.ss_family != AF_UNIX) TuneTcp(fd);
   in_progress = false;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0) return fd;
   if (errno == EINPROGRESS) {

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -438,8 +437,7 @@ class Listener final : public FdHandler {
         ::close(fd);
         continue;
       }
-      int one = 1;
-      if (from.ss_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      if (from.ss_family != AF_UNIX) TuneTcp(fd);
       shards_[next_++ % shards_.size()]->Adopt(fd, tls_, AddressText(from));
     }
   }
