@@ -78,31 +78,28 @@ class Encoder {
         size_t before = out_.size();
         Struct(*field.type, fields, flat);
         out_.Close(field.number, before);
+      } else if (const Value* v = fields[flat]; v && !v->is_null()) {
+        OneField(field, *v);
       } else {
-        OneField(field, fields[flat]);
+        out_.Bytes(index.zero_fields[*i]);  // empty where a pointer, list or map is absent
       }
     }
   }
 
-  void OneField(const Field& field, const Value* v) {
-    const bool absent = v == nullptr || v->is_null();
+  void OneField(const Field& field, const Value& v) {
     switch (field.type->shape) {
       case Shape::kList:
-        if (absent || !v->is_list()) return;
-        for (auto item = v->list().rbegin(); item != v->list().rend(); ++item)
+        if (!v.is_list()) return;
+        for (auto item = v.list().rbegin(); item != v.list().rend(); ++item) {
           Single(field.number, *field.type->element, *item);
+        }
         return;
       case Shape::kMap:
-        if (!absent && v->is_map()) Map(field.number, *field.type->element, v->map());
+        if (v.is_map()) Map(field.number, *field.type->element, v.map());
         return;
-      case Shape::kBytes:
-      case Shape::kStringList:
-        if (absent) return;
-        break;
       default:
-        if (absent && field.pointer) return;
+        Single(field.number, *field.type, v);
     }
-    Single(field.number, *field.type, absent ? Value::Null() : *v);
   }
 
   void Single(int32_t number, const Type& type, const Value& v) {

@@ -18,17 +18,25 @@ class FieldsOf {
     for (const value::Map::Entry& e : v.map()) {
       // Trees from the codec hold their fields in order, with gaps: a few steps ahead are cheaper than hashing.
       size_t ahead = guess;
-      while (ahead < index.flat.size() && ahead < guess + 4 && index.flat[ahead].field->name != e.key) ++ahead;
-      int found = index.Find(e.key, ahead);
-      if (found < 0) continue;
-      at_[static_cast<size_t>(found)] = &e.value;
-      guess = static_cast<size_t>(found) + 1;
+      while (ahead < index.flat.size() && ahead < guess + 6 && !Same(index.flat[ahead].field->name, e.key)) ++ahead;
+      if (ahead >= index.flat.size() || ahead >= guess + 6) {
+        int found = index.Find(e.key);
+        if (found < 0) continue;
+        ahead = static_cast<size_t>(found);
+      }
+      at_[ahead] = &e.value;
+      guess = ahead + 1;
     }
   }
   // nullptr when absent.
   const value::Value* operator[](size_t flat) const { return at_[flat]; }
 
  private:
+  // Length and first character tell most names apart without a call.
+  static bool Same(const std::string& a, const std::string& b) {
+    return a.size() == b.size() && !a.empty() && a[0] == b[0] && a == b;
+  }
+
   std::array<const value::Value*, schema::kMaxFlatFields> at_;
 };
 

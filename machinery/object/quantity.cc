@@ -154,12 +154,17 @@ base::Result<Quantity> Quantity::ParseParts(std::string_view text, bool* keep_te
   if (parts->number.size() + fraction.size() > 38) {
     while (!fraction.empty() && fraction.back() == '0') fraction.remove_suffix(1);
   }
-  auto digits = ReadDigits(parts->number, fraction);
+  std::string_view number = parts->number;
+  int64_t zeros = 0;
+  if (number.size() > 36 && fraction.empty()) {
+    while (number.back() == '0' && number.size() > 1) number.remove_suffix(1), ++zeros;
+  }
+  auto digits = ReadDigits(number, fraction);
   if (!digits) return base::Err(BadNumber());
   Quantity q;
   q.mantissa_ = *digits;
   q.format_ = suffix->format;
-  int64_t exponent = -static_cast<int64_t>(fraction.size());
+  int64_t exponent = zeros - static_cast<int64_t>(fraction.size());
   if (!binary) {
     exponent += suffix->exponent;
   } else if (MultiplyOverflows(q.mantissa_, static_cast<Wide>(1) << suffix->exponent, &q.mantissa_)) {
@@ -209,8 +214,8 @@ bool Quantity::IsPlain(std::string_view text) {
   std::string_view suffix = text.substr(digits);
   if (text[0] == '0') return text.size() == 1;
   if (suffix.size() == 2 && suffix[1] == 'i') {
-    // Up to four digits and Gi the original's quick path has room.
-    return digits <= 4 && (n & 7) != 0 && (suffix[0] == 'K' || suffix[0] == 'M' || suffix[0] == 'G');
+    // Up to four digits and Gi no capping or rounding is near; what 1024 does not divide is canonical.
+    return digits <= 4 && n % 1024 != 0 && (suffix[0] == 'K' || suffix[0] == 'M' || suffix[0] == 'G');
   }
   bool known = suffix.empty() || (suffix.size() == 1 && std::string_view("mkMG").find(suffix[0]) != suffix.npos);
   return known && n % 1000 != 0;

@@ -67,6 +67,12 @@ TEST(Quantity, RefusesInTheOriginalsWords) {
   EXPECT_EQ(Text("1e99999999999999999999"), "unable to parse quantity's suffix");
 }
 
+TEST(Quantity, ReadsBackWhatItPrints) {
+  // Two zeros come with making the exponent a multiple of three; they may be the 39th and 40th digit.
+  Quantity q = Q("20000084467000000147210339056765363556E07580737");
+  EXPECT_EQ(Q(q.ToString()), q);
+}
+
 TEST(Quantity, IsExact) {
   EXPECT_EQ((Q("0.1") + Q("0.2")), Q("300m"));
   EXPECT_EQ((Q("1Gi") + Q("1Mi")).ToString(), "1025Mi");

@@ -100,7 +100,11 @@ void SetZeros(const Type& type, FieldIndex& index) {
         map.Append(f.field->name, f.pointer || !f.type->index ? value::Value() : f.type->index->zero);
       }
       index.zero = std::move(map);
-      for (uint16_t i : type.by_number) AppendZeroField(index.zero_protobuf, type.fields[i]);
+      index.zero_fields.resize(type.fields.size());
+      for (uint16_t i : type.by_number) {
+        AppendZeroField(index.zero_fields[i], type.fields[i]);
+        index.zero_protobuf += index.zero_fields[i];
+      }
       break;
     }
     default:

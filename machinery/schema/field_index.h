@@ -37,6 +37,7 @@ struct FieldIndex {
   value::Value zero;
   std::string zero_json;
   std::string zero_protobuf;
+  std::vector<std::string> zero_fields;  // of fields: tag and zero value as they stand in zero_protobuf
 
   // Position in `flat`, -1 when unknown. `guess` is tried first: fields mostly come in order.
   int Find(std::string_view name, size_t guess = 0) const {
