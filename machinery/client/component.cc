@@ -32,7 +32,7 @@ base::Result<std::shared_ptr<base::net::ServerTls>> ServingTls(const ComponentOp
 }
 
 // Health is for everybody; everything else needs a certificate of the client CA that names a trusted group.
-base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthServer& health) {
+base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthEndpoints& health) {
   auto path = exchange.path();
   bool open = path.starts_with("/healthz") || path.starts_with("/livez") || path.starts_with("/readyz");
   if (!open) {
@@ -46,7 +46,10 @@ base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthSer
       co_return;
     }
   }
-  if (!co_await health.Serve(exchange)) (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
+  if (health.Owns(path))
+    co_await health.Serve(exchange);
+  else
+    (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
 }
 
 base::Task<base::Status> Lead(base::Context ctx, const ComponentOptions& o, Component& component,
@@ -78,10 +81,12 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o,
   if (!o.master.empty()) {
     config.options.endpoints = {o.master};
     config.options.http2_prior_knowledge = o.master.starts_with("http://");
+    config.anonymous_options.endpoints = config.options.endpoints;
+    config.anonymous_options.http2_prior_knowledge = config.options.http2_prior_knowledge;
   }
   GrpcTransport transport(daemon.loop(), config.options, config.token);
   Client client(transport, o.name);
-  base::net::HealthServer health(daemon.loop(), {.name = o.name, .metrics = &daemon.metrics()});
+  base::net::HealthEndpoints health(&daemon.metrics(), "");
   base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return ServeHealth(e, health); });
   if (o.secure_port != 0) {
     CO_TRY_ASSIGN(auto tls, ServingTls(o));
@@ -90,7 +95,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o,
     base::LogInfo("Serving securely", {{"address", bound}});
   }
   base::NotifySupervisor("READY=1");
-  Component component{daemon, daemon.loop(), transport, client, health, Hostname()};
+  Component component{daemon, daemon.loop(), transport, client, health, Hostname(), config.anonymous_options};
   base::Status status = co_await Lead(daemon.context(), o, component, std::move(work));
   base::NotifySupervisor("STOPPING=1");
   co_await server.Stop(kDrain);

@@ -39,8 +39,10 @@ struct Component {
   base::Executor& executor;
   GrpcTransport& transport;
   Client& client;
-  base::net::HealthServer& health;
+  base::net::HealthEndpoints& health;
   std::string host;
+  // For connections with other credentials than the kubeconfig's.
+  base::net::ClientOptions anonymous_options;
 };
 
 void AddComponentFlags(base::FlagSet& flags, ComponentOptions& options);

@@ -107,7 +107,17 @@ base::net::Headers GrpcTransport::Credentials() const {
 }
 
 base::Task<base::Result<request::Response>> GrpcTransport::Do(base::Context ctx, request::Request request) {
-  CO_TRY_ASSIGN(auto bytes, co_await channel_.Unary(std::move(ctx), kDo, Encode(std::move(request)), Credentials()));
+  return DoAs(std::move(ctx), std::move(request), Credentials());
+}
+
+base::Task<base::Result<std::unique_ptr<request::WatchStream>>> GrpcTransport::Watch(base::Context ctx,
+                                                                                     request::Request request) {
+  return WatchAs(std::move(ctx), std::move(request), Credentials());
+}
+
+base::Task<base::Result<request::Response>> GrpcTransport::DoAs(base::Context ctx, request::Request request,
+                                                                base::net::Headers credentials) {
+  CO_TRY_ASSIGN(auto bytes, co_await channel_.Unary(std::move(ctx), kDo, Encode(std::move(request)), credentials));
   wire::Response in;
   if (!in.ParseFromString(bytes)) co_return base::Err(base::Internal("cannot decode the server's answer"));
   request::Response out;
@@ -118,10 +128,11 @@ base::Task<base::Result<request::Response>> GrpcTransport::Do(base::Context ctx,
   co_return out;
 }
 
-base::Task<base::Result<std::unique_ptr<request::WatchStream>>> GrpcTransport::Watch(base::Context ctx,
-                                                                                     request::Request request) {
+base::Task<base::Result<std::unique_ptr<request::WatchStream>>> GrpcTransport::WatchAs(base::Context ctx,
+                                                                                       request::Request request,
+                                                                                       base::net::Headers credentials) {
   request.verb = request::Verb::kWatch;
-  CO_TRY_ASSIGN(auto stream, co_await channel_.Open(ctx, kWatch, Credentials()));
+  CO_TRY_ASSIGN(auto stream, co_await channel_.Open(ctx, kWatch, credentials));
   CO_TRY(co_await stream->Write(ctx, Encode(std::move(request))));
   CO_TRY(co_await stream->CloseWrite(ctx));
   CO_TRY_ASSIGN(auto first, co_await stream->Read(ctx));

@@ -20,6 +20,11 @@ class GrpcTransport final : public request::Transport {
   base::Task<base::Result<request::Response>> Do(base::Context ctx, request::Request request) override;
   base::Task<base::Result<std::unique_ptr<request::WatchStream>>> Watch(base::Context ctx,
                                                                         request::Request request) override;
+  // The same as somebody else, whose credentials are given.
+  base::Task<base::Result<request::Response>> DoAs(base::Context ctx, request::Request request,
+                                                   base::net::Headers credentials);
+  base::Task<base::Result<std::unique_ptr<request::WatchStream>>> WatchAs(base::Context ctx, request::Request request,
+                                                                          base::net::Headers credentials);
   // The HTTP client below, for what is no resource (discovery); with the same credentials.
   base::net::Client& http() { return channel_.client(); }
   base::net::Headers Credentials() const;

@@ -55,6 +55,8 @@ class Loader {
     // Files are read again when they change, so they are passed as files where everything is a file.
     if (!inline_data) {
       TRY_ASSIGN(out.options.tls, base::net::ClientTls::FromFiles(files));
+      files.cert_file = files.key_file = "";
+      TRY_ASSIGN(out.anonymous_options.tls, base::net::ClientTls::FromFiles(files));
       return base::Ok();
     }
     TRY_ASSIGN(auto ca, Pem(cluster, "certificate-authority"));
@@ -62,6 +64,7 @@ class Loader {
     TRY_ASSIGN(auto key, Pem(user, "client-key"));
     files.ca_file = files.cert_file = files.key_file = "";
     TRY_ASSIGN(out.options.tls, base::net::ClientTls::FromPem(ca, cert, key, files));
+    TRY_ASSIGN(out.anonymous_options.tls, base::net::ClientTls::FromPem(ca, "", "", files));
     return base::Ok();
   }
 
@@ -114,6 +117,7 @@ base::Result<Kubeconfig> LoadKubeconfig(base::FileSystem& fs, const std::string&
   while (out.server.ends_with('/')) out.server.pop_back();
   out.options.endpoints = {out.server};
   out.options.http2_prior_knowledge = out.server.starts_with("http://");
+  out.anonymous_options = out.options;
   TRY(loader.Token(user, out));
   if (out.server.starts_with("https://")) TRY(loader.Tls(cluster, user, out));
   return out;

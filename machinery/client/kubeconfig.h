@@ -15,6 +15,9 @@ struct Kubeconfig {
   std::string server;          // "https://127.0.0.1:6443"
   std::string namespace_name;  // of the context; "" = default
   base::net::ClientOptions options;
+  // The same server and trust without the client certificate: for connections whose calls carry other credentials,
+  // because a certificate would win over a token.
+  base::net::ClientOptions anonymous_options;
   // The bearer token to send; reads a token file again when a minute has passed. Empty function: none.
   std::function<std::string()> token;
 };
