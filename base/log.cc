@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <vector>
 
 #include "base/json_writer.h"
 
@@ -185,9 +184,7 @@ Status SetupLogging(const LogOptions& options) {
   // Somebody must see what is in a file while the daemon runs.
   fresh->logger->flush_on(spdlog::level::trace);
   log_verbosity = options.verbosity;
-  // The former one is kept: another thread may be in the middle of a line.
-  static auto* former = new std::vector<Output*>;
-  former->push_back(CurrentOutput().exchange(fresh, std::memory_order_acq_rel));
+  CurrentOutput().store(fresh, std::memory_order_release);
   return Ok();
 }
 
