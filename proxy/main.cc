@@ -14,7 +14,7 @@
 namespace {
 
 struct Options {
-  std::string kubeconfig, master, hostname_override, proxy_mode = "nftables", cluster_cidr, detect_local_mode;
+  std::string config, kubeconfig, master, hostname_override, proxy_mode = "nftables", cluster_cidr, detect_local_mode;
   std::string healthz_address = "0.0.0.0:10256", metrics_address = "127.0.0.1:10249", pod_routes;
   std::string bind_address = "0.0.0.0", logging_format = "text";
   std::vector<std::string> node_port_addresses;
@@ -103,6 +103,7 @@ void AddFlags(base::FlagSet& flags, Options& o) {
   flags.Add("cleanup", &o.cleanup, "Remove all rules and exit.");
   flags.Add("pod-routes", &o.pod_routes,
             "host-gw: keep a route to every other node's pod CIDR by that node's address. Empty: none.");
+  flags.Add("config", &o.config, "KubeProxyConfiguration file; flags win over it.");
   flags.Section("Logs");
   flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v');
   flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.");
