@@ -1,0 +1,55 @@
+// Workloads: what counts as a new generation, and the generation that DaemonSets carry for old clients.
+#include "apiserver/registry/registry.h"
+#include "machinery/object/meta.h"
+
+namespace apiserver::registry {
+
+namespace object = machinery::object;
+using machinery::schema::Kind;
+
+namespace {
+
+// A Deployment's annotations go to its ReplicaSets, so a change of them is something to do.
+class DeploymentStrategy final : public Strategy {
+ public:
+  using Strategy::Strategy;
+  void PrepareForUpdate(const Operation& op, Value& obj, const Value& old) const override {
+    Strategy::PrepareForUpdate(op, obj, old);
+    if (!(object::AnnotationsOf(obj) == object::AnnotationsOf(old)))
+      object::SetGeneration(obj, object::GenerationOf(old) + 1);
+  }
+};
+
+class ReplicaSetStrategy final : public Strategy {
+ public:
+  using Strategy::Strategy;
+  std::vector<storage::SelectableField> SelectableFields() const override {
+    return {FieldOf(*kind_.type, "status.replicas")};
+  }
+};
+
+class DaemonSetStrategy final : public Strategy {
+ public:
+  using Strategy::Strategy;
+  void PrepareForCreate(const Operation& op, Value& obj) const override {
+    Strategy::PrepareForCreate(op, obj);
+    object::SetAnnotation(obj, kTemplateGeneration, "1");
+  }
+  void PrepareForUpdate(const Operation& op, Value& obj, const Value& old) const override {
+    Strategy::PrepareForUpdate(op, obj, old);
+    int64_t n = std::atoll(std::string(object::AnnotationOf(old, kTemplateGeneration)).c_str());
+    if (!(obj.At("spec", "template") == old.At("spec", "template"))) ++n;
+    object::SetAnnotation(obj, kTemplateGeneration, std::to_string(n));
+  }
+
+ private:
+  static constexpr std::string_view kTemplateGeneration = "deprecated.daemonset.template.generation";
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> NewDeploymentStrategy(const Kind& kind) { return std::make_unique<DeploymentStrategy>(kind); }
+std::unique_ptr<Strategy> NewReplicaSetStrategy(const Kind& kind) { return std::make_unique<ReplicaSetStrategy>(kind); }
+std::unique_ptr<Strategy> NewDaemonSetStrategy(const Kind& kind) { return std::make_unique<DaemonSetStrategy>(kind); }
+
+}  // namespace apiserver::registry
