@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "apiserver/registry/facilities.h"
 #include "apiserver/registry/store.h"
 #include "base/random.h"
 
@@ -64,6 +65,8 @@ class Registry {
   // Set once at start; null: nothing is admitted or refused.
   void SetAdmission(admission::Chain* chain) { admission_ = chain; }
   admission::Chain* admission() { return admission_; }
+  // Set at start, before requests come.
+  Facilities& facilities() { return facilities_; }
 
   // Feeds the caches until the context ends.
   base::Task<void> Run(base::Context ctx);
@@ -88,6 +91,7 @@ class Registry {
   std::map<std::string, Store*, std::less<>> by_resource_;  // "group/resource"
   std::set<std::string, std::less<>> group_versions_;
   admission::Chain* admission_ = nullptr;
+  Facilities facilities_;
 };
 
 }  // namespace apiserver::registry

@@ -162,7 +162,6 @@ base::Task<base::Result<Outcome>> Store::DeleteOne(Operation op, std::string key
   };
   CO_TRY_ASSIGN(ObjectPtr last, co_await Guarded(op, std::move(key), planner, nullptr));
   if (shown) *shown = last;
-  if (removed && !op.dry_run) co_await strategy_->AfterDelete(op, last->Tree());
   Outcome out{.code = 200, .warnings = *op.warnings};
   if (!removed || strategy_->ReturnsDeletedObject()) {
     out.form = Outcome::Form::kObject;

@@ -292,6 +292,7 @@ base::Task<base::Result<ObjectPtr>> Store::Guarded(Operation op, std::string key
       if (last) {
         done = co_await Remove(op, current, &seen);
         if (done && *done) done = op.dry_run ? last : last->WithRevision((*done)->revision());
+        if (done && *done && !op.dry_run) co_await strategy_->AfterDelete(op, last->Tree());
       }
     } else {
       done = co_await Write(op, key, current, std::move(plan->object), ManagerOf(*op.request), "Update",
@@ -358,7 +359,7 @@ base::Task<base::Result<Store::Plan>> Store::BeforeUpdate(Operation op, Value ob
     for (auto& w : strategy_->WarningsOnUpdate(op, obj, old)) op.warnings->push_back(std::move(w));
   CO_TRY(co_await Admit(op, admission::Operation::kUpdate, subresource, &obj, &old, false));
   plan.remove = object::IsDeleting(old) && object::FinalizersOf(obj).empty() &&
-                object::DeletionGracePeriodSecondsOf(old).value_or(-1) == 0 && !strategy_->HoldsDeletion(obj);
+                object::DeletionGracePeriodSecondsOf(old).value_or(0) == 0 && !strategy_->HoldsDeletion(obj);
   plan.object = std::move(obj);
   co_return plan;
 }
