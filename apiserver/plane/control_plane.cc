@@ -1,4 +1,4 @@
-#include "apiserver/control_plane.h"
+#include "apiserver/plane/control_plane.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
