@@ -14,6 +14,7 @@
 #include "apiserver/auth/tokens.h"
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/paths/paths.h"
+#include "apiserver/registry/core/claim_protection.h"
 #include "apiserver/registry/core/node_ports.h"
 #include "apiserver/registry/core/service_ips.h"
 #include "base/file.h"
@@ -338,6 +339,7 @@ base::Task<void> ControlPlane::Run(base::Context ctx) {
   scope.Spawn(impl_->bootstrap->Keep(scope.context()));
   scope.Spawn(impl_->service_ips->Run(scope.context()));
   scope.Spawn(impl_->node_ports->Run(scope.context()));
+  scope.Spawn(registry::RunClaimProtection(*impl_->registry, scope.context()));
   scope.Spawn(impl_->ProbeStore(scope.context()));
   co_await scope.Join();
 }

@@ -143,15 +143,19 @@ base::Task<base::Result<Outcome>> Store::DeleteOne(Operation op, std::string key
     }
     bool collector = d.SetCollectorFinalizers(op, *strategy_, obj);
     bool held = !object::FinalizersOf(obj).empty() || strategy_->HoldsDeletion(obj);
-    if (step == Deletion::Step::kDeleteNow && held && !was_deleting) {
-      object::SetMeta(obj, "deletionTimestamp", object::FormatTime(Seconds(registry_.executor())));
-      object::SetMeta(obj, "deletionGracePeriodSeconds", 0);
-      if (int64_t generation = object::GenerationOf(obj); generation > 0) object::SetGeneration(obj, generation + 1);
+    if (step == Deletion::Step::kDeleteNow && held) {
+      if (!was_deleting) {
+        object::SetMeta(obj, "deletionTimestamp", object::FormatTime(Seconds(registry_.executor())));
+        object::SetMeta(obj, "deletionGracePeriodSeconds", 0);
+        if (int64_t generation = object::GenerationOf(obj); generation > 0) object::SetGeneration(obj, generation + 1);
+      }
       strategy_->MarkDeleting(op, obj);
-    } else if (step == Deletion::Step::kDeleteNow && held && was_deleting && !collector) {
-      plan.skip = true;
-      removed = false;
-      co_return plan;
+      held = !object::FinalizersOf(obj).empty() || strategy_->HoldsDeletion(obj);
+      if (held && was_deleting && !collector) {
+        plan.skip = true;
+        removed = false;
+        co_return plan;
+      }
     }
     bool wait = held || (step == Deletion::Step::kGraceful && d.options.grace_period_seconds.value_or(0) > 0);
     plan.remove = !wait;

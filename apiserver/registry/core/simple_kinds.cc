@@ -1,4 +1,5 @@
 // Kinds of the core group whose own behaviour is a field or two.
+#include "apiserver/registry/core/claim_protection.h"
 #include "apiserver/registry/registry.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/time.h"
@@ -76,10 +77,8 @@ class VolumeStrategy final : public Strategy {
     };
     return out;
   }
-  // The claim that keeps it in use is gone when the volume is not bound; the finalizer then has nothing to protect.
   void MarkDeleting(const Operation&, Value& volume) const override {
-    if (volume.At("status", "phase").string_or() != "Bound")
-      object::RemoveFinalizer(volume, "kubernetes.io/pv-protection");
+    if (!VolumeInUse(volume)) object::RemoveFinalizer(volume, "kubernetes.io/pv-protection");
   }
 };
 
@@ -89,6 +88,9 @@ class ClaimStrategy final : public Strategy {
   void PrepareForCreate(const Operation& op, Value& claim) const override {
     Strategy::PrepareForCreate(op, claim);
     claim.Set("status", Value(Map{{"phase", Value("Pending")}}));
+  }
+  void MarkDeleting(const Operation& op, Value& claim) const override {
+    if (!ClaimInUse(*op.registry, claim)) object::RemoveFinalizer(claim, "kubernetes.io/pvc-protection");
   }
 };
 
