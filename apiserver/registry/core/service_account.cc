@@ -5,14 +5,6 @@
 #include "machinery/object/meta.h"
 #include "machinery/object/time.h"
 
-#if __has_include("apiserver/registry/validation/validation.h")
-#include "apiserver/registry/validation/validation.h"
-#else
-namespace apiserver::registry::validation {
-inline FieldErrors ValidateTokenRequest(const Value&) { return {}; }
-}  // namespace apiserver::registry::validation
-#endif
-
 namespace apiserver::registry {
 
 namespace object = machinery::object;
@@ -43,6 +35,19 @@ base::Task<base::Result<Value>> Lookup(const Operation& op, std::string resource
   }
   if (!found) co_return base::Err(object::NotFound({"", resource}, name));
   co_return found->Tree();
+}
+
+FieldErrors CheckLife(const Value& spec) {
+  constexpr int64_t kLeast = 600, kMost = int64_t{1} << 32;
+  FieldErrors errors;
+  const Value& seconds = spec.At("expirationSeconds");
+  if (seconds.int_or() < kLeast)
+    errors.push_back(
+        object::Invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"));
+  if (seconds.int_or() > kMost)
+    errors.push_back(
+        object::Invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"));
+  return errors;
 }
 
 // The object that the token shall be bound to, checked; and for a pod the node it runs on.
@@ -98,7 +103,7 @@ base::Task<base::Result<SubresourceAnswer>> Issue(Operation op, Value request) {
       co_return base::Err(object::BadRequest(std::string("the service account ") + what +
                                              " in the token request does not match the one in the path"));
   }
-  auto errors = validation::ValidateTokenRequest(request);
+  auto errors = CheckLife(spec);
   if (!errors.empty())
     co_return base::Err(object::InvalidObject({"authentication.k8s.io", "TokenRequest"}, "", errors));
 
