@@ -21,9 +21,8 @@ class CoreTest : public ::testing::Test {
  protected:
   CoreTest() : executor_(1, base::testing::SimExecutor::Order::kFifo), storage_(executor_) {
     // There are no namespaces and accounts here: nobody has made them.
-    core_ = std::make_unique<Core>(
-        executor_, storage_, base::Random(7),
-        CoreOptions{.disable_admission_plugins = {"NamespaceLifecycle", "ServiceAccount"}});
+    core_ = std::make_unique<Core>(executor_, storage_, base::Random(7),
+                                   CoreOptions{.disable_admission_plugins = {"NamespaceLifecycle", "ServiceAccount"}});
     transport_ = InProcessTransport(*core_, {.name = "tester", .groups = {"system:masters"}});
     base::Spawn(executor_, core_->Run(ctx_), [this] { stopped_ = true; });
     executor_.RunReady();

@@ -16,8 +16,11 @@ using machinery::value::FromJson;
 using machinery::value::Value;
 
 Attributes Ask(std::string verb, std::string group, std::string resource, std::string sub = "", std::string name = "") {
-  return {.verb = std::move(verb), .group = std::move(group), .resource = std::move(resource),
-          .subresource = std::move(sub), .name = std::move(name)};
+  return {.verb = std::move(verb),
+          .group = std::move(group),
+          .resource = std::move(resource),
+          .subresource = std::move(sub),
+          .name = std::move(name)};
 }
 
 TEST(Rules, AllowByVerbGroupResourceAndName) {

@@ -44,9 +44,7 @@ class Privileged final : public Authorizer {
 
 }  // namespace
 
-std::unique_ptr<Authorizer> AlwaysAllow() {
-  return std::make_unique<Constant>(Verdict{.decision = Decision::kAllow});
-}
+std::unique_ptr<Authorizer> AlwaysAllow() { return std::make_unique<Constant>(Verdict{.decision = Decision::kAllow}); }
 std::unique_ptr<Authorizer> AlwaysDeny() {
   return std::make_unique<Constant>(Verdict{.reason = "Everything is forbidden."});
 }

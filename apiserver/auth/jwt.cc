@@ -201,7 +201,8 @@ base::Result<std::string> PrivateKey::Sign(const Value& claims) const {
       EVP_DigestSign(ctx.get(), nullptr, &size, Bytes(text), text.size()) != 1)
     return base::Err(base::Internal("failed to sign token"));
   std::string signature(size, '\0');
-  if (EVP_DigestSign(ctx.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, Bytes(text), text.size()) != 1)
+  if (EVP_DigestSign(ctx.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, Bytes(text), text.size()) !=
+      1)
     return base::Err(base::Internal("failed to sign token"));
   signature.resize(size);
   if (public_.algorithm()[0] == 'E') {

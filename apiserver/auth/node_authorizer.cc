@@ -99,7 +99,8 @@ std::vector<std::string> ReferencesOf(const Value& pod) {
     Each(spec.At(kind), [&](const Value& v) { out.AddContainer(v); });
   Each(pod.At("status", "resourceClaimStatuses"),
        [&](const Value& v) { out.Add("resourceclaims", v.At("resourceClaimName").string_or()); });
-  Each(spec.At("resourceClaims"), [&](const Value& v) { out.Add("resourceclaims", v.At("resourceClaimName").string_or()); });
+  Each(spec.At("resourceClaims"),
+       [&](const Value& v) { out.Add("resourceclaims", v.At("resourceClaimName").string_or()); });
   return out.Take();
 }
 
@@ -191,7 +192,8 @@ Verdict NodeAuthorizer::Read(const std::string& node, const Attributes& a, bool 
 
 Verdict NodeAuthorizer::ServiceAccount(const std::string& node, const Attributes& a) {
   if (a.verb == "get" && a.subresource.empty()) return Read(node, a, true);
-  if (a.verb != "create" || a.subresource != "token") return No("can only create tokens for individual service accounts");
+  if (a.verb != "create" || a.subresource != "token")
+    return No("can only create tokens for individual service accounts");
   if (a.name.empty()) return No("can only create tokens for individual service accounts");
   return Related(node, a.resource + "/" + a.namespace_name + "/" + a.name) ? Allow() : No(NoPath(node));
 }
@@ -253,8 +255,9 @@ Verdict NodeAuthorizer::Slice(const std::string& node, const Attributes& a) {
     if (fields && fields->RequiredValue("spec.nodeName") == node) return Allow();
     return No("can only list/watch/deletecollection resourceslices with spec.nodeName field selector");
   }
-  return No("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, "
-            "deletecollection");
+  return No(
+      "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, "
+      "deletecollection");
 }
 
 Verdict NodeAuthorizer::Node(const std::string& node, const Attributes& a) {

@@ -30,8 +30,7 @@ Rbac::Rbac(registry::Registry& registry) {
   Watch(registry, "rolebindings", &Rbac::OnRoleBinding);
 }
 
-void Rbac::Watch(registry::Registry& registry, const char* resource,
-                 void (Rbac::*on_change)(const storage::Change&)) {
+void Rbac::Watch(registry::Registry& registry, const char* resource, void (Rbac::*on_change)(const storage::Change&)) {
   auto* store = registry.FindStore(kGroup, resource);
   if (!store) return;
   store->cache().AddObserver([this, on_change](const storage::Change& c) { (this->*on_change)(c); });
@@ -56,7 +55,8 @@ void Rbac::OnClusterRole(const storage::Change& c) {
     return;
   }
   Value tree = c.object->Tree();
-  Role role{.rules = RulesFromTree(tree.At("rules")), .aggregation = tree.At("aggregationRule", "clusterRoleSelectors")};
+  Role role{.rules = RulesFromTree(tree.At("rules")),
+            .aggregation = tree.At("aggregationRule", "clusterRoleSelectors")};
   for (const auto& [key, value] : c.object->labels()) role.labels[key] = value;
   cluster_roles_[c.object->key()] = std::move(role);
 }
@@ -100,10 +100,9 @@ void Rbac::OnRoleBinding(const storage::Change& c) {
   std::shared_ptr<Binding> binding;
   if (!c.deleted) {
     Value tree = c.object->Tree();
-    binding = std::make_shared<Binding>(Binding{c.object->key(), ns, std::string(c.object->name()),
-                                                std::string(tree.At("roleRef", "kind").string_or()),
-                                                std::string(tree.At("roleRef", "name").string_or()),
-                                                SubjectsOf(tree.At("subjects"), ns)});
+    binding = std::make_shared<Binding>(
+        Binding{c.object->key(), ns, std::string(c.object->name()), std::string(tree.At("roleRef", "kind").string_or()),
+                std::string(tree.At("roleRef", "name").string_or()), SubjectsOf(tree.At("subjects"), ns)});
   }
   bindings_[ns].Replace(c.object->key(), std::move(binding));
 }
@@ -112,10 +111,9 @@ void Rbac::OnClusterRoleBinding(const storage::Change& c) {
   std::shared_ptr<Binding> binding;
   if (!c.deleted) {
     Value tree = c.object->Tree();
-    binding = std::make_shared<Binding>(Binding{c.object->key(), "", std::string(c.object->name()),
-                                                std::string(tree.At("roleRef", "kind").string_or()),
-                                                std::string(tree.At("roleRef", "name").string_or()),
-                                                SubjectsOf(tree.At("subjects"), "")});
+    binding = std::make_shared<Binding>(
+        Binding{c.object->key(), "", std::string(c.object->name()), std::string(tree.At("roleRef", "kind").string_or()),
+                std::string(tree.At("roleRef", "name").string_or()), SubjectsOf(tree.At("subjects"), "")});
   }
   cluster_bindings_.Replace(c.object->key(), std::move(binding));
 }

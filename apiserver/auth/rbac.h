@@ -38,8 +38,8 @@ class Rbac final : public Authorizer, public RuleResolver {
   struct Role {
     std::vector<PolicyRule> rules;
     std::map<std::string, std::string> labels;
-    machinery::value::Value aggregation;           // the selectors, null when it aggregates nothing
-    std::optional<std::vector<PolicyRule>> union_; // of an aggregating role; dropped when any ClusterRole changes
+    machinery::value::Value aggregation;            // the selectors, null when it aggregates nothing
+    std::optional<std::vector<PolicyRule>> union_;  // of an aggregating role; dropped when any ClusterRole changes
   };
   struct Binding {
     std::string key, namespace_name, name;  // key: "ns/name" or "name"

@@ -150,8 +150,7 @@ std::vector<PolicyRule> Compact(std::vector<PolicyRule> rules) {
   }
   std::vector<PolicyRule> out;
   for (auto& [key, rule] : merged) out.push_back(std::move(rule));
-  std::sort(out.begin(), out.end(),
-            [](const auto& a, const auto& b) { return a.ToCompactText() < b.ToCompactText(); });
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.ToCompactText() < b.ToCompactText(); });
   return out;
 }
 

@@ -42,8 +42,8 @@ class RuleResolver {
   virtual std::vector<PolicyRule> RulesFor(const machinery::request::Identity& user, const std::string& namespace_name,
                                            std::vector<std::string>* errors) = 0;
   // Of a Role (in the namespace) or ClusterRole; nullopt when there is none.
-  virtual std::optional<std::vector<PolicyRule>> RulesOfRole(const std::string& namespace_name,
-                                                             const std::string& kind, const std::string& name) = 0;
+  virtual std::optional<std::vector<PolicyRule>> RulesOfRole(const std::string& namespace_name, const std::string& kind,
+                                                             const std::string& name) = 0;
 };
 
 // OK when the user holds every one of `wanted` (or is in system:masters); else the text why not.

@@ -119,9 +119,9 @@ class AccountTokens final : public TokenAuthenticator {
   }
 
   Answer Check(const Value& claims, const std::vector<std::string>& wanted) {
-    std::vector<std::string> theirs =
-        claims.At("aud").is_string() ? std::vector<std::string>{claims.At("aud").as_string()}
-                                     : object::StringsOf(claims.At("aud"));
+    std::vector<std::string> theirs = claims.At("aud").is_string()
+                                          ? std::vector<std::string>{claims.At("aud").as_string()}
+                                          : object::StringsOf(claims.At("aud"));
     auto good = Intersection(wanted, theirs);
     if (good.empty())
       return base::Err(base::Unauthenticated("token audiences " + QuotedList(theirs) +
@@ -204,8 +204,9 @@ base::Result<std::unique_ptr<TokenAuthenticator>> TokenFile(std::string_view csv
     if (line.empty()) continue;
     auto fields = SplitCsv(line);
     if (fields.size() < 3)
-      return base::Err(base::InvalidArgument("token file must have at least 3 columns (token, user name, user uid), found " +
-                                             std::to_string(fields.size())));
+      return base::Err(
+          base::InvalidArgument("token file must have at least 3 columns (token, user name, user uid), found " +
+                                std::to_string(fields.size())));
     if (fields[0].empty()) continue;
     Identity user{.name = fields[1], .uid = fields[2]};
     if (fields.size() > 3 && !fields[3].empty()) user.groups = object::Split(fields[3], ',');
@@ -267,8 +268,7 @@ Answer BearerTokens::AuthenticateToken(const std::string& token, const std::vect
     else if (*answer)
       return answer;
   }
-  return base::Err(
-      base::Unauthenticated(why.size() == 1 ? why[0] : "[" + object::Join(why, ", ") + "]"));
+  return base::Err(base::Unauthenticated(why.size() == 1 ? why[0] : "[" + object::Join(why, ", ") + "]"));
 }
 
 }  // namespace apiserver::auth

@@ -42,7 +42,7 @@ base::Result<std::unique_ptr<TokenAuthenticator>> TokenFile(std::string_view csv
 struct ServiceAccountOptions {
   std::vector<std::string> issuers;  // the first one signs, all are accepted
   std::vector<std::string> audiences;
-  bool extend_expiration = true;     // --service-account-extend-token-expiration
+  bool extend_expiration = true;  // --service-account-extend-token-expiration
   int64_t max_expiration_seconds = 0;
 };
 

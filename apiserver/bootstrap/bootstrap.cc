@@ -51,8 +51,8 @@ bool AddRules(Value& present, const Value& wanted) {
     present.Set("aggregationRule", wanted.At("aggregationRule"));
     return true;
   }
-  auto missing = auth::Compact(
-      auth::Uncovered(auth::RulesFromTree(present.At("rules")), auth::RulesFromTree(wanted.At("rules"))));
+  auto missing =
+      auth::Compact(auth::Uncovered(auth::RulesFromTree(present.At("rules")), auth::RulesFromTree(wanted.At("rules"))));
   if (missing.empty()) return false;
   Value& rules = present.Ensure("rules");
   if (!rules.is_list()) rules = Value(List{});
@@ -127,9 +127,7 @@ Value Condition(std::string_view type, std::string_view status, std::string_view
                    {"message", Value(std::move(message))}});
 }
 
-Value StatusOf(Value condition) {
-  return Value(Map{{"conditions", Value(List{std::move(condition)})}});
-}
+Value StatusOf(Value condition) { return Value(Map{{"conditions", Value(List{std::move(condition)})}}); }
 
 // RFC 4648 base 32, lower case, unpadded.
 std::string Base32(std::string_view bytes) {
@@ -169,7 +167,8 @@ base::Task<base::Status> Bootstrap::Put(base::Context ctx, std::string group, st
   auto present = store->Cached(ns, name);
   if (!present) {
     auto made = co_await store->CreateInternal(ctx, wanted);
-    if (made || !object::IsAlreadyExists(made.error())) co_return made ? base::Ok() : made.error().Annotate(resource + " " + name + ": ");
+    if (made || !object::IsAlreadyExists(made.error()))
+      co_return made ? base::Ok() : made.error().Annotate(resource + " " + name + ": ");
     // Another server was faster.
     CO_TRY_ASSIGN(present, co_await store->Fresh(ctx, ns, name));
     if (!present) co_return base::Ok();
@@ -180,7 +179,8 @@ base::Task<base::Status> Bootstrap::Put(base::Context ctx, std::string group, st
     adjust(v, wanted);
     return base::Ok();
   });
-  if (!changed && !object::IsNotFound(changed.error())) co_return changed.error().Annotate(resource + " " + name + ": ");
+  if (!changed && !object::IsNotFound(changed.error()))
+    co_return changed.error().Annotate(resource + " " + name + ": ");
   co_return base::Ok();
 }
 
@@ -227,10 +227,11 @@ base::Task<base::Status> Bootstrap::FlowControl(base::Context ctx) {
   std::vector<Value> states;
   for (Value schema : policy_.flow_schemas) {
     std::string level(schema.At("spec", "priorityLevelConfiguration", "name").string_or());
-    schema.Set("status", StatusOf(Condition("Dangling", "False", "Found",
-                                            "This FlowSchema references the PriorityLevelConfiguration object named \"" +
-                                                level + "\" and it exists",
-                                            Now())));
+    schema.Set("status",
+               StatusOf(Condition("Dangling", "False", "Found",
+                                  "This FlowSchema references the PriorityLevelConfiguration object named \"" + level +
+                                      "\" and it exists",
+                                  Now())));
     states.push_back(std::move(schema));
   }
   co_return co_await PutAll(ctx, group, "flowschemas", std::move(states), ReplaceStatus);
@@ -268,11 +269,14 @@ base::Task<base::Status> Bootstrap::ServiceRange(base::Context ctx) {
 base::Task<base::Status> Bootstrap::KubernetesService(base::Context ctx) {
   if (options_.service_ranges.empty()) co_return base::Ok();
   auto range = object::ParseCidr(options_.service_ranges.front());
-  if (!range) co_return base::InvalidArgument("--service-cluster-ip-range is no CIDR: " + options_.service_ranges.front());
+  if (!range)
+    co_return base::InvalidArgument("--service-cluster-ip-range is no CIDR: " + options_.service_ranges.front());
   Value v = Make("v1", "Service", "default", "kubernetes");
   object::SetLabel(v, "component", "apiserver");
   object::SetLabel(v, "provider", "kubernetes");
-  Map port{{"name", Value("https")}, {"protocol", Value("TCP")}, {"port", Value(443)},
+  Map port{{"name", Value("https")},
+           {"protocol", Value("TCP")},
+           {"port", Value(443)},
            {"targetPort", Value(options_.secure_port)}};
   if (options_.kubernetes_node_port > 0) port.Set("nodePort", Value(options_.kubernetes_node_port));
   Map spec{{"ports", Value(List{Value(std::move(port))})},
@@ -291,8 +295,8 @@ base::Task<base::Result<std::vector<std::string>>> Bootstrap::Servers(base::Cont
   const auto* type = registry_.schema().FindObject("", "v1", "Endpoints");
   std::string key = std::string(kMasterLeases) + options_.advertise_address;
   Value mine = Make("v1", "Endpoints", "", "");
-  mine.Set("subsets", Value(List{Value(Map{
-                          {"addresses", Value(List{Value(Map{{"ip", Value(options_.advertise_address)}})})}})}));
+  mine.Set("subsets",
+           Value(List{Value(Map{{"addresses", Value(List{Value(Map{{"ip", Value(options_.advertise_address)}})})}})}));
   auto bytes = base::Share(machinery::codec::EncodeEnvelope(*type, mine));
   CO_TRY_ASSIGN(auto present, co_await storage.Get(ctx, key));
   if (present.kv) {
@@ -318,7 +322,8 @@ base::Task<base::Status> Bootstrap::Endpoints(base::Context ctx) {
   Value port(Map{{"name", Value("https")}, {"port", Value(options_.secure_port)}, {"protocol", Value("TCP")}});
   Value object = Make("v1", "Endpoints", "default", "kubernetes");
   object::SetLabel(object, "endpointslice.kubernetes.io/skip-mirror", "true");
-  object.Set("subsets", Value(List{Value(Map{{"addresses", Value(std::move(addresses))}, {"ports", Value(List{port})}})}));
+  object.Set("subsets",
+             Value(List{Value(Map{{"addresses", Value(std::move(addresses))}, {"ports", Value(List{port})}})}));
   CO_TRY(co_await Put(ctx, "", "endpoints", std::move(object), ReplaceSubsets));
 
   auto ip = object::ParseIp(options_.advertise_address);
@@ -326,8 +331,9 @@ base::Task<base::Status> Bootstrap::Endpoints(base::Context ctx) {
   object::SetLabel(slice, "kubernetes.io/service-name", "kubernetes");
   slice.Set("addressType", ip && !ip->v4 ? "IPv6" : "IPv4");
   slice.Set("endpoints", Value(std::move(endpoints)));
-  slice.Set("ports", Value(List{Value(
-                         Map{{"name", Value("https")}, {"protocol", Value("TCP")}, {"port", Value(options_.secure_port)}})}));
+  slice.Set("ports",
+            Value(List{Value(
+                Map{{"name", Value("https")}, {"protocol", Value("TCP")}, {"port", Value(options_.secure_port)}})}));
   co_return co_await Put(ctx, "discovery.k8s.io", "endpointslices", std::move(slice), ReplaceSlice);
 }
 
@@ -358,8 +364,8 @@ base::Task<base::Status> Bootstrap::ConfigMaps(base::Context ctx) {
 base::Task<base::Status> Bootstrap::Identity(base::Context ctx) {
   auto now = registry_.executor().WallNow();
   auto seconds = std::chrono::floor<std::chrono::seconds>(now);
-  std::string renewed = object::FormatMicroTime(
-      seconds.time_since_epoch().count(), static_cast<int32_t>((now - seconds).count()));
+  std::string renewed =
+      object::FormatMicroTime(seconds.time_since_epoch().count(), static_cast<int32_t>((now - seconds).count()));
   Value v = Make("coordination.k8s.io/v1", "Lease", "kube-system", IdentityOf(options_.hostname));
   object::SetLabel(v, "apiserver.kubernetes.io/identity", "kube-apiserver");
   object::SetLabel(v, "kubernetes.io/hostname", options_.hostname);

@@ -22,7 +22,7 @@ struct Options {
   int secure_port = 6443;                   // where the advertised address is reached
   int kubernetes_node_port = 0;             // --kubernetes-service-node-port
   std::string hostname;
-  std::string client_ca_pem;                // "" = without
+  std::string client_ca_pem;  // "" = without
   std::string front_proxy_ca_pem;
   std::vector<std::string> front_proxy_names, username_headers, uid_headers, group_headers, extra_prefixes;
 };
@@ -41,10 +41,9 @@ class Bootstrap {
   using Value = machinery::value::Value;
   // Creates the object, or hands the present one to `adjust` and writes it when that says so.
   using Adjust = bool (*)(Value& present, const Value& wanted);
-  base::Task<base::Status> Put(base::Context ctx, std::string group, std::string resource, Value wanted,
-                               Adjust adjust);
-  base::Task<base::Status> PutAll(base::Context ctx, std::string group, std::string resource,
-                                  std::vector<Value> wanted, Adjust adjust);
+  base::Task<base::Status> Put(base::Context ctx, std::string group, std::string resource, Value wanted, Adjust adjust);
+  base::Task<base::Status> PutAll(base::Context ctx, std::string group, std::string resource, std::vector<Value> wanted,
+                                  Adjust adjust);
   base::Task<base::Status> Namespaces(base::Context ctx);
   base::Task<base::Status> Rbac(base::Context ctx);
   base::Task<base::Status> FlowControl(base::Context ctx);

@@ -19,7 +19,8 @@ namespace {
 constexpr std::string_view kRbac = "rbac.authorization.k8s.io";
 
 Value Make(std::string_view api_version, std::string_view kind, std::string_view name) {
-  return Value(Map{{"kind", Value(kind)}, {"apiVersion", Value(api_version)}, {"metadata", Value(Map{{"name", Value(name)}})}});
+  return Value(
+      Map{{"kind", Value(kind)}, {"apiVersion", Value(api_version)}, {"metadata", Value(Map{{"name", Value(name)}})}});
 }
 
 Value MakeRbac(std::string_view kind, const Value& from) {
@@ -56,8 +57,7 @@ Value Binding(std::string_view kind, std::string_view role_kind, const Value& fr
   List subjects;
   for (const auto& s : from.At("subjects").list()) subjects.push_back(Subject(s.as_string()));
   if (!subjects.empty()) out.Set("subjects", Value(std::move(subjects)));
-  out.Set("roleRef",
-          Value(Map{{"apiGroup", Value(kRbac)}, {"kind", Value(role_kind)}, {"name", from.At("role")}}));
+  out.Set("roleRef", Value(Map{{"apiGroup", Value(kRbac)}, {"kind", Value(role_kind)}, {"name", from.At("role")}}));
   return out;
 }
 

@@ -170,8 +170,7 @@ Value Discovery::Groups() const {
   List groups;
   for (const auto& g : groups_)
     if (!g.group.empty()) groups.push_back(GroupEntry(g, false));
-  return Value(
-      Map{{"kind", Value("APIGroupList")}, {"apiVersion", Value("v1")}, {"groups", Value(std::move(groups))}});
+  return Value(Map{{"kind", Value("APIGroupList")}, {"apiVersion", Value("v1")}, {"groups", Value(std::move(groups))}});
 }
 
 std::optional<Value> Discovery::Group(std::string_view group) const {
@@ -206,8 +205,8 @@ Value Discovery::Aggregated(bool core, std::string_view version) const {
     for (const auto& v : g.versions) {
       List resources;
       for (const Kind* kind : KindsOf(g.group, v)) resources.push_back(AggregatedResource(*kind));
-      versions.push_back(Value(Map{
-          {"version", Value(v)}, {"resources", Value(std::move(resources))}, {"freshness", Value("Current")}}));
+      versions.push_back(Value(
+          Map{{"version", Value(v)}, {"resources", Value(std::move(resources))}, {"freshness", Value("Current")}}));
     }
     Map meta;
     if (!g.group.empty()) meta.Set("name", g.group);

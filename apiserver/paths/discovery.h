@@ -19,9 +19,9 @@ class Discovery {
             std::string server_address);
 
   using Value = machinery::value::Value;
-  Value Versions() const;                                     // APIVersions
-  Value Groups() const;                                       // APIGroupList
-  std::optional<Value> Group(std::string_view group) const;   // APIGroup
+  Value Versions() const;                                                                  // APIVersions
+  Value Groups() const;                                                                    // APIGroupList
+  std::optional<Value> Group(std::string_view group) const;                                // APIGroup
   std::optional<Value> Resources(std::string_view group, std::string_view version) const;  // APIResourceList
   // APIGroupDiscoveryList of the core group, or of all others.
   Value Aggregated(bool core, std::string_view version) const;

@@ -47,8 +47,8 @@ std::string AggregatedVersion(std::string_view accept) {
     std::string clause(accept.substr(0, comma));
     accept = comma == accept.npos ? "" : accept.substr(comma + 1);
     std::erase(clause, ' ');
-    bool aggregated = clause.find("g=apidiscovery.k8s.io") != clause.npos &&
-                      clause.find("as=APIGroupDiscoveryList") != clause.npos;
+    bool aggregated =
+        clause.find("g=apidiscovery.k8s.io") != clause.npos && clause.find("as=APIGroupDiscoveryList") != clause.npos;
     if (!aggregated) return "";  // an earlier clause is plain
     if (!clause.starts_with(kJson)) continue;
     if (clause.find("v=v2beta1") != clause.npos) return "v2beta1";
@@ -84,7 +84,9 @@ Paths::Paths(registry::Registry& registry, Health& health, base::MetricsRegistry
       discovery_(registry, options_.priorities, options_.server_address),
       openapi_(
           registry.schema(),
-          [this](const machinery::schema::Kind& k) { return registry_.Find(k.group, k.version, k.resource).has_value(); },
+          [this](const machinery::schema::Kind& k) {
+            return registry_.Find(k.group, k.version, k.resource).has_value();
+          },
           "v1.36.2") {}
 Paths::~Paths() = default;
 
@@ -99,14 +101,16 @@ void Paths::MountOn(RestFront& front) {
   if (metrics_) front.Mount("/metrics", [this](Exchange& e, Who) { return Text(e, metrics_->ToText()); });
   front.Mount("/metrics/slis", [this](Exchange& e, Who) { return Text(e, health_.SliText()); });
   front.Mount("/flagz", [this](Exchange& e, Who) {
-    std::string text = "\nkube-apiserver flagz\nWarning: This endpoint is not meant to be machine parseable, has no "
-                       "formatting compatibility guarantees and is for debugging purposes only.\n\n";
+    std::string text =
+        "\nkube-apiserver flagz\nWarning: This endpoint is not meant to be machine parseable, has no "
+        "formatting compatibility guarantees and is for debugging purposes only.\n\n";
     for (const auto& flag : options_.flags) text += flag + "\n";
     return Text(e, std::move(text));
   });
   front.Mount("/statusz", [this](Exchange& e, Who) {
-    return Text(e, "\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
-                   "formatting compatibility guarantees and is for debugging purposes only.\n\nBinary version: 1.36\n");
+    return Text(e,
+                "\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
+                "formatting compatibility guarantees and is for debugging purposes only.\n\nBinary version: 1.36\n");
   });
   front.Mount("/api", [this](Exchange& e, Who) { return Api(e, true); });
   front.Mount("/apis", [this](Exchange& e, Who) { return Api(e, false); });
@@ -120,8 +124,8 @@ void Paths::MountOn(RestFront& front) {
 }
 
 std::vector<std::string> Paths::AllPaths() const {
-  std::vector<std::string> out = {"/api",         "/apis",       "/apis/",          "/flagz",   "/metrics/slis",
-                                  "/openapi/v2",  "/openapi/v3", "/openapi/v3/",    "/statusz", "/version"};
+  std::vector<std::string> out = {"/api",        "/apis",       "/apis/",       "/flagz",   "/metrics/slis",
+                                  "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/statusz", "/version"};
   if (metrics_) out.emplace_back("/metrics");
   if (!options_.issuer.empty()) {
     out.emplace_back("/.well-known/openid-configuration");
@@ -136,15 +140,13 @@ std::vector<std::string> Paths::AllPaths() const {
   return out;
 }
 
-Paths::Task Paths::Text(Exchange& e, std::string body) {
-  (void)co_await e.Respond(200, Of(kPlain), std::move(body));
-}
+Paths::Task Paths::Text(Exchange& e, std::string body) { (void)co_await e.Respond(200, Of(kPlain), std::move(body)); }
 
 Paths::Task Paths::Root(Exchange& e) {
   List paths;
   for (auto& path : AllPaths()) paths.emplace_back(std::move(path));
-  (void)co_await e.Respond(
-      200, Of(kJson), machinery::value::ToJson(Value(Map{{"paths", Value(std::move(paths))}}), true));
+  (void)co_await e.Respond(200, Of(kJson),
+                           machinery::value::ToJson(Value(Map{{"paths", Value(std::move(paths))}}), true));
 }
 
 Paths::Task Paths::Version(Exchange& e) {

@@ -66,8 +66,7 @@ base::Result<std::vector<object::Cidr>> ParseRanges(const std::string& text) {
   std::vector<object::Cidr> out;
   for (const auto& part : object::Split(text, ',')) {
     auto cidr = object::ParseCidr(part);
-    if (!cidr)
-      return base::Err(base::InvalidArgument("--service-cluster-ip-range: invalid CIDR address: " + part));
+    if (!cidr) return base::Err(base::InvalidArgument("--service-cluster-ip-range: invalid CIDR address: " + part));
     out.push_back(*cidr);
   }
   if (out.size() > 2)
@@ -295,23 +294,22 @@ Wiring ControlPlane::Connect(registry::Registry& registry, base::MetricsRegistry
                            .node_ports = i.node_ports.get()};
   i.bootstrap = std::make_unique<bootstrap::Bootstrap>(registry, i.BootstrapOptions());
   i.AddChecks();
+  std::string host = o.external_hostname.empty() ? o.advertise_address : o.external_hostname;
+  if (host.find(':') != host.npos) host = "[" + host + "]";
   i.paths = std::make_unique<paths::Paths>(
       registry, i.health, metrics,
-      paths::PathsOptions{.server_address = o.advertise_address + ":" + std::to_string(o.secure_port),
+      paths::PathsOptions{.server_address = host + ":" + std::to_string(o.secure_port),
                           .priorities = i.policy.api_services,
                           .issuer = i.keys.empty() ? "" : o.service_account_issuers.front(),
                           .jwks_uri = o.service_account_jwks_uri,
                           .keys = i.keys,
                           .flags = o.flags});
-  return {.authenticator = i.authenticator.get(),
-          .authorizer = i.authorization.authorizer.get(),
-          .metrics = metrics};
+  return {.authenticator = i.authenticator.get(), .authorizer = i.authorization.authorizer.get(), .metrics = metrics};
 }
 
 void ControlPlane::MountOn(chain::RestFront& front) { impl_->paths->MountOn(front); }
 
-base::Status ControlPlane::MountStreaming(base::Loop& loop, chain::RestFront& front,
-                                          streaming::KubeletAccess access) {
+base::Status ControlPlane::MountStreaming(base::Loop& loop, chain::RestFront& front, streaming::KubeletAccess access) {
   TRY_ASSIGN(impl_->streaming, streaming::Streaming::Make(loop, *impl_->registry, std::move(access)));
   impl_->streaming->MountOn(front);
   return base::Ok();

@@ -42,6 +42,7 @@ struct ControlPlaneOptions {
   std::string service_node_port_range = "30000-32767";
   int kubernetes_service_node_port = 0;
   std::string bind_address, advertise_address;
+  std::string external_hostname;  // what clients are told in place of the advertised address; "" = that
   int secure_port = 6443;
   std::string hostname;
   std::vector<std::string> flags;  // "name=value", for /flagz

@@ -1,9 +1,6 @@
 // The control plane over memory, in one thread: what a new server creates, who may do what, addresses and ports under
 // pressure, tokens from request to review.
 #include <gtest/gtest.h>
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 
 #include <fstream>
 #include <set>
@@ -28,6 +25,14 @@ using machinery::request::Verb;
 using machinery::value::FromJson;
 using machinery::value::Value;
 
+// Of this test only.
+constexpr const char* kSigningKey =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjOr2dvCbUFJtbrA5\n"
+    "npl9X9pKEhg+/PV/epgdHp1Hvi+hRANCAATkLtlEnD8g1ZmvM5EDAEaCWNUabGsC\n"
+    "hIzI9qVN9xzvbLCwIeO4eMccsdfA/Uq67v0HPyyv5RccpovKkI9TzuGR\n"
+    "-----END PRIVATE KEY-----\n";
+
 class PlaneTest : public ::testing::Test {
  protected:
   void StartWith(const std::string& range = "10.96.0.0/16", const std::string& ports = "30000-30063") {
@@ -37,7 +42,7 @@ class PlaneTest : public ::testing::Test {
     o.service_node_port_range = ports;
     o.advertise_address = "192.0.2.10";
     o.service_account_signing_key_file = dir_.path() + "/key.pem";
-    WriteKey(o.service_account_signing_key_file);
+    std::ofstream(o.service_account_signing_key_file) << kSigningKey;
     auto plane = ControlPlane::Make(o);
     ASSERT_TRUE(plane.has_value()) << plane.error().ToString();
     plane_ = std::move(*plane);
@@ -55,14 +60,6 @@ class PlaneTest : public ::testing::Test {
   void TearDown() override {
     ctx_.Cancel();
     executor_.RunUntil([this] { return stopped_ == 2; }, std::chrono::seconds(10));
-  }
-
-  static void WriteKey(const std::string& path) {
-    EVP_PKEY* key = EVP_EC_gen("P-256");
-    BIO* bio = BIO_new_file(path.c_str(), "w");
-    PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
-    BIO_free(bio);
-    EVP_PKEY_free(key);
   }
 
   template <class T>
@@ -165,7 +162,8 @@ TEST_F(PlaneTest, ManyAtOnceGetDifferentAddressesUntilTheRangeIsFull) {
                          R"("},"spec":{"ports":[{"port":80}]}})");
     out->emplace(co_await t->Do(base::Context(), std::move(r)));
   };
-  for (size_t i = 0; i < answers.size(); ++i) base::Spawn(executor_, one(transport.get(), static_cast<int>(i), &answers[i]));
+  for (size_t i = 0; i < answers.size(); ++i)
+    base::Spawn(executor_, one(transport.get(), static_cast<int>(i), &answers[i]));
   executor_.RunUntil([&] { return std::all_of(answers.begin(), answers.end(), [](auto& a) { return a.has_value(); }); },
                      std::chrono::seconds(60));
   std::set<std::string> ips;
@@ -205,8 +203,9 @@ TEST_F(PlaneTest, NodePortsAreTakenGivenBackAndRepaired) {
     return CreateService(name, R"({"type":"NodePort","ports":[{"port":80,"nodePort":)" + std::to_string(port) + "}]}");
   };
   ASSERT_TRUE(np("a", 30001).has_value());
-  EXPECT_EQ(np("b", 30001).error().message(),
-            "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated");
+  EXPECT_EQ(
+      np("b", 30001).error().message(),
+      "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated");
   EXPECT_EQ(np("b", 80).error().message(),
             "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid "
             "range. The range of valid ports is 30000-30063");
@@ -241,10 +240,12 @@ TEST_F(PlaneTest, RolesDecideAndAreNotEscalated) {
   const char* kinds = "rbac.authorization.k8s.io/v1/clusterroles";
   ASSERT_TRUE(Do(Verb::kCreate, kinds, "", "", R"({"metadata":{"name":"maker"},"rules":[
     {"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["create"]},
-    {"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]})").has_value());
+    {"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]})")
+                  .has_value());
   ASSERT_TRUE(Do(Verb::kCreate, "rbac.authorization.k8s.io/v1/clusterrolebindings", "", "",
                  R"({"metadata":{"name":"maker"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole",
-                     "name":"maker"},"subjects":[{"kind":"User","name":"eve"}]})").has_value());
+                     "name":"maker"},"subjects":[{"kind":"User","name":"eve"}]})")
+                  .has_value());
   EXPECT_TRUE(Do(Verb::kList, "/v1/pods", "default", "", "", eve).has_value());
   auto role = [&](const std::string& name, const std::string& resource) {
     return Do(Verb::kCreate, "rbac.authorization.k8s.io/v1/roles", "default", "",
@@ -271,8 +272,9 @@ TEST_F(PlaneTest, RolesDecideAndAreNotEscalated) {
 TEST_F(PlaneTest, TokensLiveAsLongAsWhatTheyAreBoundTo) {
   StartWith();
   ASSERT_TRUE(Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"sa"}})").has_value());
-  auto pod = Do(Verb::kCreate, "/v1/pods", "default", "",
-                R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"sa","containers":[{"name":"c","image":"i"}]}})");
+  auto pod =
+      Do(Verb::kCreate, "/v1/pods", "default", "",
+         R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"sa","containers":[{"name":"c","image":"i"}]}})");
   ASSERT_TRUE(pod.has_value()) << pod.error().ToString();
   // Admission has completed it.
   EXPECT_EQ(pod->At("spec", "priority").int_or(-1), 0);
@@ -294,12 +296,12 @@ TEST_F(PlaneTest, TokensLiveAsLongAsWhatTheyAreBoundTo) {
   ASSERT_TRUE(good.has_value()) << good.error().ToString();
   EXPECT_TRUE(good->At("status", "authenticated").bool_or()) << machinery::value::ToJson(*good);
   EXPECT_EQ(good->At("status", "user", "username").string_or(), "system:serviceaccount:default:sa");
-  EXPECT_EQ(good->At("status", "user", "extra", "authentication.kubernetes.io/pod-name").At(size_t{0}).string_or(), "p");
+  EXPECT_EQ(good->At("status", "user", "extra", "authentication.kubernetes.io/pod-name").At(size_t{0}).string_or(),
+            "p");
   executor_.RunFor(std::chrono::seconds(3700));
   auto old = review();
   EXPECT_FALSE(old->At("status", "authenticated").bool_or());
-  EXPECT_EQ(old->At("status", "error").string_or(),
-            "[invalid bearer token, service account token has expired]");
+  EXPECT_EQ(old->At("status", "error").string_or(), "[invalid bearer token, service account token has expired]");
 }
 
 TEST_F(PlaneTest, NodesSeeOnlyWhatTheirPodsName) {
@@ -310,9 +312,11 @@ TEST_F(PlaneTest, NodesSeeOnlyWhatTheirPodsName) {
   EXPECT_EQ(get().error().message(),
             "secrets \"s\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API group \"\" in "
             "the namespace \"default\": no relationship found between node 'n1' and this object");
-  ASSERT_TRUE(Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"default"}})").has_value());
+  ASSERT_TRUE(
+      Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"default"}})").has_value());
   ASSERT_TRUE(Do(Verb::kCreate, "/v1/pods", "default", "", R"({"metadata":{"name":"p"},"spec":{"nodeName":"n1",
-    "containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","secret":{"secretName":"s"}}]}})").has_value());
+    "containers":[{"name":"c","image":"i"}],"volumes":[{"name":"v","secret":{"secretName":"s"}}]}})")
+                  .has_value());
   EXPECT_TRUE(get().has_value());
   ASSERT_TRUE(Do(Verb::kCreate, "/v1/nodes", "", "", R"({"metadata":{"name":"n1"}})", n1).has_value());
   EXPECT_FALSE(Do(Verb::kCreate, "/v1/nodes", "", "", R"({"metadata":{"name":"n2"}})", n1).has_value());
@@ -328,7 +332,8 @@ TEST_F(PlaneTest, NamespacesWaitForTheirFinalizer) {
   auto content = Do(Verb::kCreate, "/v1/configmaps", "x", "", R"({"metadata":{"name":"c"}})");
   EXPECT_EQ(object::HttpCodeOf(content.error()), 403);
   ASSERT_TRUE(Do(Verb::kUpdate, "/v1/namespaces/finalize", "", "x",
-                 R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"x"},"spec":{"finalizers":[]}})").has_value());
+                 R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"x"},"spec":{"finalizers":[]}})")
+                  .has_value());
   EXPECT_TRUE(object::IsNotFound(Do(Verb::kGet, "/v1/namespaces", "", "x").error()));
   EXPECT_EQ(object::HttpCodeOf(Do(Verb::kDelete, "/v1/namespaces", "", "default").error()), 403);
 }

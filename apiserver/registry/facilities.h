@@ -19,12 +19,12 @@ class ServiceIps;
 class NodePorts;
 
 struct Facilities {
-  auth::Authorizer* authorizer = nullptr;        // access reviews, approval and sign checks
-  auth::RuleResolver* rules = nullptr;           // escalation checks, rules reviews
-  auth::TokenAuthenticator* tokens = nullptr;    // token reviews
-  auth::TokenIssuer* issuer = nullptr;           // serviceaccounts/token
-  base::BlockingPool* signing_pool = nullptr;    // RSA signatures are made off the loop; null: on it
-  ServiceIps* service_ips = nullptr;             // null: services get no addresses
+  auth::Authorizer* authorizer = nullptr;      // access reviews, approval and sign checks
+  auth::RuleResolver* rules = nullptr;         // escalation checks, rules reviews
+  auth::TokenAuthenticator* tokens = nullptr;  // token reviews
+  auth::TokenIssuer* issuer = nullptr;         // serviceaccounts/token
+  base::BlockingPool* signing_pool = nullptr;  // RSA signatures are made off the loop; null: on it
+  ServiceIps* service_ips = nullptr;           // null: services get no addresses
   NodePorts* node_ports = nullptr;
 };
 

@@ -62,10 +62,9 @@ bool IsWebSocket(const Exchange& e) {
 
 // Headers of one hop only, which a proxy must not pass on.
 bool HopByHop(std::string_view name) {
-  static constexpr std::string_view kHop[] = {"connection",          "keep-alive", "proxy-authenticate",
-                                              "proxy-authorization", "te",         "trailer",
-                                              "transfer-encoding",   "upgrade",    "host",
-                                              "content-length",      "proxy-connection"};
+  static constexpr std::string_view kHop[] = {
+      "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+      "upgrade",    "host",       "content-length",     "proxy-connection"};
   return std::find(std::begin(kHop), std::end(kHop), name) != std::end(kHop);
 }
 
@@ -105,8 +104,7 @@ base::Result<std::string> ChooseContainer(const Value& pod, const std::string& w
   if (containers.size() == 1) return containers[0];
   std::string marked(object::AnnotationOf(pod, "kubectl.kubernetes.io/default-container"));
   if (std::find(containers.begin(), containers.end(), marked) != containers.end()) return marked;
-  if (containers.empty())
-    return base::Err(object::BadRequest("a container name must be specified for pod " + name));
+  if (containers.empty()) return base::Err(object::BadRequest("a container name must be specified for pod " + name));
   std::string text = "a container name must be specified for pod " + name + ", choose one of: " + Bracketed(containers);
   if (!init.empty()) text += " or one of the init containers: " + Bracketed(init);
   if (!ephemeral.empty()) text += " or one of the ephemeral containers: " + Bracketed(ephemeral);
@@ -117,8 +115,8 @@ base::Result<std::unique_ptr<Streaming>> Streaming::Make(base::Loop& loop, regis
                                                          KubeletAccess access) {
   std::unique_ptr<Streaming> out(new Streaming(loop, registry, std::move(access)));
   const KubeletAccess& a = out->access_;
-  base::net::TlsFiles files{.cert_file = a.certificate_file, .key_file = a.key_file, .ca_file = a.ca_file,
-                            .skip_verify = a.ca_file.empty()};
+  base::net::TlsFiles files{
+      .cert_file = a.certificate_file, .key_file = a.key_file, .ca_file = a.ca_file, .skip_verify = a.ca_file.empty()};
   TRY_ASSIGN(out->tls_, base::net::ClientTls::FromFiles(files));
   files.ca_file.clear();
   files.skip_verify = true;
@@ -327,7 +325,9 @@ base::Task<base::Result<Streaming::Target>> Streaming::ProxyTarget(base::Context
     address = pod.At("status", "podIP").string_or();
     const Value& containers = pod.At("spec", "containers");
     for (size_t i = 0; port == 0 && containers.is_list() && i < containers.list().size(); ++i)
-      port = containers.At(i).At("ports").is_list() ? containers.At(i).At("ports").At(size_t{0}).At("containerPort").int_or() : 0;
+      port = containers.At(i).At("ports").is_list()
+                 ? containers.At(i).At("ports").At(size_t{0}).At("containerPort").int_or()
+                 : 0;
     if (port == 0) port = scheme == "https" ? 443 : 80;
     if (address.empty()) co_return base::Err(object::BadRequest("address not allowed"));
   } else {
@@ -352,8 +352,7 @@ base::Task<base::Result<Streaming::Target>> Streaming::ProxyTarget(base::Context
               for (const Value& a : s.At("addresses").list())
                 ready.emplace_back(a.At("ip").string_or(), p.At("port").int_or());
     if (ready.empty())
-      co_return base::Err(
-          object::ServiceUnavailable("no endpoints available for service \"" + r.name + "\""));
+      co_return base::Err(object::ServiceUnavailable("no endpoints available for service \"" + r.name + "\""));
     std::tie(address, port) = ready[registry_.random().Below(ready.size())];
   }
   auto ip = object::ParseIp(address);

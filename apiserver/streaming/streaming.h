@@ -19,7 +19,7 @@ namespace apiserver::streaming {
 
 struct KubeletAccess {
   std::string certificate_file, key_file;  // --kubelet-client-certificate, --kubelet-client-key
-  std::string ca_file;                     // --kubelet-certificate-authority; "" = a kubelet's certificate is not checked
+  std::string ca_file;  // --kubelet-certificate-authority; "" = a kubelet's certificate is not checked
   std::vector<std::string> preferred_address_types = {"InternalIP", "Hostname", "InternalDNS", "ExternalDNS",
                                                       "ExternalIP"};
   int default_port = 10250;

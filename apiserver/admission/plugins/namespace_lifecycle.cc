@@ -40,8 +40,7 @@ class NamespaceLifecycle final : public Plugin {
  private:
   static base::Status Terminating(const Attributes& a) {
     const std::string& ns = a.namespace_name;
-    auto forbidden =
-        Forbid(a, "unable to create new content in namespace " + ns + " because it is being terminated");
+    auto forbidden = Forbid(a, "unable to create new content in namespace " + ns + " because it is being terminated");
     auto payload = std::make_shared<object::ApiError>(*object::AsApiError(forbidden));
     payload->causes.push_back(
         {"NamespaceTerminating", "namespace " + ns + " is being terminated", "metadata.namespace"});

@@ -23,8 +23,8 @@ constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
 // --- labels of nodes ---
 
 bool InDomain(std::string_view prefix, std::string_view domain) {
-  return prefix == domain ||
-         (prefix.size() > domain.size() && prefix.ends_with(domain) && prefix[prefix.size() - domain.size() - 1] == '.');
+  return prefix == domain || (prefix.size() > domain.size() && prefix.ends_with(domain) &&
+                              prefix[prefix.size() - domain.size() - 1] == '.');
 }
 
 // Labels a kubelet may set although they stand under kubernetes.io.
@@ -93,8 +93,8 @@ class NodeRestriction final : public Plugin {
     if (a.subresource == "status") {
       if (a.operation != Operation::kUpdate) return Unexpected(a);
       if (NodeNameOf(*a.old_object) != node)
-        return Forbid(a, "node " + GoQuote(node) +
-                             " can only update pod status for pods with spec.nodeName set to itself");
+        return Forbid(
+            a, "node " + GoQuote(node) + " can only update pod status for pods with spec.nodeName set to itself");
       if (!(object::LabelsOf(*a.old_object) == object::LabelsOf(*a.object)))
         return Forbid(a, "node " + GoQuote(node) + " cannot update labels through pod status");
       return base::Ok();
@@ -126,7 +126,8 @@ class NodeRestriction final : public Plugin {
       return Forbid(a, "node " + GoQuote(node) + " can only create pods with a single owner reference set to itself");
     if (owners.is_list() && owners.list().size() == 1) {
       const Value& o = owners.list()[0];
-      if (o.At("apiVersion").string_or() != "v1" || o.At("kind").string_or() != "Node" || o.At("name").string_or() != node)
+      if (o.At("apiVersion").string_or() != "v1" || o.At("kind").string_or() != "Node" ||
+          o.At("name").string_or() != node)
         return Forbid(a, "node " + GoQuote(node) + " can only create pods with an owner reference set to itself");
       auto* store = registry_.FindStore("", "nodes");
       auto found = store ? store->Cached("", node) : nullptr;
@@ -163,8 +164,7 @@ class NodeRestriction final : public Plugin {
         return Forbid(a, "node " + GoQuote(node) + " is not allowed to set ownerReferences");
       name = object::NameOf(*a.object);
     }
-    if (name != node)
-      return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify node " + GoQuote(name));
+    if (name != node) return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify node " + GoQuote(name));
     if (a.operation != Operation::kUpdate) return base::Ok();
     if (!(object::OwnerReferencesOf(*a.object) == object::OwnerReferencesOf(*a.old_object)))
       return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify ownerReferences");
@@ -189,8 +189,7 @@ class NodeRestriction final : public Plugin {
       return Forbid(a, "the UID in the bound object reference (" + uid + ") does not match the UID in record (" +
                            std::string(object::UidOf(tree)) +
                            "). The object might have been deleted and then recreated");
-    if (NodeNameOf(tree) != node)
-      return Forbid(a, "node requested token bound to a pod scheduled on a different node");
+    if (NodeNameOf(tree) != node) return Forbid(a, "node requested token bound to a pod scheduled on a different node");
     auto audiences = object::StringsOf(a.object->At("spec", "audiences"));
     return audiences.size() > 1 ? Forbid(a, "node may only request 0 or 1 audiences") : base::Ok();
   }

@@ -31,8 +31,8 @@ bool HasToken(const Value& volume) {
 }
 
 Value TokenVolume(const std::string& name) {
-  Value token(Map{{"serviceAccountToken",
-                   Value(Map{{"expirationSeconds", Value(kTokenSeconds)}, {"path", Value("token")}})}});
+  Value token(
+      Map{{"serviceAccountToken", Value(Map{{"expirationSeconds", Value(kTokenSeconds)}, {"path", Value("token")}})}});
   Value item(Map{{"key", Value("ca.crt")}, {"path", Value("ca.crt")}});
   Value ca(Map{{"configMap", Value(Map{{"name", Value("kube-root-ca.crt")}, {"items", Value(List{item})}})}});
   Value field(Map{{"apiVersion", Value("v1")}, {"fieldPath", Value("metadata.namespace")}});
@@ -144,9 +144,9 @@ class ServiceAccount final : public Plugin {
     };
     base::Status bad;
     auto refuse = [&](std::string what, std::string_view secret) {
-      if (bad.ok()) bad = Forbid(a, what + " with secret.secretName=" + object::GoQuote(secret) +
-                                        " is not allowed because service account " + name +
-                                        " does not reference that secret");
+      if (bad.ok())
+        bad = Forbid(a, what + " with secret.secretName=" + object::GoQuote(secret) +
+                            " is not allowed because service account " + name + " does not reference that secret");
     };
     Each(a.object->At("spec", "volumes"), [&](const Value& v) {
       auto secret = v.At("secret", "secretName").string_or();

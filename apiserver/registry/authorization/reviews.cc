@@ -18,7 +18,8 @@ namespace {
 
 // As the original prints the internal form of the attributes in errors.
 Value GoPath(const Value& attributes) {
-  return Value(Map{{"Path", Value(attributes.At("path").string_or())}, {"Verb", Value(attributes.At("verb").string_or())}});
+  return Value(
+      Map{{"Path", Value(attributes.At("path").string_or())}, {"Verb", Value(attributes.At("verb").string_or())}});
 }
 
 FieldErrors CheckSpec(const Value& spec) {

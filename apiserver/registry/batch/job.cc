@@ -18,9 +18,9 @@ class JobStrategy final : public Strategy {
     if (job.At("spec", "manualSelector").bool_or()) return;
     std::string uid(object::UidOf(job)), name(object::NameOf(job));
     Value& tmpl = job.Ensure("spec").Ensure("template");
-    for (auto [key, value] : {std::pair{"batch.kubernetes.io/controller-uid", &uid},
-                              std::pair{"batch.kubernetes.io/job-name", &name}, std::pair{"controller-uid", &uid},
-                              std::pair{"job-name", &name}}) {
+    for (auto [key, value] :
+         {std::pair{"batch.kubernetes.io/controller-uid", &uid}, std::pair{"batch.kubernetes.io/job-name", &name},
+          std::pair{"controller-uid", &uid}, std::pair{"job-name", &name}}) {
       object::SetLabel(tmpl, key, *value);
       // Labels of the job itself follow its template's where it has none of its own (a default).
       if (!object::HasLabel(job, key)) object::SetLabel(job, key, *value);

@@ -1,6 +1,6 @@
 // Claims and volumes stay while they are in use (finalizers kubernetes.io/pvc-protection and pv-protection, set by
-// admission). A delete of one that is not in use goes through at once; one that is waits, and ClaimProtection lets it go
-// when its last user is gone. On the server's loop.
+// admission). A delete of one that is not in use goes through at once; one that is waits, and ClaimProtection lets it
+// go when its last user is gone. On the server's loop.
 #pragma once
 
 #include "apiserver/registry/registry.h"

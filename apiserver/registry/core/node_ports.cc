@@ -115,8 +115,7 @@ base::Task<base::Status> NodePorts::Swap(base::Context ctx, std::function<base::
     auto bytes = Encode(bits);
     storage::WriteResult written;
     if (stored_) {
-      CO_TRY_ASSIGN(written,
-                    co_await registry_.storage().Update(ctx, std::string(kKey), bytes, stored_->mod_revision));
+      CO_TRY_ASSIGN(written, co_await registry_.storage().Update(ctx, std::string(kKey), bytes, stored_->mod_revision));
     } else {
       CO_TRY_ASSIGN(written, co_await registry_.storage().Create(ctx, std::string(kKey), bytes));
     }

@@ -27,8 +27,8 @@ class NodePorts {
 
   std::string RangeText() const { return std::to_string(first_) + "-" + std::to_string(last_); }
 
-  // A given port. Errors carry the original's reason: "provided port is already allocated", "provided port is not in the
-  // valid range. ...".
+  // A given port. Errors carry the original's reason: "provided port is already allocated", "provided port is not in
+  // the valid range. ...".
   base::Task<base::Status> Take(base::Context ctx, int port, bool dry_run);
   // Any port, from the upper part of the range first. "range is full" when there is none.
   base::Task<base::Result<int>> TakeAny(base::Context ctx, bool dry_run);
@@ -56,8 +56,8 @@ class NodePorts {
   base::Mutex mutex_;
   std::optional<storage::KeyValue> stored_;  // as last seen
   bool loaded_ = false;
-  std::set<int> pending_;             // taken here, their Service is not written yet
-  std::map<int, int> suspects_;       // marked without a Service: seen in so many repairs
+  std::set<int> pending_;        // taken here, their Service is not written yet
+  std::map<int, int> suspects_;  // marked without a Service: seen in so many repairs
   base::TaskScope background_;
 };
 

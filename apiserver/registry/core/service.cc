@@ -27,8 +27,7 @@ bool NeedsClusterIp(const Value& s) {
 bool Headless(const Value& s) { return s.At("spec", "clusterIP").string_or() == "None"; }
 bool AllocatesNodePorts(const Value& s) {
   std::string type = TypeOf(s);
-  return type == "NodePort" ||
-         (type == "LoadBalancer" && s.At("spec", "allocateLoadBalancerNodePorts").bool_or(true));
+  return type == "NodePort" || (type == "LoadBalancer" && s.At("spec", "allocateLoadBalancerNodePorts").bool_or(true));
 }
 bool MayHaveNodePorts(const Value& s) { return TypeOf(s) == "NodePort" || TypeOf(s) == "LoadBalancer"; }
 bool NeedsHealthCheckPort(const Value& s) {
@@ -175,8 +174,11 @@ class Families {
 class Taker {
  public:
   Taker(Operation op, Value& service, Taken& taken)
-      : op_(std::move(op)), ips_(op_.registry->facilities().service_ips), ports_(op_.registry->facilities().node_ports),
-        service_(service), taken_(taken) {}
+      : op_(std::move(op)),
+        ips_(op_.registry->facilities().service_ips),
+        ports_(op_.registry->facilities().node_ports),
+        service_(service),
+        taken_(taken) {}
 
   base::Task<base::Status> Addresses() {
     if (!ips_ || !NeedsClusterIp(service_)) co_return base::Ok();
@@ -241,8 +243,8 @@ class Taker {
     if (!mine.contains(wanted)) {
       auto s = co_await ports_->Take(op_.ctx, wanted, op_.dry_run);
       if (!s.ok())
-        co_return Invalid(service_, object::Invalid("spec.ports[" + std::to_string(index) + "].nodePort",
-                                                    Value(wanted), Why(s)));
+        co_return Invalid(service_,
+                          object::Invalid("spec.ports[" + std::to_string(index) + "].nodePort", Value(wanted), Why(s)));
       Note(wanted, mine);
     }
     by_port.emplace(number, wanted);
@@ -253,8 +255,7 @@ class Taker {
     int wanted = static_cast<int>(spec.At("healthCheckNodePort").int_or());
     if (wanted == 0) {
       auto any = co_await ports_->TakeAny(op_.ctx, op_.dry_run);
-      if (!any)
-        co_return object::InternalError("failed to allocate a HealthCheck NodePort: " + Why(any.error()));
+      if (!any) co_return object::InternalError("failed to allocate a HealthCheck NodePort: " + Why(any.error()));
       Note(*any, mine);
       spec.Set("healthCheckNodePort", Value(*any));
     } else if (!mine.contains(wanted)) {

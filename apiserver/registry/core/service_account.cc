@@ -115,11 +115,12 @@ base::Task<base::Result<SubresourceAnswer>> Issue(Operation op, Value request) {
   claims.now = Seconds(op);
   claims.id = op.registry->NewUid();
   int64_t life = spec.At("expirationSeconds").as_int();
-  if (options.max_expiration_seconds > 0 && life > options.max_expiration_seconds) life = options.max_expiration_seconds;
+  if (options.max_expiration_seconds > 0 && life > options.max_expiration_seconds)
+    life = options.max_expiration_seconds;
   claims.expiration_seconds = life;
   if (spec.At("boundObjectRef").is_map()) CO_TRY(co_await Bind(op, spec.At("boundObjectRef"), name, claims));
-  bool projected = claims.bound && claims.bound->kind == "Pod" && life == kProjectedSeconds &&
-                   claims.audiences == options.audiences;
+  bool projected =
+      claims.bound && claims.bound->kind == "Pod" && life == kProjectedSeconds && claims.audiences == options.audiences;
   if (options.extend_expiration && projected) {
     claims.expiration_seconds = kExtendedSeconds;
     claims.warn_after_seconds = kProjectedSeconds;
@@ -130,15 +131,16 @@ base::Task<base::Result<SubresourceAnswer>> Issue(Operation op, Value request) {
     token = co_await base::RunBlocking(*f.signing_pool, op.registry->executor(), std::move(sign));
   else
     token = sign();
-  if (!token) co_return base::Err(object::InternalError("failed to generate token: " + std::string(token.error().message())));
+  if (!token)
+    co_return base::Err(object::InternalError("failed to generate token: " + std::string(token.error().message())));
 
   spec.Set("expirationSeconds", Value(life));
   object::SetName(request, name);
   object::SetNamespace(request, ns);
   object::SetUid(request, op.registry->NewUid());
   object::SetMeta(request, "creationTimestamp", object::FormatTime(claims.now));
-  request.Set("status",
-              Value(Map{{"token", Value(*token)}, {"expirationTimestamp", Value(object::FormatTime(claims.now + life))}}));
+  request.Set("status", Value(Map{{"token", Value(*token)},
+                                  {"expirationTimestamp", Value(object::FormatTime(claims.now + life))}}));
   SubresourceAnswer answer;
   answer.object = std::move(request);
   object::SetKind(answer.object, "authentication.k8s.io/v1", "TokenRequest");

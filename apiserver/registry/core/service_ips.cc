@@ -96,9 +96,8 @@ base::Task<base::Status> ServiceIps::CreateObject(base::Context ctx, std::string
   if (!store) co_return base::Unavailable("IPAddress objects are switched off");
   auto ip = object::ParseIp(address);
   Map labels{{"ipaddress.kubernetes.io/ip-family", Value(FamilyOf(*ip))}, {std::string(kManagedBy), Value(kManager)}};
-  Map parent{{"resource", Value("services")},
-             {"namespace", Value(owner.namespace_name)},
-             {"name", Value(owner.service)}};
+  Map parent{
+      {"resource", Value("services")}, {"namespace", Value(owner.namespace_name)}, {"name", Value(owner.service)}};
   Value v(Map{{"kind", Value("IPAddress")},
               {"apiVersion", Value("networking.k8s.io/v1")},
               {"metadata", Value(Map{{"name", Value(address)}, {"labels", Value(std::move(labels))}})},

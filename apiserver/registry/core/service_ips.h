@@ -1,8 +1,9 @@
 // Cluster IPs of Services, one IPAddress object each (networking.k8s.io/v1), within the ServiceCIDRs. The object's
 // creation is the allocation: its name is the address, so two servers on one store cannot give it out twice.
 //
-// A Service that could not be written gives its addresses back; what a crash leaves behind is found by Repair: addresses
-// whose Service does not use them are deleted after a grace period, addresses in use without an object get one.
+// A Service that could not be written gives its addresses back; what a crash leaves behind is found by Repair:
+// addresses whose Service does not use them are deleted after a grace period, addresses in use without an object get
+// one.
 //
 // Owned by the Server, on its loop.
 #pragma once

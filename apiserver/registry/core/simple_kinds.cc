@@ -38,8 +38,7 @@ class SecretStrategy final : public Strategy {
     Value text = secret.At("stringData");
     secret.Remove("stringData");
     if (!text.is_map()) return;
-    for (const auto& e : text.map())
-      secret.Ensure("data").Set(e.key, base::Base64Encode(e.value.string_or()));
+    for (const auto& e : text.map()) secret.Ensure("data").Set(e.key, base::Base64Encode(e.value.string_or()));
   }
 };
 

@@ -1,4 +1,5 @@
-// Kinds whose whole point is to be enforced, and nothing here enforces them yet: refused rather than stored and ignored.
+// Kinds whose whole point is to be enforced, and nothing here enforces them yet: refused rather than stored and
+// ignored.
 #include "apiserver/registry/registry.h"
 #include "machinery/object/meta.h"
 
