@@ -4,6 +4,7 @@
 #include <map>
 
 #include "apiserver/registry/scale.h"
+#include "apiserver/registry/validation/validation.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/validation.h"
 
@@ -34,9 +35,12 @@ void TakeFromOld(Value& obj, const Value& old, std::initializer_list<std::string
   obj = Value(std::move(out));
 }
 
-Subresource StatusView() {
+Subresource StatusView(const Kind& kind) {
   Subresource s;
   s.is_view = true;
+  s.validate = [&kind](const Operation&, const Value& obj, const Value& old) {
+    return validation::ValidateStatusUpdate(kind, obj, old);
+  };
   s.prepare = [](const Operation&, Value& obj, const Value& old) {
     TakeFromOld(obj, old, {"status"});
     object::SetMeta(obj, "ownerReferences", object::MetaOf(old).At("ownerReferences"));
@@ -77,14 +81,14 @@ void Strategy::PrepareForUpdate(const Operation&, Value& obj, const Value& old) 
 }
 
 FieldErrors Strategy::Validate(const Operation&, const Value& obj) const {
+  const auto* rules = validation::FindRules(kind_.group, kind_.kind);
+  if (rules && rules->create) return rules->create(obj);
   auto errors = ops::ValidateObjectMeta(obj, {.namespaced = kind_.namespaced, .name = name_rule()});
   object::Append(errors, ops::ValidateBySchema(*kind_.type, obj));
   return errors;
 }
 FieldErrors Strategy::ValidateUpdate(const Operation&, const Value& obj, const Value& old) const {
-  auto errors = ops::ValidateObjectMetaUpdate(obj, old);
-  object::Append(errors, ops::ValidateBySchema(*kind_.type, obj, &old));
-  return errors;
+  return validation::ValidateUpdate(kind_, obj, old);
 }
 std::vector<std::string> Strategy::WarningsOnCreate(const Operation&, const Value&) const { return {}; }
 std::vector<std::string> Strategy::WarningsOnUpdate(const Operation&, const Value&, const Value&) const { return {}; }
@@ -111,7 +115,7 @@ base::Task<void> Strategy::AfterDelete(Operation, const Value&) const { co_retur
 std::map<std::string, Subresource> Strategy::Subresources(Registry& registry) const {
   std::map<std::string, Subresource> out;
   for (const auto& s : kind_.subresources) {
-    if (s.name == "status") out["status"] = StatusView();
+    if (s.name == "status") out["status"] = StatusView(kind_);
     if (s.name == "scale") out["scale"] = ScaleView(kind_, registry);
   }
   return out;

@@ -109,8 +109,6 @@ FieldErrors ValidateResourceQuantity(const std::string& name, const Value& v, co
   return errors;
 }
 
-namespace {
-
 FieldErrors ValidateContainerResourceName(const std::string& name, const std::string& path) {
   FieldErrors errors = ValidateResourceName(name, path);
   bool plain = name.find('/') == std::string::npos;
@@ -122,6 +120,8 @@ FieldErrors ValidateContainerResourceName(const std::string& name, const std::st
   }
   return errors;
 }
+
+namespace {
 
 // A request against its limit.
 FieldErrors CompareWithLimit(const std::string& name, const Value& request, const Value& limits,

@@ -24,10 +24,12 @@ using object::Append;
 using object::AppendInvalid;
 using object::Duplicate;
 using object::FieldForbidden;
+using object::FieldError;
 using object::FieldNotFound;
 using object::Invalid;
 using object::NotSupported;
 using object::Required;
+using object::TooMany;
 using ops::Child;
 using ops::Index;
 using ops::Key;
@@ -69,11 +71,12 @@ struct PodOptions {
 FieldErrors ValidatePodSpec(const Value& spec, const std::string& path, const PodOptions& options);
 // metadata (labels, annotations, finalizers) and spec of a PodTemplateSpec.
 FieldErrors ValidatePodTemplate(const Value& pod_template, const std::string& path);
-// Template for kinds that run pods: labels match the selector (when `selector` is not null), restart policy Always.
-FieldErrors ValidateTemplateOf(const Value& pod_template, const Value& selector, const std::string& path);
+FieldErrors ValidateClaimSpec(const Value& spec, const std::string& path);  // of a PersistentVolumeClaim
 // Gives the names of volumes without errors too: mounts may name only those.
 FieldErrors ValidateVolumes(const Value& volumes, const std::string& path, const std::string& pod_name,
                             std::set<std::string>* good);
+// One source of a volume: kind is its field ("hostPath").
+FieldErrors ValidatePodVolumeSource(std::string_view kind, const Value& source, const std::string& path);
 FieldErrors ValidateTolerations(const Value& tolerations, const std::string& path);
 FieldErrors ValidateAffinity(const Value& affinity, const std::string& path);
 FieldErrors ValidateTopologySpread(const Value& constraints, const std::string& path);
@@ -91,6 +94,7 @@ bool IsStandardQuotaResource(std::string_view name);
 bool IsExtendedResource(std::string_view name);
 bool IsNativeResource(std::string_view name);
 FieldErrors ValidateResourceName(const std::string& name, const std::string& path);
+FieldErrors ValidateContainerResourceName(const std::string& name, const std::string& path);
 FieldErrors ValidateResourceQuantity(const std::string& name, const Value& v, const std::string& path);
 FieldErrors ValidateContainerResources(const Value& resources, const std::string& path);
 

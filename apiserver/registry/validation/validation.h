@@ -46,5 +46,8 @@ FieldErrors ValidateScale(const Value& scale);
 // authentication/v1 TokenRequest.
 FieldErrors ValidateTokenRequest(const Value& request);
 FieldErrors ValidatePodLogOptions(const Value& options);
+// Events written through events.k8s.io/v1; the tree is of core/v1 all the same. The table's rules are core/v1's.
+FieldErrors ValidateEventOfEventsGroup(const Value& event);
+FieldErrors ValidateEventOfEventsGroupUpdate(const Value& event, const Value& old);
 
 }  // namespace apiserver::registry::validation

@@ -224,6 +224,10 @@ FieldErrors ValidateVolume(const Value& volume, const std::string& path) {
 
 }  // namespace
 
+FieldErrors ValidatePodVolumeSource(std::string_view kind, const Value& source, const std::string& path) {
+  return ValidateSource(kind, source, path);
+}
+
 FieldErrors ValidateVolumes(const Value& volumes, const std::string& path, const std::string& pod_name,
                             std::set<std::string>* good) {
   FieldErrors errors;
