@@ -97,7 +97,11 @@ class PlaneTest : public ::testing::Test {
     return Do(Verb::kCreate, "/v1/services", "default", "",
               R"({"apiVersion":"v1","kind":"Service","metadata":{"name":")" + name + R"("},"spec":)" + spec + "}");
   }
-  size_t Addresses() { return core_->registry().FindStore("networking.k8s.io", "ipaddresses")->cache().size(); }
+  // The caches follow the store's watch.
+  size_t Addresses() {
+    executor_.RunReady();
+    return core_->registry().FindStore("networking.k8s.io", "ipaddresses")->cache().size();
+  }
 
   base::testing::TempDir dir_;
   base::testing::SimExecutor executor_{1, base::testing::SimExecutor::Order::kFifo};
@@ -138,7 +142,7 @@ TEST_F(PlaneTest, AddressesAreTakenOnceAndGivenBack) {
             "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.5.5\"]: failed to allocate IP "
             "10.96.5.5: provided IP is already allocated");
   // What validation refuses gives back what was taken before.
-  EXPECT_FALSE(CreateService("c", R"({"clusterIP":"10.96.5.6","ports":[{"port":0}]})").has_value());
+  EXPECT_FALSE(CreateService("No_Name", R"({"clusterIP":"10.96.5.6","ports":[{"port":80}]})").has_value());
   executor_.RunReady();
   EXPECT_EQ(Addresses(), before + 1);
   ASSERT_TRUE(Do(Verb::kDelete, "/v1/services", "default", "a").has_value());
@@ -190,6 +194,7 @@ TEST_F(PlaneTest, LeakedAddressesComeBackAndMissingObjectsToo) {
   auto service = Do(Verb::kGet, "/v1/services", "default", "a");
   std::string used(service->At("spec", "clusterIP").string_or());
   ASSERT_TRUE(Do(Verb::kDelete, "networking.k8s.io/v1/ipaddresses", "", used).has_value());
+  executor_.RunReady();
   ASSERT_TRUE(Wait(ips.Repair(ctx_)).ok());
   EXPECT_EQ(Addresses(), with + 1);  // the young leak stays, the missing one is back
   executor_.RunFor(std::chrono::seconds(90));
@@ -227,6 +232,7 @@ TEST_F(PlaneTest, NodePortsAreTakenGivenBackAndRepaired) {
   ASSERT_TRUE(leaked.has_value());
   auto& ports = *core_->registry().facilities().node_ports;
   EXPECT_FALSE(Wait(ports.TakeAny(ctx_, false)).has_value());
+  executor_.RunReady();
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(Wait(ports.Repair(ctx_)).ok());
   EXPECT_EQ(Wait(ports.TakeAny(ctx_, false)).value_or(0), *leaked);
 }
