@@ -61,6 +61,14 @@ const std::set<std::string> kNotOfRules = {
 // Ends with a diff of two whole pod specs as Go prints them.
 const std::set<std::string> kKnownDifferent = {"patches-021"};
 
+// The recording has normalised what differs from run to run; the rules must read it again.
+void FillIn(std::string& line) {
+  constexpr std::string_view kTexts[][2] = {
+      {"<time>", "2026-01-01T00:00:00Z"}, {"<uid>", "5c2c8d0e-0000-4000-8000-000000000000"}, {"<random>", "abcde"}};
+  for (const auto& text : kTexts)
+    for (size_t at; (at = line.find(text[0])) != std::string::npos;) line.replace(at, text[0].size(), text[1]);
+}
+
 // What the server does with a new object before it looks at it: namespace, allocation, selectors.
 void Prepare(const schema::Kind& kind, const std::string& path, Value& o) {
   auto parts = object::Split(path, '/');
@@ -102,6 +110,14 @@ class Replay {
   bool Refused(const Value& e, FieldErrors* errors) {
     const Value &request = e.At("request"), &body = request.At("body");
     std::string method(request.At("method").string_or()), path = PathOf(request);
+    if (path.ends_with("/log")) {
+      *errors = ValidatePodLogOptions(LogOptions(std::string(request.At("path").string_or())));
+      return true;
+    }
+    if (path.ends_with("/token")) {
+      *errors = ValidateTokenRequest(body);
+      return true;
+    }
     if (method == "POST") {
       std::string kind_name(object::KindOf(body)), version(object::ApiVersionOf(body));
       const schema::Kind* kind = FindKind(version, kind_name);
@@ -111,8 +127,8 @@ class Replay {
       *errors = Create(*kind, std::move(o));
       return true;
     }
-    bool is_scale = path.ends_with("/scale");
-    if (is_scale) path.resize(path.size() - 6);
+    bool is_scale = path.ends_with("/scale"), is_status = path.ends_with("/status");
+    if (is_scale || is_status) path.resize(path.rfind('/'));
     auto found = state_.find(path);
     if (found == state_.end()) return false;
     const Value& before = found->second;
@@ -127,6 +143,15 @@ class Replay {
     if (!kind) return false;
     auto after = Changed(method, request, *kind, before);
     if (!after) return false;
+    if (is_status) {
+      if (after->At("status", "podIP").is_string() && !after->At("status", "podIPs").is_list()) {
+        Value ip;
+        ip.Set("ip", after->At("status", "podIP"));
+        after->Ensure("status").Set("podIPs", Value(List{ip}));
+      }
+      *errors = ValidateStatusUpdate(*kind, *after, before);
+      return true;
+    }
     *errors = Update(*kind, Complete(*kind, *after), Complete(*kind, before));
     return true;
   }
@@ -146,6 +171,16 @@ class Replay {
   }
 
  private:
+  // The query of a path as PodLogOptions.
+  static Value LogOptions(const std::string& path) {
+    Value options;
+    for (const std::string& pair : object::Split(path.substr(path.find('?') + 1), '&')) {
+      auto parts = object::Split(pair, '=');
+      bool number = parts[0] == "tailLines" || parts[0] == "sinceSeconds" || parts[0] == "limitBytes";
+      options.Set(parts[0], number ? Value(int64_t{std::stoll(parts[1])}) : Value(parts[1]));
+    }
+    return options;
+  }
   static std::string PathOf(const Value& request) {
     std::string path(request.At("path").string_or());
     return path.substr(0, path.find('?'));
@@ -194,7 +229,8 @@ class Replay {
     if (method == "PATCH" && type.starts_with("application/merge-patch")) return ops::ApplyMergePatch(before, body);
     if (method == "PATCH") return ops::ApplyStrategicMergePatch(*kind.type, before, body);
     Value after = body;
-    for (const char* field : {"uid", "creationTimestamp", "resourceVersion", "namespace", "managedFields"})
+    for (const char* field :
+         {"uid", "creationTimestamp", "resourceVersion", "namespace", "managedFields", "generation"})
       object::SetMeta(after, field, object::MetaOf(before).At(field));
     return after;
   }
@@ -210,8 +246,7 @@ TEST(Golden, RefusedWritesHaveTheOriginalsCauses) {
   for (const char* topic : {"crud", "patches", "pods", "services", "workloads", "cluster", "access"}) {
     std::ifstream in(Recorded() / (std::string(topic) + ".jsonl"));
     for (std::string line; std::getline(in, line);) {
-      for (size_t at; (at = line.find("\"<time>\"")) != std::string::npos;)
-        line.replace(at, 8, "\"2026-01-01T00:00:00Z\"");
+      FillIn(line);
       auto e = machinery::value::FromJson(line);
       if (!e) continue;
       std::string id(e->At("id").string_or());
@@ -247,8 +282,7 @@ TEST(Golden, AcceptedCreatesPass) {
   for (const char* topic : {"crud", "patches", "pods", "services", "workloads", "cluster", "access"}) {
     std::ifstream in(Recorded() / (std::string(topic) + ".jsonl"));
     for (std::string line; std::getline(in, line);) {
-      for (size_t at; (at = line.find("\"<time>\"")) != std::string::npos;)
-        line.replace(at, 8, "\"2026-01-01T00:00:00Z\"");
+      FillIn(line);
       auto e = machinery::value::FromJson(line);
       if (!e || e->At("status").int_or() != 201 || e->At("request", "method").string_or() != "POST") continue;
       // As answered: with everything that the server adds.
@@ -260,8 +294,7 @@ TEST(Golden, AcceptedCreatesPass) {
       FieldErrors errors = Validate(*kind, *o);
       passed += errors.empty();
       for (const auto& error : errors)
-        if (error.Message().find("<uid>") == std::string::npos)
-          ADD_FAILURE() << e->At("id").string_or() << " " << kind->kind << " " << error.ToString();
+        ADD_FAILURE() << e->At("id").string_or() << " " << kind->kind << " " << error.ToString();
     }
   }
   std::cout << passed << " accepted objects pass\n";
