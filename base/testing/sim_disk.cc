@@ -24,9 +24,9 @@ class SimFile final : public File {
     TRY(Alive());
     CHECK(writable_);
     if (disk_.Fails(disk_.faults.write_error_one_in)) {
-      // A failed write may have reached the file in part.
-      bytes = bytes.substr(0, disk_.random_.Below(bytes.size() + 1));
-      Put(offset, bytes);
+      // A failed write may have reached the file in part: some whole sectors of it.
+      uint64_t end = (offset + disk_.random_.Below(bytes.size() + 1)) / kSector * kSector;
+      if (end > offset) Put(offset, bytes.substr(0, end - offset));
       return FromErrno(EIO, "write");
     }
     uint64_t end = offset + bytes.size();
