@@ -148,7 +148,13 @@ base::Task<base::Status> NodePorts::Take(base::Context ctx, int port, bool dry_r
 
 base::Task<base::Result<int>> NodePorts::TakeAny(base::Context ctx, bool dry_run) {
   int port = 0;
-  CO_TRY(co_await Swap(ctx, [&](Bits& bits) -> base::Result<bool> {
+  // Noted before the write, so that a repair in between does not take it for a leak.
+  auto choose = [&](int chosen) {
+    if (port) pending_.erase(port);  // of an attempt that lost
+    port = chosen;
+    if (port && !dry_run) pending_.insert(port);
+  };
+  auto s = co_await Swap(ctx, [&](Bits& bits) -> base::Result<bool> {
     size_t band = StaticBand(bits.size());
     for (auto [first, count] : {std::pair{band, bits.size() - band}, std::pair{size_t{0}, band}}) {
       if (count == 0) continue;
@@ -157,14 +163,16 @@ base::Task<base::Result<int>> NodePorts::TakeAny(base::Context ctx, bool dry_run
         size_t at = first + (start + i) % count;
         if (bits[at]) continue;
         bits[at] = true;
-        if (port) pending_.erase(port);  // of an attempt that lost
-        port = first_ + static_cast<int>(at);
-        if (!dry_run) pending_.insert(port);
+        choose(first_ + static_cast<int>(at));
         return !dry_run;
       }
     }
     return base::Err(base::ResourceExhausted("range is full"));
-  }));
+  });
+  if (!s.ok()) {
+    choose(0);
+    co_return base::Err(std::move(s));
+  }
   co_return port;
 }
 
