@@ -194,12 +194,10 @@ class AccountTokens final : public TokenAuthenticator {
 
 base::Result<std::unique_ptr<TokenAuthenticator>> TokenFile(std::string_view csv, std::vector<std::string> audiences) {
   auto out = std::make_unique<FileTokens>(std::move(audiences));
-  int number = 0;
   while (!csv.empty()) {
     size_t end = csv.find('\n');
     std::string_view line = csv.substr(0, end);
     csv = end == csv.npos ? "" : csv.substr(end + 1);
-    ++number;
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty()) continue;
     auto fields = SplitCsv(line);
