@@ -59,7 +59,7 @@ LIBRARIES = {
 # Headers that cost seconds in every file that includes them; .h files of base and machinery stay free of them.
 HEAVY = re.compile(r'#include ["<](nlohmann/|boost/|grpcpp/|spdlog/|yaml-cpp/|.*\.pb\.h)')
 BANNED = [
-    (re.compile(r"\b(sleep|usleep|nanosleep)\s*\("), "sleeps: wait on an event or the executor's clock",
+    (re.compile(r"(?<![.>])\b(sleep|usleep|nanosleep)\s*\("), "sleeps: wait on an event or the executor's clock",
      r"_test\.cc$|^tests/|/testing/"),
     (re.compile(r"std::this_thread::sleep"), "sleeps: wait on an event or the executor's clock", r"_test\.cc$|^tests/"),
     (re.compile(r"std::(system_clock|steady_clock)::now|chrono::(system_clock|steady_clock)::now"),
