@@ -47,7 +47,7 @@ class Agent::EventSink final : public Events {
       base::LogInfo("Event occurred", {{"object", node_}, {"type", type}, {"reason", reason}, {"message", message}});
       return;
     }
-    client::ObjectReference about{.api_version = "", .kind = "Node", .name = node_, .uid = node_};
+    client::ObjectReference about{.api_version = "v1", .kind = "Node", .name = node_, .uid = node_};
     recorder_->Event(about, type, std::move(reason), std::move(message));
   }
 
@@ -96,6 +96,7 @@ base::Status Agent::Healthy() const {
 base::Task<void> Agent::Run(base::Context ctx) {
   ctx_ = ctx;
   base::TaskScope scope(loop_, ctx);
+  scope_ = &scope;
   probes_ = std::make_unique<Probes>(loop_, scope.context(), runtime_, *events_, &metrics_);
   Tools tools{.loop = loop_,
               .pool = pool_,
@@ -112,6 +113,7 @@ base::Task<void> Agent::Run(base::Context ctx) {
   tools.root_directory = options_.root_directory;
   if (options_.pod_logs_directory == "/var/log/pods") tools.container_logs_directory = "/var/log/containers";
   tools.pids_limit = options_.pids_limit;
+  tools.sync_frequency = options_.sync_frequency;
   tools.host_ips = options_.node.addresses;
   tools.services = [this]() -> std::optional<std::vector<std::shared_ptr<const api::Service>>> {
     if (!client_) return std::vector<std::shared_ptr<const api::Service>>();
@@ -164,7 +166,7 @@ base::Task<void> Agent::Run(base::Context ctx) {
   cgroups::Limits limits;
   auto allocatable = node_->Allocatable();
   limits.cpu_shares = SharesOf(allocatable["cpu"]);
-  limits.memory_bytes = allocatable["memory"] / 1000;
+  if (options_.enforce_allocatable) limits.memory_bytes = allocatable["memory"] / 1000;
   if (base::Status s = cgroups_.EnsureNode(limits); !s.ok())
     base::LogError("The control groups of pods could not be made", s);
 
@@ -197,19 +199,25 @@ base::Task<void> Agent::Run(base::Context ctx) {
     scope.Spawn(node_->RunLease(scope.context()));
     scope.Spawn(nodes_->Run(scope.context()));
     scope.Spawn(services_->Run(scope.context()));
-    scope.Spawn(pods_->Run(scope.context()));
+    scope.Spawn(RunPods(scope.context()));
     scope.Spawn(KeepMirrors(scope.context()));
   }
-  scope_ = nullptr;
   base::Event forever(loop_);
   (void)co_await forever.Wait(ctx);
   scope.Cancel();
   co_await workers_->Stop();
   co_await probes_->Stop();
   co_await scope.Join();
+  scope_ = nullptr;
 }
 
 // --- Pods from their sources ---
+
+// Pods come once what their containers need to know of Services and the node is there.
+base::Task<void> Agent::RunPods(base::Context ctx) {
+  if (!(co_await services_->WaitForSync(ctx)).ok() || !(co_await nodes_->WaitForSync(ctx)).ok()) co_return;
+  co_await pods_->Run(ctx);
+}
 
 void Agent::OnApiPod(const client::Change<api::Pod>& change) {
   const api::Pod& pod = change.any();
@@ -317,8 +325,10 @@ base::Task<void> Agent::KeepMirrors(base::Context ctx) {
 base::Task<void> Agent::Mirror(base::Context ctx, PodPtr pod) {
   PodPtr have = pods_->Get(pod->metadata().namespace_(), pod->metadata().name());
   const std::string& hash = pod->metadata().annotations().at(std::string(kConfigHash));
+  // A pod of somebody else under the name of a mirror is not ours to remove.
+  if (have && !IsMirrorPod(*have)) co_return;
   if (have) {
-    if (IsMirrorPod(*have) && RuntimeUid(*have) == hash && !have->metadata().has_deletiontimestamp()) {
+    if (RuntimeUid(*have) == hash && !have->metadata().has_deletiontimestamp()) {
       statuses_->Recheck(pod->metadata().uid());
       co_return;
     }
@@ -428,11 +438,15 @@ base::Task<void> Agent::RunRelist(base::Context ctx) {
 
 base::Task<base::Status> Agent::RelistOnce(base::Context ctx) {
   CO_TRY_ASSIGN(runtimes::Relist list, co_await runtimes::ListAll(ctx, runtime_));
-  std::map<std::string, std::string> now;
+  // Runtimes list in any order: sorted, so that only a change looks like one.
+  std::map<std::string, std::set<std::string>> parts;
   for (const auto& s : list.sandboxes)
-    now[s.labels().at(std::string(kPodUidLabel))] += s.id() + ":" + std::to_string(s.state()) + ";";
+    parts[s.labels().at(std::string(kPodUidLabel))].insert(s.id() + ":" + std::to_string(s.state()));
   for (const auto& c : list.containers)
-    now[c.labels().at(std::string(kPodUidLabel))] += c.id() + ":" + std::to_string(c.state()) + ";";
+    parts[c.labels().at(std::string(kPodUidLabel))].insert(c.id() + ":" + std::to_string(c.state()));
+  std::map<std::string, std::string> now;
+  for (const auto& [uid, ids] : parts)
+    for (const auto& id : ids) now[uid] += id + ";";
   size_t running = std::ranges::count_if(list.sandboxes, [](const auto& s) { return s.state() == cri::SANDBOX_READY; });
   metrics_.AddGauge("kubelet_running_pods", "Number of pods that have a running pod sandbox")
       .Get()
@@ -446,14 +460,13 @@ base::Task<base::Status> Agent::RelistOnce(base::Context ctx) {
   for (int i = 0; i < 4; ++i) by_state.With({kStates[i]}).Set(counts[i]);
 
   bool ready = SourcesReady();
-  base::TaskScope scope(loop_, ctx);
   for (const auto& [uid, text] : now) {
     bool known = workers_->Knows(uid);
     if (known && relist_seen_[uid] == text) continue;
     if (!known && (!ready || orphans_.contains(uid))) continue;
+    if (!observing_.insert(uid).second) continue;  // the next relist sees that it differs
     relist_seen_[uid] = text;
-    if (!observing_.insert(uid).second) continue;
-    scope.Spawn(ObserveOne(ctx, uid, !known));
+    scope_->Spawn(ObserveOne(ctx, uid, !known));  // an orphan's end may take its time: the relist goes on
   }
   for (auto it = relist_seen_.begin(); it != relist_seen_.end();) {
     if (now.contains(it->first)) {
@@ -463,7 +476,6 @@ base::Task<base::Status> Agent::RelistOnce(base::Context ctx) {
     if (workers_->Knows(it->first)) workers_->Observed(it->first, ObservedPod{.uid = it->first});
     it = relist_seen_.erase(it);
   }
-  co_await scope.Join();
   co_return base::Ok();
 }
 
@@ -544,9 +556,9 @@ base::Task<void> Agent::CollectPodDirectories(base::Context ctx) {
     if (workers_->Knows(uid) || relist_seen_.contains(uid)) continue;
     base::Status s = co_await volumes_->TearDown(uid);
     if (!s.ok()) base::LogError("Failed to clean up volumes of an orphaned pod", s, {{"podUID", uid}});
+    // Only groups of pods that were ours: several kubelets may share a machine's control groups.
+    (void)cgroups_.RemovePod(uid);
   }
-  for (const auto& uid : cgroups_.Pods())
-    if (!workers_->Knows(uid) && !relist_seen_.contains(uid)) (void)cgroups_.RemovePod(uid);
 }
 
 base::Task<void> Agent::CollectImages(base::Context ctx) {

@@ -38,6 +38,8 @@ struct AgentOptions {
   bool seccomp_default = false;
   bool serialize_image_pulls = true;
   int64_t pids_limit = -1;
+  base::Duration sync_frequency = std::chrono::minutes(1);
+  bool enforce_allocatable = true;  // limit all pods together to what is allocatable
   std::string machine_id_files = "/etc/machine-id,/var/lib/dbus/machine-id";
   std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
   int64_t log_max_bytes = 10 << 20;
@@ -87,6 +89,7 @@ class Agent {
   base::Task<void> RunRelist(base::Context ctx);
   base::Task<base::Status> RelistOnce(base::Context ctx);
   base::Task<void> ObserveOne(base::Context ctx, std::string uid, bool orphan);
+  base::Task<void> RunPods(base::Context ctx);
   base::Task<void> WatchRuntime(base::Context ctx);
   base::Task<void> SetPodCidr(base::Context ctx);
 
@@ -134,7 +137,7 @@ class Agent {
   bool memory_pressure_ = false, disk_pressure_ = false;
   base::MetricsRegistry& metrics_;
   base::Context ctx_;
-  std::unique_ptr<base::TaskScope> scope_;
+  base::TaskScope* scope_ = nullptr;  // of Run
   base::Event mirrors_;
 };
 

@@ -299,6 +299,9 @@ base::Status CheckHost(const Options& o) {
   for (const auto& e : o.enforce)
     if (e != "pods" && e != "none" && !e.empty())
       return base::Unimplemented("--enforce-node-allocatable: " + e + " is not supported yet by keelson");
+  for (const auto& [signal, amount] : o.eviction_hard)
+    if (signal != "memory.available" && signal != "nodefs.available" && signal != "nodefs.inodesFree")
+      return base::Unimplemented("--eviction-hard: " + signal + " is not supported yet by keelson");
   struct statfs st{};
   bool v2 = statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == 0x63677270;
   if (!v2 && o.fail_cgroup_v1)
@@ -375,6 +378,8 @@ kubelet::AgentOptions AgentOptionsOf(const Options& o, const kubelet::MachineFac
   a.seccomp_default = o.seccomp_default;
   a.serialize_image_pulls = o.serialize_pulls;
   a.pids_limit = o.pod_max_pids;
+  a.sync_frequency = o.sync_frequency;
+  a.enforce_allocatable = std::ranges::find(o.enforce, "pods") != o.enforce.end();
   a.log_max_bytes = kubelet::ParseWhole(o.log_max_size).value_or(10 << 20);
   a.log_max_files = o.log_max_files;
   a.max_dead_per_container = o.dead_per_container;
@@ -429,11 +434,14 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
   kubelet::Agent agent(loop, *pool, runtime, *cgroups, client.get(), std::move(options), std::move(facts),
                        daemon.metrics());
 
-  base::net::HealthServer health(loop, {.name = "kubelet", .metrics = &daemon.metrics()});
-  health.AddCheck("ping", [] { return base::Ok(); });
-  health.AddCheck("syncloop", [&agent] { return agent.Healthy(); });
+  base::net::HealthEndpoints health(&daemon.metrics(), "");
+  health.Add("syncloop", std::function<base::Status()>([&agent] { return agent.Healthy(); }));
+  base::net::Server health_server({&loop}, [&health](base::net::Exchange& e) -> base::Task<void> {
+    if (health.Owns(e.path())) co_return co_await health.Serve(e);
+    (void)co_await e.Respond(404, {}, std::string("404 page not found\n"));
+  });
   if (o.healthz_port > 0) {
-    auto bound = health.Listen(o.healthz_address + ":" + std::to_string(o.healthz_port));
+    auto bound = health_server.Listen(o.healthz_address + ":" + std::to_string(o.healthz_port));
     if (!bound) co_return bound.error().Annotate("the health server");
   }
   kubelet::ServerOptions server_options{.anonymous = o.anonymous,
@@ -463,7 +471,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
   base::NotifySupervisor("READY=1");
   co_await agent.Run(daemon.context());
   co_await server.Stop(seconds(2));
-  co_await health.Stop();
+  co_await health_server.Stop(seconds(1));
   co_return base::Ok();
 }
 

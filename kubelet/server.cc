@@ -82,7 +82,7 @@ int64_t ParseRfc3339(const std::string& text) {
 
 }  // namespace
 
-Server::Server(base::Loop& loop, Agent& agent, machinery::client::Client* client, net::HealthServer& health,
+Server::Server(base::Loop& loop, Agent& agent, machinery::client::Client* client, net::HealthEndpoints& health,
                ServerOptions options)
     : loop_(loop), agent_(agent), client_(client), health_(health), options_(std::move(options)) {}
 
@@ -209,7 +209,7 @@ base::Task<void> Server::Route(net::Exchange& e) {
     (void)co_await Text(e, 501, "/" + first + " is not supported yet by keelson");
     co_return;
   }
-  if (co_await health_.Serve(e)) co_return;
+  if (health_.Owns(e.path())) co_return co_await health_.Serve(e);
   (void)co_await Text(e, 404, "404 page not found");
 }
 

@@ -28,7 +28,7 @@ struct ServerOptions {
 class Server {
  public:
   // `client` may be null (standalone): webhooks then refuse.
-  Server(base::Loop& loop, Agent& agent, machinery::client::Client* client, base::net::HealthServer& health,
+  Server(base::Loop& loop, Agent& agent, machinery::client::Client* client, base::net::HealthEndpoints& health,
          ServerOptions options);
   base::Task<void> Handle(base::net::Exchange& exchange);
 
@@ -58,7 +58,7 @@ class Server {
   base::Loop& loop_;
   Agent& agent_;
   machinery::client::Client* client_;
-  base::net::HealthServer& health_;
+  base::net::HealthEndpoints& health_;
   ServerOptions options_;
   template <class T>
   struct Held {

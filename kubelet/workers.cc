@@ -43,7 +43,7 @@ struct Workers::Worker {
   std::string end_reason, end_message;
   int64_t killed_with_grace = -1;  // of the kill under way
   base::Context kill_ctx;
-  int kill_failures = 0;
+  int kill_failures = 0, group_failures = 0;
 };
 
 Workers::Workers(Tools tools, base::Context ctx)
@@ -198,7 +198,7 @@ base::Task<void> Workers::Run(WorkerPtr w) {
       base::Status s = co_await Refresh(w);
       if (s.ok()) continue;
     }
-    base::Duration wait = turn.status.ok() ? base::Duration(seconds(60)) : base::Duration(seconds(10));
+    base::Duration wait = turn.status.ok() ? tools_.sync_frequency : base::Duration(seconds(10));
     if (turn.again) wait = *turn.again;
     if (!turn.again)
       wait += base::Duration(static_cast<int64_t>(random.Unit() * 0.5 * static_cast<double>(wait.count())));
@@ -746,7 +746,8 @@ base::Task<base::Status> Workers::KillPod(WorkerPtr w, std::optional<int64_t> gr
   w->kill_ctx = base::Context();
   if (interrupted) co_return base::Aborted("a shorter grace period was given");
   base::Status out;
-  for (const auto& s : w->observed.sandboxes) {
+  const auto sandboxes = w->observed.sandboxes;  // what is observed may change while we wait
+  for (const auto& s : sandboxes) {
     cri::StopPodSandboxRequest request;
     request.set_pod_sandbox_id(s.id);
     auto stopped = co_await tools_.runtime.StopPodSandbox(scope_.context(), std::move(request));
@@ -787,16 +788,20 @@ base::Task<Workers::Turn> Workers::CleanUp(WorkerPtr w) {
   base::Status volumes = co_await tools_.volumes.TearDown(w->uid);
   if (!volumes.ok()) co_return Turn{.status = volumes, .again = seconds(2)};
   base::Status groups = tools_.cgroups.RemovePod(w->uid);
-  if (!groups.ok()) base::LogV(2, "A pod's control group is still in use", {{"podUID", w->uid}, {"err", groups}});
+  if (!groups.ok() && w->group_failures++ < 5) {
+    base::LogV(2, "A pod's control group is still in use", {{"podUID", w->uid}, {"err", groups}});
+    co_return Turn{.again = seconds(1)};
+  }
   tools_.statuses.Finished(w->uid);
   // A finished pod keeps its containers (logs are read from them) until it is deleted.
   if (!leaves) co_return Turn{.again = std::chrono::minutes(10)};
-  for (const auto& c : w->observed.containers) {
+  const ObservedPod last = w->observed;  // what is observed may change while we wait
+  for (const auto& c : last.containers) {
     cri::RemoveContainerRequest request;
     request.set_container_id(c.id);
     (void)co_await tools_.runtime.RemoveContainer(scope_.context(), std::move(request));
   }
-  for (const auto& s : w->observed.sandboxes) {
+  for (const auto& s : last.sandboxes) {
     cri::RemovePodSandboxRequest request;
     request.set_pod_sandbox_id(s.id);
     (void)co_await tools_.runtime.RemovePodSandbox(scope_.context(), std::move(request));

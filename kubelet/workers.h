@@ -41,6 +41,7 @@ struct Tools {
   std::string node_name, root_directory;
   std::string container_logs_directory;  // of links by pod and container, "" = none
   int64_t pids_limit = 0;
+  base::Duration sync_frequency = std::chrono::minutes(1);
   std::vector<std::string> host_ips;
   // Services for environment variables; nullopt while they are not known yet.
   std::function<std::optional<std::vector<std::shared_ptr<const api::Service>>>()> services;

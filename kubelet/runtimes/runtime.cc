@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "kubelet/runtimes/grpc_channel.h"
+#include "kubelet/runtimes/socket_channel.h"
 
 namespace kubelet::runtimes {
 namespace {
@@ -208,10 +208,10 @@ base::Task<base::Result<ObservedPod>> Observe(base::Context ctx, Runtime& runtim
   co_return out;
 }
 
-base::Result<std::unique_ptr<Channel>> NewChannel(base::Executor& executor, const std::string& endpoint) {
+base::Result<std::unique_ptr<Channel>> NewChannel(base::Loop& loop, const std::string& endpoint) {
   struct Scheme {
     std::string_view prefix;
-    std::unique_ptr<Channel> (*make)(base::Executor&, const std::string&);
+    std::unique_ptr<Channel> (*make)(base::Loop&, const std::string&);
   };
 #define RUNTIME(prefix, make) {prefix, make},
   static constexpr Scheme kSchemes[] = {
@@ -219,7 +219,7 @@ base::Result<std::unique_ptr<Channel>> NewChannel(base::Executor& executor, cons
   };
 #undef RUNTIME
   for (const Scheme& s : kSchemes)
-    if (endpoint.starts_with(s.prefix)) return s.make(executor, endpoint);
+    if (endpoint.starts_with(s.prefix)) return s.make(loop, endpoint);
   return base::Err(
       base::InvalidArgument("container runtime endpoint \"" + endpoint + "\": only unix:// endpoints are supported"));
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "base/loop.h"
 #include "base/metrics.h"
 #include "base/task.h"
 #include "kubelet/model/types.h"
@@ -35,9 +36,10 @@ class Runtime {
   using Answer = base::Task<base::Result<T>>;
 #define KUBELET_CRI_METHODS(X)                                                                                       \
   X(Version)                                                                                                         \
-  X(Status) X(UpdateRuntimeConfig) X(RuntimeConfig) X(RunPodSandbox) X(StopPodSandbox) X(RemovePodSandbox)           \
-      X(PodSandboxStatus) X(ListPodSandbox) X(CreateContainer) X(StartContainer) X(StopContainer) X(RemoveContainer) \
-          X(ListContainers) X(ContainerStatus) X(ExecSync) X(Exec) X(Attach) X(PortForward) X(ReopenContainerLog)    \
+  X(Status)                                                                                                          \
+  X(UpdateRuntimeConfig) X(RuntimeConfig) X(RunPodSandbox) X(StopPodSandbox) X(RemovePodSandbox) X(PodSandboxStatus) \
+      X(ListPodSandbox) X(CreateContainer) X(StartContainer) X(StopContainer) X(RemoveContainer) X(ListContainers)   \
+          X(ContainerStatus) X(ExecSync) X(Exec) X(Attach) X(PortForward) X(ReopenContainerLog)                      \
               X(UpdateContainerResources) X(ListContainerStats) X(ListPodSandboxStats)
 #define KUBELET_CRI_IMAGE_METHODS(X) X(ListImages) X(ImageStatus) X(PullImage) X(RemoveImage) X(ImageFsInfo)
 #define KUBELET_CRI_DECLARE(name) \
@@ -69,7 +71,7 @@ class Runtime {
 std::string RpcErrorText(const base::Status& status);
 
 // `endpoint` is "unix:///run/x.sock"; kInvalidArgument with a clear text for anything else.
-base::Result<std::unique_ptr<Channel>> NewChannel(base::Executor& executor, const std::string& endpoint);
+base::Result<std::unique_ptr<Channel>> NewChannel(base::Loop& loop, const std::string& endpoint);
 
 // Everything the runtime holds that carries a pod's labels, by pod uid. Statuses of containers are asked for only where
 // `known` has no answer for the same id and state: between two relists little changes.

@@ -1,0 +1,249 @@
+// The life of pods against a runtime in memory, in real time: what is started, stopped and shown, and what a second
+// kubelet finds when the first one is gone.
+#include "kubelet/workers.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+
+#include "kubelet/testing/fake_runtime.h"
+
+namespace kubelet {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+struct NoEvents final : Events {
+  std::vector<std::string> seen;
+  void Pod(const api::Pod&, std::string_view container, std::string_view, std::string reason,
+           std::string message) override {
+    seen.push_back(std::string(container) + " " + reason + ": " + message);
+  }
+  void Node(std::string_view, std::string, std::string) override {}
+  bool Has(std::string_view text) const {
+    return std::ranges::any_of(seen, [&](const auto& s) { return s.find(text) != std::string::npos; });
+  }
+};
+
+struct NoSource final : volumes::Source {
+  base::Task<base::Result<std::shared_ptr<const api::ConfigMap>>> ConfigMap(base::Context, std::string,
+                                                                            std::string name) override {
+    co_return base::Err(base::NotFound("configmap \"" + name + "\" not found"));
+  }
+  base::Task<base::Result<std::shared_ptr<const api::Secret>>> Secret(base::Context, std::string,
+                                                                      std::string) override {
+    co_return base::Err(base::NotFound("none"));
+  }
+  base::Task<base::Result<volumes::Token>> ServiceAccountToken(base::Context, PodPtr, std::string, int64_t) override {
+    co_return base::Err(base::NotFound("none"));
+  }
+  NodeFacts FactsFor(const api::Pod&) override { return {}; }
+};
+
+// One kubelet's worth of parts over a runtime and a directory that outlive it.
+class Kubelet {
+ public:
+  Kubelet(base::Loop& loop, testing::FakeRuntime& fake, const std::string& root)
+      : loop_(loop),
+        pool_(base::NewThreadPool("test", 1)),
+        runtime_(loop, fake.NewChannel(), nullptr, std::chrono::seconds(10)),
+        cgroups_(*cgroups::Manager::Open({.mount_root = root + "/cgroup", .version = cgroups::Version::kV1})),
+        volumes_(loop, *pool_, source_, root + "/pods"),
+        images_(loop, runtime_, events, true),
+        probes_(loop, context_, runtime_, events),
+        statuses(loop, nullptr) {
+    settings_.pod_logs_directory = root + "/logs";
+    Tools tools{.loop = loop,
+                .pool = *pool_,
+                .runtime = runtime_,
+                .cgroups = *cgroups_,
+                .volumes = volumes_,
+                .source = source_,
+                .images = images_,
+                .probes = probes_,
+                .statuses = statuses,
+                .events = events,
+                .settings = settings_};
+    tools.root_directory = root;
+    tools.host_ips = {"192.0.2.2"};
+    tools.services = [] { return std::vector<std::shared_ptr<const api::Service>>(); };
+    tools.admit = [this](const api::Pod&) { return refuse; };
+    workers = std::make_unique<Workers>(tools, context_);
+  }
+  base::Task<void> Stop() {
+    co_await workers->Stop();
+    co_await probes_.Stop();
+  }
+  std::string Phase(const std::string& uid) {
+    const auto* s = statuses.Get(uid);
+    return s ? s->phase() : "";
+  }
+
+  base::Loop& loop_;
+  base::Context context_ = base::Context().WithCancel();
+  std::unique_ptr<base::BlockingPool> pool_;
+  NoEvents events;
+  NoSource source_;
+  runtimes::Runtime runtime_;
+  std::unique_ptr<cgroups::Manager> cgroups_;
+  volumes::Manager volumes_;
+  pod::NodeSettings settings_;
+  Images images_;
+  Probes probes_;
+  StatusManager statuses;
+  std::optional<pod::WaitReason> refuse;
+  std::unique_ptr<Workers> workers;
+};
+
+class WorkersTest : public ::testing::Test {
+ protected:
+  WorkersTest() {
+    char name[] = "/tmp/workersXXXXXX";
+    root_ = mkdtemp(name);
+  }
+  ~WorkersTest() override { fs::remove_all(root_); }
+
+  api::Pod MakePod() {
+    api::Pod pod;
+    pod.mutable_metadata()->set_name("web");
+    pod.mutable_metadata()->set_namespace_("default");
+    pod.mutable_metadata()->set_uid("u1");
+    pod.mutable_spec()->set_restartpolicy("Always");
+    pod.mutable_spec()->set_terminationgraceperiodseconds(3);
+    auto* c = pod.mutable_spec()->add_containers();
+    c->set_name("c");
+    c->set_image("image:1");
+    c->set_imagepullpolicy("IfNotPresent");
+    return pod;
+  }
+  static PodPtr Share(const api::Pod& pod) { return std::make_shared<const api::Pod>(pod); }
+
+  // Runs a scenario on the loop.
+  void Run(std::function<base::Task<void>()> scenario) {
+    base::Spawn(loop_, scenario(), [this] { loop_.Stop(); });
+    loop_.Run();
+  }
+  // Waits until it holds.
+  base::Task<void> Until(std::function<bool()> holds, const char* what) {
+    for (int i = 0; i < 500 && !holds(); ++i) (void)co_await base::Sleep(loop_, base::Context(), milliseconds(10));
+    EXPECT_TRUE(holds()) << what << "; runtime: " << fake_.Summary();
+  }
+
+  base::Loop loop_;
+  std::string root_;
+  testing::FakeRuntime fake_;
+};
+
+TEST_F(WorkersTest, RunsCrashesAndEnds) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    api::Pod pod = MakePod();
+    auto* init = pod.mutable_spec()->add_initcontainers();
+    *init = pod.spec().containers(0);
+    init->set_name("i");
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return fake_.Summary() == "i0:running"; }, "initialization starts");
+    EXPECT_EQ(k.Phase("u1"), "Pending");
+    fake_.Exit("i", 0);
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until([&] { return k.Phase("u1") == "Running"; }, "running");
+    EXPECT_EQ(fake_.Summary(), "c0:running i0:exited");
+    EXPECT_EQ(k.statuses.Get("u1")->podip(), "10.0.0.2");
+    fake_.Exit("c", 1);
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until([&] { return fake_.Summary() == "c0:exited c1:running i0:exited"; }, "restarted at once");
+    fake_.Exit("c", 1);
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until([&] { return k.events.Has("Back-off restarting failed container c in pod web_default(u1)"); },
+                   "the second crash waits");
+    pod.mutable_metadata()->mutable_deletiontimestamp()->set_seconds(1);
+    pod.mutable_metadata()->set_deletiongraceperiodseconds(3);
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return fake_.Summary().empty() && fake_.sandboxes.empty(); }, "all gone");
+    EXPECT_EQ(k.Phase("u1"), "Failed");
+    EXPECT_FALSE(fs::exists(root_ + "/pods/u1"));
+    k.workers->Remove("u1");
+    co_await Until([&] { return !k.workers->Knows("u1"); }, "forgotten");
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, SecondKubeletAdopts) {
+  Run([this]() -> base::Task<void> {
+    api::Pod pod = MakePod();
+    {
+      Kubelet first(loop_, fake_, root_);
+      first.workers->Update(Share(pod));
+      co_await Until([&] { return first.Phase("u1") == "Running"; }, "running");
+      co_await first.Stop();
+    }
+    auto calls = fake_.calls;
+    Kubelet second(loop_, fake_, root_);
+    second.refuse = pod::WaitReason{"OutOfcpu", "no room"};  // nobody asks: it runs already
+    second.workers->Update(Share(pod));
+    co_await Until([&] { return second.Phase("u1") == "Running"; }, "adopted");
+    (void)co_await base::Sleep(loop_, base::Context(), milliseconds(100));
+    EXPECT_EQ(fake_.calls, calls) << "the second kubelet changed something";
+    // A changed image is another container under the same sandbox.
+    pod.mutable_spec()->mutable_containers(0)->set_image("other/image:1");
+    second.workers->Update(Share(pod));
+    co_await Until([&] { return fake_.Summary() == "c0:exited c1:running"; }, "replaced");
+    EXPECT_TRUE(second.events.Has("Container c definition changed, will be restarted"));
+    co_await second.Stop();
+  });
+}
+
+TEST_F(WorkersTest, RefusalMissingImageAndVolume) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    k.refuse = pod::WaitReason{"OutOfcpu", "Node didn't have enough resource: cpu"};
+    k.workers->Update(Share(MakePod()));
+    co_await Until([&] { return k.Phase("u1") == "Failed"; }, "refused");
+    EXPECT_EQ(k.statuses.Get("u1")->reason(), "OutOfcpu");
+    EXPECT_EQ(k.statuses.Get("u1")->message(), "Pod was rejected: Node didn't have enough resource: cpu");
+    EXPECT_TRUE(fake_.calls.empty());
+
+    k.refuse.reset();
+    api::Pod pod = MakePod();
+    pod.mutable_metadata()->set_uid("u2");
+    pod.mutable_metadata()->set_name("web2");
+    pod.mutable_spec()->mutable_containers(0)->set_image("nosuch:1");
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return k.events.Has("c Failed: Error: ErrImagePull"); }, "pull fails");
+    EXPECT_TRUE(k.events.Has("c Pulling: Pulling image \"nosuch:1\""));
+
+    pod.mutable_metadata()->set_uid("u3");
+    pod.mutable_metadata()->set_name("web3");
+    auto* v = pod.mutable_spec()->add_volumes();
+    v->set_name("v");
+    v->mutable_volumesource()->mutable_configmap()->mutable_localobjectreference()->set_name("m");
+    k.workers->Update(Share(pod));
+    co_await Until(
+        [&] {
+          return k.events.Has("FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"m\" not found");
+        },
+        "mount fails");
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, NeverRestarts) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    api::Pod pod = MakePod();
+    pod.mutable_spec()->set_restartpolicy("Never");
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return k.Phase("u1") == "Running"; }, "running");
+    fake_.Exit("c", 0);
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until([&] { return k.Phase("u1") == "Succeeded"; }, "succeeded");
+    co_await Until([&] { return fake_.calls.back() == "StopPodSandbox"; }, "its sandbox is stopped");
+    EXPECT_EQ(fake_.Summary(), "c0:exited") << "logs stay readable";
+    co_await k.Stop();
+  });
+}
+
+}  // namespace
+}  // namespace kubelet
