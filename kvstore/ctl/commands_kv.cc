@@ -93,6 +93,9 @@ Task<int> Put(Run& run) {
   if (run.args.size() == 2) r.set_value(run.args[1]);
   if (run.args.size() == 1 && !f.ignore_value) {
     r.set_value(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+    if (r.value().empty()) {
+      co_return Fail(kExitBadArgs, "put command needs 1 argument and input from stdin or 2 arguments");
+    }
   }
   r.set_lease(static_cast<int64_t>(std::strtoull(f.lease.c_str(), nullptr, 16)));
   r.set_prev_kv(f.prev_kv);
@@ -253,6 +256,7 @@ void PrintEvents(const Run& run, const pb::WatchResponse& r) {
 Task<int> Watch(Run& run) {
   const Flags& f = run.flags;
   if (run.format != Format::kSimple && run.format != Format::kJson) co_return NoTable();
+  if (run.args.size() > 2) co_return Fail(kExitBadArgs, "watch: running a command is not supported yet by keelson");
   std::string key, end;
   if (int code = KeyRange(run, "watch", key, end)) co_return code;
   pb::WatchRequest r;

@@ -122,7 +122,9 @@ base::Task<base::Status> RunCommand(base::Daemon& daemon, const Command& command
 int Main(int argc, char** argv) {
   std::vector<std::string> args(argv + 1, argv + argc);
   if (args == std::vector<std::string>{"version"}) {
-    Out("kvctl version: 3.7.1\nAPI version: 3.7\n");
+    // Linked to under the originals' names it answers with them.
+    std::string name(argv[0]);
+    Out(name.substr(name.rfind('/') + 1) + " version: 3.7.1\nAPI version: 3.7\n");
     return 0;
   }
   const Command* command = FindCommand(args);
