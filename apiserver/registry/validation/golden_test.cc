@@ -144,9 +144,11 @@ class Replay {
     auto after = Changed(method, request, *kind, before);
     if (!after) return false;
     if (is_status) {
-      if (after->At("status", "podIP").is_string() && !after->At("status", "podIPs").is_list()) {
+      // The single address leads the list.
+      const Value& address = after->At("status", "podIP");
+      if (address.is_string() && !(address == after->At("status", "podIPs").At(size_t{0}).At("ip"))) {
         Value ip;
-        ip.Set("ip", after->At("status", "podIP"));
+        ip.Set("ip", address);
         after->Ensure("status").Set("podIPs", Value(List{ip}));
       }
       *errors = ValidateStatusUpdate(*kind, *after, before);
