@@ -66,6 +66,32 @@ std::string ForbiddenText(const auth::Attributes& a) {
                                   : text + " in the namespace " + object::GoQuote(a.namespace_name);
 }
 
+// The original prints its own structure.
+base::Status NobodyToImpersonate(const Impersonation& who) {
+  auto strings = [](const std::vector<std::string>& list) {
+    if (list.empty()) return std::string("[]string(nil)");
+    std::vector<std::string> quoted;
+    for (const auto& s : list) quoted.push_back(object::GoQuote(s));
+    return "[]string{" + object::Join(quoted, ", ") + "}";
+  };
+  std::string extra = "map[string][]string(nil)";
+  if (!who.extra.empty()) {
+    std::vector<std::string> entries;
+    for (const auto& [key, values] : who.extra) entries.push_back(object::GoQuote(key) + ":" + strings(values));
+    extra = "map[string][]string{" + object::Join(entries, ", ") + "}";
+  }
+  return object::BadRequest("requested &user.DefaultInfo{Name:\"\", UID:" + object::GoQuote(who.uid) + ", Groups:" +
+                            strings(who.groups) + ", Extra:" + extra + "} without impersonating a user name");
+}
+
+// Versions whose use the server advises against; "" for others.
+std::string DeprecationOf(const Kind& kind) {
+  if (!kind.group.empty()) return {};
+  if (kind.kind == "Endpoints") return "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+  if (kind.kind == "ComponentStatus") return "v1 ComponentStatus is deprecated in v1.19+";
+  return {};
+}
+
 bool Serves(const Kind& kind, const Request& r) {
   std::string_view verb = machinery::request::VerbName(r.verb);
   auto has = [&](const std::vector<std::string>& verbs) {
@@ -123,9 +149,7 @@ base::Task<base::Result<Identity>> Chain::Identify(base::Context ctx, const auth
     identity = std::move(**known);
   }
   if (!who.requested()) co_return identity;
-  if (who.user.empty())
-    co_return base::Err(
-        object::InternalError("requested impersonation of groups, uid or extra data without impersonating a user"));
+  if (who.user.empty()) co_return base::Err(NobodyToImpersonate(who));
   CO_TRY(AuthorizeImpersonation(identity, who));
   Identity other{.name = who.user, .uid = who.uid, .groups = who.groups, .extra = who.extra};
   constexpr std::string_view kServiceAccount = "system:serviceaccount:";
@@ -266,6 +290,7 @@ base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Req
   Response response{.code = outcome->code, .content_type = form.content_type};
   CO_TRY_ASSIGN(response.body, EncodeOutcome(c, *outcome));
   response.warnings = std::move(outcome->warnings);
+  if (auto w = DeprecationOf(*served.kind); !w.empty()) response.warnings.insert(response.warnings.begin(), w);
   co_return response;
 }
 

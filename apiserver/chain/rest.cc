@@ -221,7 +221,8 @@ base::Task<void> RestFront::RespondError(Exchange& exchange, base::Status error,
   if (api && api->retry_after_seconds > 0) headers.Add("retry-after", std::to_string(api->retry_after_seconds));
   int code = object::HttpCodeOf(error);
   // The original's authorization filter adds this; other refusals do not have it.
-  if (code == 403 && error.message().find("forbidden: User \"") != std::string_view::npos)
+  if ((code == 403 && error.message().find("forbidden: User \"") != std::string_view::npos) ||
+      error.message().ends_with("without impersonating a user name"))
     headers.Add("x-content-type-options", "nosniff");
   std::string body = machinery::value::ToJson(object::ToStatusObject(error)) + "\n";
   if (negotiated && form->media != Media::kJson) body = EncodeStatus(*schema, form->media, error);

@@ -32,6 +32,29 @@ Value Strings(const std::vector<std::string>& texts) {
 
 }  // namespace
 
+namespace {
+
+// As Go reads tokens: without padding, left-over bits of the last character ignored.
+std::optional<std::string> LenientBase64Url(std::string_view text) {
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  std::string out;
+  uint32_t bits = 0;
+  int have = 0;
+  for (char c : text) {
+    auto digit = kAlphabet.find(c);
+    if (digit == kAlphabet.npos) return std::nullopt;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    have += 6;
+    if (have < 8) continue;
+    have -= 8;
+    out += static_cast<char>(bits >> have);
+  }
+  if (text.size() % 4 == 1) return std::nullopt;
+  return out;
+}
+
+}  // namespace
+
 base::Result<uint64_t> ParseOwnRevision(const std::string& text) {
   if (text.empty()) return 0;
   uint64_t v = 0;
@@ -145,8 +168,8 @@ base::Result<ContinueToken> DecodeContinue(const std::string& text) {
   auto bad = [](const std::string& why) {
     return base::Err(object::BadRequest("invalid continue token: continue key is not valid: " + why));
   };
-  auto bytes = base::Base64UrlDecode(text);
-  if (!bytes) return bad("illegal base64 data");
+  auto bytes = LenientBase64Url(text);
+  if (!bytes) return bad("illegal base64 data at input byte " + std::to_string(text.size()));
   auto tree = machinery::value::FromJson(*bytes);
   if (!tree) return bad(std::string(tree.error().message()));
   if (tree->At("v").string_or() != "meta.k8s.io/v1")

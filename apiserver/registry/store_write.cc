@@ -177,7 +177,8 @@ base::Task<base::Result<ObjectPtr>> Store::CreateNew(Operation op, Value obj) {
   std::string prefix(object::GenerateNameOf(obj).substr(0, kMaxGeneratedPrefix));
   bool generate = object::NameOf(obj).empty() && !prefix.empty();
   for (int attempt = 1;; ++attempt) {
-    Value candidate = obj;
+    // Another name may have to be tried: only then is the object needed again.
+    Value candidate = generate ? Value(obj) : std::move(obj);
     if (generate) object::SetName(candidate, prefix + registry_.random().NameSuffix(5));
     CO_TRY_ASSIGN(auto reservation, co_await BeforeCreate(op, candidate));
     CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &candidate, nullptr, false));

@@ -53,7 +53,7 @@ Subresource StatusView(const Kind& kind) {
 
 void Strategy::PrepareForCreate(const Operation&, Value& obj) const {
   if (kind_.reset_status_on_create) obj.Remove("status");
-  if (kind_.has_generation) object::SetGeneration(obj, 1);
+  if (kind_.has_generation || kind_.generation_fixed) object::SetGeneration(obj, 1);
 }
 
 void Strategy::PrepareForUpdate(const Operation&, Value& obj, const Value& old) const {
@@ -63,7 +63,7 @@ void Strategy::PrepareForUpdate(const Operation&, Value& obj, const Value& old) 
     else
       obj.Set("status", old.At("status"));
   }
-  if (!kind_.has_generation) return;
+  if (!kind_.has_generation && !kind_.generation_on_update) return;
   // What a user wants is everything beside metadata and status; a change of it is a new generation.
   auto wanted = [](const Value& v, const std::string& key) -> const Value& {
     static const Value none;

@@ -32,7 +32,13 @@ class JobStrategy final : public Strategy {
     return {FieldOf(*kind_.type, "status.succeeded")};
   }
   // What jobs did before there was a garbage collector.
-  std::string DefaultPropagation(const Operation&, const Value&) const override { return "Orphan"; }
+  std::string DefaultPropagation(const Operation& op, const Value&) const override {
+    if (op.warnings && op.request->options.propagation_policy.empty() && !op.request->options.orphan_dependents)
+      op.warnings->push_back(
+          "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+          "or set propagationPolicy=Orphan to suppress this warning");
+    return "Orphan";
+  }
 };
 
 }  // namespace

@@ -247,6 +247,9 @@ class PodStrategy final : public Strategy {
 
   void PrepareForCreate(const Operation& op, Value& pod) const override {
     object::SetGeneration(pod, 1);
+    // A negative grace period was let in once; it means the shortest one.
+    if (pod.At("spec", "terminationGracePeriodSeconds").int_or() < 0)
+      pod.Ensure("spec").Set("terminationGracePeriodSeconds", 1);
     Map status{{"phase", "Pending"}, {"qosClass", std::string(QosClassOf(pod))}};
     pod.Set("status", Value(std::move(status)));
     const Value& gates = pod.At("spec", "schedulingGates");
