@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "controller-manager/credentials.h"
 #include "controller-manager/manager.h"
 #include "machinery/client/component.h"
 #include "machinery/client/discovery.h"
@@ -18,14 +19,28 @@ base::Task<base::Result<std::vector<ServedResource>>> Discover(base::Context ctx
   co_return out;
 }
 
-base::Task<void> Work(base::Context ctx, client::Component& c, ManagerOptions options) {
-  controller_manager::Manager manager(c.executor, c.client, base::Random::System(), c.daemon.metrics(), options,
-                                      [&](base::Context ask) { return Discover(std::move(ask), c.transport); });
-  co_await manager.Run(std::move(ctx));
+base::Task<void> Work(base::Context ctx, client::Component& c, ManagerOptions options, bool own_accounts) {
+  auto discover = [&](base::Context ask) { return Discover(std::move(ask), c.transport); };
+  if (!own_accounts) {
+    controller_manager::Manager manager(c.executor, c.client, base::Random::System(), c.daemon.metrics(), options,
+                                        discover);
+    co_await manager.Run(std::move(ctx));
+    co_return;
+  }
+  controller_manager::ServiceAccountClients accounts(c.daemon.loop(), c.client, c.anonymous_options);
+  controller_manager::Manager manager(
+      c.executor, c.client, base::Random::System(), c.daemon.metrics(), options, discover,
+      [&](const std::string& account) -> client::Client& { return accounts.Of(account); });
+  if (!(co_await accounts.Prepare(ctx)).ok()) co_return;
+  base::TaskScope scope(c.executor, ctx);
+  scope.Spawn(accounts.Run(scope.context()));
+  scope.Spawn(manager.Run(scope.context()));
+  co_await scope.Join();
 }
 
 struct Extra {
   std::string root_ca_file;
+  bool own_accounts = false;
   int32_t mask = 0, mask_v4 = 0, mask_v6 = 0;
   int32_t deployments = 5, endpoints = 5, slices = 5, sets = 5, namespaces = 10, gc = 20;
 };
@@ -37,6 +52,8 @@ void AddFlags(base::FlagSet& flags, ManagerOptions& o, Extra& x) {
   flags.Add("allocate-node-cidrs", &o.allocate_node_cidrs, "Give each node its range of pod addresses.");
   flags.Add("cluster-cidr", &o.cluster_cidr, "Range of pod addresses; needs --allocate-node-cidrs.");
   flags.Add("node-monitor-period", &o.node_monitor_period, "Time between two looks at the nodes.");
+  flags.Add("use-service-account-credentials", &x.own_accounts,
+            "Each controller acts as a service account of its own instead of the manager's user.");
   flags.Section("Authorization");
   flags.Add("service-cluster-ip-range", &o.service_cluster_ip_range, "Range of service addresses.");
   flags.Add("root-ca-file", &x.root_ca_file,
@@ -128,8 +145,7 @@ const std::vector<std::string>& Unsupported() {
                                                  "route-reconciliation-period",
                                                  "secondary-node-eviction-rate",
                                                  "service-account-private-key-file",
-                                                 "unhealthy-zone-threshold",
-                                                 "use-service-account-credentials"};
+                                                 "unhealthy-zone-threshold"};
   return names;
 }
 
@@ -167,6 +183,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "E kube-controller-manager: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  return client::RunComponent(
-      common, [&](base::Context ctx, client::Component& c) { return Work(std::move(ctx), c, options); });
+  return client::RunComponent(common, [&](base::Context ctx, client::Component& c) {
+    return Work(std::move(ctx), c, options, extra.own_accounts);
+  });
 }

@@ -6,13 +6,13 @@
 
 namespace controller_manager {
 
-#define CONTROLLER(name, make) std::unique_ptr<RunnableController> Make##make(ManagerContext& context);
+#define CONTROLLER(name, make, account) std::unique_ptr<RunnableController> Make##make(ManagerContext& context);
 #include "controller-manager/controllers.def"
 #undef CONTROLLER
 
 const std::vector<std::string>& KnownControllers() {
   static const std::vector<std::string> names = {
-#define CONTROLLER(name, make) name,
+#define CONTROLLER(name, make, account) name,
 #include "controller-manager/controllers.def"
 #undef CONTROLLER
   };
@@ -82,24 +82,28 @@ bool IsEnabled(const std::vector<std::string>& words, std::string_view name) {
 }
 
 Manager::Manager(base::Executor& executor, client::Client& client, base::Random random, base::MetricsRegistry& metrics,
-                 ManagerOptions options, Discover discover)
+                 ManagerOptions options, Discover discover, ClientOf client_of)
     : executor_(executor),
       client_(client),
       random_(random),
+      metrics_(metrics),
       options_(std::move(options)),
-      informers_(executor, client),
-      context_{executor,
-               client,
-               informers_,
-               random_,
-               metrics,
-               options_,
-               std::move(discover),
-               [this](const std::string& component) -> client::EventRecorder& { return Events(component); }} {
-#define CONTROLLER(name, make) \
-  if (IsEnabled(options_.controllers, name)) controllers_.push_back(Make##make(context_));
+      discover_(std::move(discover)),
+      client_of_(std::move(client_of)),
+      informers_(executor, client) {
+#define CONTROLLER(name, make, account) \
+  if (IsEnabled(options_.controllers, name)) controllers_.push_back(Make##make(ContextOf(account)));
 #include "controller-manager/controllers.def"
 #undef CONTROLLER
+}
+
+ManagerContext& Manager::ContextOf(const std::string& account) {
+  auto& slot = contexts_[account];
+  if (!slot)
+    slot = std::make_unique<ManagerContext>(ManagerContext{
+        executor_, client_of_ ? client_of_(account) : client_, informers_, random_, metrics_, options_, discover_,
+        [this](const std::string& component) -> client::EventRecorder& { return Events(component); }});
+  return *slot;
 }
 
 Manager::~Manager() = default;

@@ -22,8 +22,11 @@ bool IsEnabled(const std::vector<std::string>& words, std::string_view name);
 class Manager {
  public:
   using Discover = std::function<base::Task<base::Result<std::vector<ServedResource>>>(base::Context)>;
+  // Who a controller acts as: the client of its service account.
+  using ClientOf = std::function<client::Client&(const std::string& account)>;
+  // `client` watches and records events; without `client_of` it does everything.
   Manager(base::Executor& executor, client::Client& client, base::Random random, base::MetricsRegistry& metrics,
-          ManagerOptions options, Discover discover);
+          ManagerOptions options, Discover discover, ClientOf client_of = {});
   ~Manager();
   base::Task<void> Run(base::Context ctx);
   bool synced() const { return informers_.synced(); }
@@ -32,11 +35,15 @@ class Manager {
   client::EventRecorder& Events(const std::string& component);
   base::Executor& executor_;
   client::Client& client_;
+  ManagerContext& ContextOf(const std::string& account);
   base::Random random_;
+  base::MetricsRegistry& metrics_;
   ManagerOptions options_;
+  Discover discover_;
+  ClientOf client_of_;
   Informers informers_;
   std::map<std::string, std::unique_ptr<client::EventRecorder>> recorders_;
-  ManagerContext context_;
+  std::map<std::string, std::unique_ptr<ManagerContext>> contexts_;  // by service account
   std::vector<std::unique_ptr<RunnableController>> controllers_;
 };
 

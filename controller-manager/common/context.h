@@ -44,6 +44,8 @@ class Informers {
     if (indexes_.emplace(std::make_pair(&client::ResourceOf<T>(), name), true).second)
       informer.AddIndex(name, std::move(fn));
   }
+  // Who watches: for a controller's own informers, whose account may write only.
+  client::Client& client() { return client_; }
   // Starts them all; no Of() for a new kind afterwards.
   void Start(base::TaskScope& scope);
   bool synced() const;

@@ -290,15 +290,16 @@ class DeploymentController final : public RunnableController {
     co_return why;
   }
 
-  // The deployment's revision follows the newest set's; `text` becomes a Progressing condition.
+  // The deployment's revision follows the newest set's; `text` becomes a Progressing condition. The annotation goes
+  // with the status, as in the original: an ordinary update of annotations would count as a new generation.
   base::Task<base::Status> Announce(base::Context ctx, World& w, const std::string& reason, const std::string& text) {
-    if (SetAnnotation(*w.d.mutable_metadata(), kRevision, Annotation(w.newest->metadata(), kRevision))) {
-      CO_TRY_ASSIGN(w.d, co_await client_.Update<Deployment>(ctx, w.d));
-    }
-    if (text.empty()) co_return base::Ok();
+    bool numbered = SetAnnotation(*w.d.mutable_metadata(), kRevision, Annotation(w.newest->metadata(), kRevision));
     DeploymentStatus status = w.d.status();
-    SetCondition(status, MakeCondition("Progressing", "True", reason, text, Now()));
-    co_return co_await WriteStatus(ctx, w, std::move(status));
+    if (!text.empty()) SetCondition(status, MakeCondition("Progressing", "True", reason, text, Now()));
+    if (!numbered) co_return co_await WriteStatus(ctx, w, std::move(status));
+    *w.d.mutable_status() = std::move(status);
+    CO_TRY_ASSIGN(w.d, co_await client_.UpdateStatus<Deployment>(ctx, w.d));
+    co_return base::Ok();
   }
 
   base::Task<base::Status> Write(base::Context ctx, ReplicaSet& rs) {

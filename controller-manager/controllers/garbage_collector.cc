@@ -49,7 +49,6 @@ class GarbageCollector final : public RunnableController {
  public:
   explicit GarbageCollector(ManagerContext& context)
       : context_(context),
-        client_(context.client),
         untyped_(context.client),
         controller_(context.executor, "garbage_collector", context.Workers("garbage-collector-controller", 20),
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {}
@@ -290,7 +289,6 @@ class GarbageCollector final : public RunnableController {
   }
 
   ManagerContext& context_;
-  client::Client& client_;
   Untyped untyped_;
   std::map<std::string, std::unique_ptr<MonitorOf>> monitors_;  // by "resource.group"
   client::Controller controller_;

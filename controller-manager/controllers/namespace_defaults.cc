@@ -35,7 +35,7 @@ class ServiceAccountController final : public RunnableController {
       : executor_(context.executor),
         client_(context.client),
         namespaces_(context.informers.Of<Namespace>()),
-        accounts_(context.executor, context.client, {.field_selector = "metadata.name=default"}),
+        accounts_(context.executor, context.informers.client(), {.field_selector = "metadata.name=default"}),
         controller_(context.executor, "serviceaccount", 1,
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
     controller_.For<Namespace>(namespaces_);
@@ -73,7 +73,8 @@ class RootCaController final : public RunnableController {
         client_(context.client),
         root_ca_(context.options.root_ca),
         namespaces_(context.informers.Of<Namespace>()),
-        maps_(context.executor, context.client, {.field_selector = std::string("metadata.name=") + kRootCa}),
+        maps_(context.executor, context.informers.client(),
+              {.field_selector = std::string("metadata.name=") + kRootCa}),
         controller_(context.executor, "root_ca_cert_publisher", 1,
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
     controller_.For<Namespace>(namespaces_);

@@ -75,8 +75,7 @@ class Ranges {
 class NodeIpamController final : public RunnableController {
  public:
   explicit NodeIpamController(ManagerContext& context)
-      : context_(context),
-        client_(context.client),
+      : client_(context.client),
         events_(context.events("node-ipam-controller")),
         nodes_(context.informers.Of<Node>()),
         controller_(context.executor, "node_ipam", 1,
@@ -123,10 +122,12 @@ class NodeIpamController final : public RunnableController {
       }
       given.push_back(*cidr);
     }
-    Node changed = *node;
-    changed.mutable_spec()->set_podcidr(given[0]);
-    for (const auto& cidr : given) changed.mutable_spec()->add_podcidrs(cidr);
-    auto updated = co_await client_.Update<Node>(ctx, std::move(changed));
+    std::string list;
+    for (const auto& cidr : given) list += (list.empty() ? "\"" : ",\"") + cidr + "\"";
+    // A patch of these fields alone: others write the node at the same time.
+    auto updated =
+        co_await client_.Patch<Node>(ctx, "", key, machinery::request::PatchType::kStrategicMerge,
+                                     R"({"spec":{"podCIDR":")" + given[0] + R"(","podCIDRs":[)" + list + "]}}");
     if (updated) co_return client::Done{};
     // An answer that was lost may have been a success: the ranges stay taken until the node shows what it got.
     if (machinery::object::AsApiError(updated.error())) GiveBack(given);
@@ -137,7 +138,6 @@ class NodeIpamController final : public RunnableController {
     for (size_t i = 0; i < given.size(); ++i) ranges_[i].Release(given[i]);
   }
 
-  ManagerContext& context_;
   client::Client& client_;
   client::EventRecorder& events_;
   client::Informer<Node>& nodes_;
@@ -177,9 +177,9 @@ class TtlController final : public RunnableController {
     std::string wanted = std::to_string(Seconds());
     auto it = node->metadata().annotations().find(kTtl);
     if (it != node->metadata().annotations().end() && it->second == wanted) co_return client::Done{};
-    Node changed = *node;
-    (*changed.mutable_metadata()->mutable_annotations())[kTtl] = wanted;
-    CO_TRY(co_await client_.Update<Node>(ctx, std::move(changed)));
+    CO_TRY(co_await client_.Patch<Node>(
+        ctx, "", key, machinery::request::PatchType::kMerge,
+        std::string(R"({"metadata":{"annotations":{")") + kTtl + "\":\"" + wanted + "\"}}}"));
     co_return client::Done{};
   }
   client::Client& client_;

@@ -65,7 +65,7 @@ class NodeLifecycleController final : public RunnableController {
         events_(context.events("node-controller")),
         nodes_(context.informers.Of<Node>()),
         pods_(context.informers.Of<Pod>()),
-        leases_(context.executor, context.client, {.namespace_name = "kube-node-lease"}),
+        leases_(context.executor, context.informers.client(), {.namespace_name = "kube-node-lease"}),
         controller_(context.executor, "node_lifecycle", 4,
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
     context.informers.Index<Pod>("node", [](const Pod& p) { return std::vector{p.spec().nodename()}; });

@@ -1,6 +1,7 @@
 // Pod garbage collection: pods whose node is gone, pods that were deleted before they got a node, and ended pods beyond
 // a number.
 #include <algorithm>
+#include <ctime>
 
 #include "base/log.h"
 #include "controller-manager/common/context.h"
@@ -70,22 +71,26 @@ class PodGcController final : public RunnableController {
       if (p->metadata().has_deletiontimestamp() && p->spec().nodename().empty()) co_await Remove(ctx, *p, "");
   }
 
+  std::string Now() const {
+    char text[32];
+    std::time_t t = std::chrono::system_clock::to_time_t(
+        std::chrono::time_point_cast<std::chrono::system_clock::duration>(executor_.WallNow()));
+    std::tm parts{};
+    gmtime_r(&t, &parts);
+    return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));
+  }
+
   base::Task<void> Remove(base::Context ctx, const Pod& pod, std::string why) {
     const auto& m = pod.metadata();
     base::LogInfo("PodGC is force deleting Pod", {{"pod", client::KeyOf(pod)}});
     if (!IsTerminal(pod)) {
-      Pod failed = pod;
-      failed.mutable_status()->set_phase("Failed");
-      if (!why.empty() && !Condition(pod, "DisruptionTarget")) {
-        auto* c = failed.mutable_status()->add_conditions();
-        c->set_type("DisruptionTarget");
-        c->set_status("True");
-        c->set_reason("DeletionByPodGC");
-        c->set_message(std::move(why));
-        c->set_observedgeneration(m.generation());
-        client::SetTime(*c->mutable_lasttransitiontime(), executor_.WallNow());
-      }
-      auto updated = co_await client_.UpdateStatus<Pod>(ctx, std::move(failed));
+      std::string patch = R"({"status":{"phase":"Failed")";
+      if (!why.empty() && !Condition(pod, "DisruptionTarget"))
+        patch += R"(,"conditions":[{"type":"DisruptionTarget","status":"True","reason":"DeletionByPodGC","message":")" +
+                 why + R"(","observedGeneration":)" + std::to_string(m.generation()) + R"(,"lastTransitionTime":")" +
+                 Now() + "\"}]";
+      auto updated = co_await client_.Patch<Pod>(
+          ctx, m.namespace_(), m.name(), machinery::request::PatchType::kStrategicMerge, patch + "}}", "status");
       if (!updated) co_return;  // next time round
     }
     auto status =

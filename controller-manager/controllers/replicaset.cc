@@ -171,21 +171,28 @@ class ReplicaSetController final : public RunnableController {
     // Not from the copy: the owner may be a ghost by now, and the pod somebody else's.
     CO_TRY_ASSIGN(auto owner, co_await client_.Get<ReplicaSet>(ctx, rs.metadata().namespace_(), rs.metadata().name()));
     if (owner.metadata().uid() != rs.metadata().uid() || owner.metadata().has_deletiontimestamp()) co_return PodPtr();
-    auto fresh = co_await client_.Get<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name());
-    if (!fresh && machinery::object::IsNotFound(fresh.error())) co_return PodPtr();
-    if (!fresh) co_return base::Err(fresh.error());
-    if (fresh->metadata().uid() != pod.metadata().uid() || ControllerRef(fresh->metadata())) co_return PodPtr();
-    AddControllerRef(*fresh->mutable_metadata(), rs, "apps/v1", "ReplicaSet");
-    CO_TRY_ASSIGN(auto updated, co_await client_.Update<Pod>(ctx, std::move(*fresh)));
-    co_return PodPtr(std::make_shared<const Pod>(std::move(updated)));
+    // The uid makes the patch fail on another pod of this name.
+    std::string patch = R"({"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":")" +
+                        rs.metadata().name() + R"(","uid":")" + rs.metadata().uid() +
+                        R"(","controller":true,"blockOwnerDeletion":true}],"uid":")" + pod.metadata().uid() + "\"}}";
+    auto adopted = co_await client_.Patch<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name(),
+                                               machinery::request::PatchType::kStrategicMerge, std::move(patch));
+    if (!adopted && Settled(adopted.error())) co_return PodPtr();
+    if (!adopted) co_return base::Err(adopted.error());
+    co_return PodPtr(std::make_shared<const Pod>(std::move(*adopted)));
   }
 
   base::Task<base::Status> Release(base::Context ctx, const ReplicaSet& rs, const Pod& pod) {
-    auto fresh = co_await client_.Get<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name());
-    if (!fresh) co_return machinery::object::IsNotFound(fresh.error()) ? base::Ok() : fresh.error();
-    if (fresh->metadata().uid() != pod.metadata().uid()) co_return base::Ok();
-    if (!RemoveOwner(*fresh->mutable_metadata(), rs.metadata().uid())) co_return base::Ok();
-    co_return base::StatusOf(co_await client_.Update<Pod>(ctx, std::move(*fresh)));
+    std::string patch = R"({"metadata":{"ownerReferences":[{"$patch":"delete","uid":")" + rs.metadata().uid() +
+                        R"("}],"uid":")" + pod.metadata().uid() + "\"}}";
+    auto released = co_await client_.Patch<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name(),
+                                                machinery::request::PatchType::kStrategicMerge, std::move(patch));
+    co_return released || Settled(released.error()) ? base::Ok() : released.error();
+  }
+
+  // The pod is gone, or another one has its name: nothing is left to do.
+  static bool Settled(const base::Status& s) {
+    return machinery::object::IsNotFound(s) || machinery::object::HttpCodeOf(s) == 422;
   }
 
   base::Task<base::Status> Manage(base::Context ctx, client::Key key, std::shared_ptr<const ReplicaSet> rs,
