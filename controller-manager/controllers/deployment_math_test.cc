@@ -79,7 +79,7 @@ TEST(DeploymentMath, ScalingInTheMiddleKeepsTheShares) {
 }
 
 TEST(DeploymentMath, TemplatesAreComparedWithoutTheirHash) {
-  core::PodTemplateSpec a, b;
+  k8s::io::api::core::v1::PodTemplateSpec a, b;
   (*a.mutable_metadata()->mutable_labels())["app"] = "web";
   b = a;
   (*b.mutable_metadata()->mutable_labels())[kTemplateHash] = "x";

@@ -9,12 +9,15 @@
 
 #include "base/log.h"
 #include "controller-manager/common/context.h"
+#include "controller-manager/common/writes.h"
 #include "machinery/object/api_error.h"
 #include "proto/k8s/core/v1/node.pb.h"
 
 namespace controller_manager {
 namespace {
 using k8s::io::api::core::v1::Node;
+
+constexpr base::Duration kRecheck = std::chrono::seconds(1);
 
 // One cluster range cut into equal node ranges.
 class Ranges {
@@ -111,6 +114,8 @@ class NodeIpamController final : public RunnableController {
     auto node = nodes_.Get(key);
     if (!node || ranges_.empty() || !node->spec().podcidrs().empty() || !node->spec().podcidr().empty())
       co_return client::Done{};
+    // The copy is from before our own patch.
+    if (!writes_.SeenBy(key, nodes_.resource_version())) co_return client::Done{kRecheck};
     std::vector<std::string> given;
     for (auto& range : ranges_) {
       auto cidr = range.Allocate();
@@ -128,7 +133,10 @@ class NodeIpamController final : public RunnableController {
     auto updated =
         co_await client_.Patch<Node>(ctx, "", key, machinery::request::PatchType::kStrategicMerge,
                                      R"({"spec":{"podCIDR":")" + given[0] + R"(","podCIDRs":[)" + list + "]}}");
-    if (updated) co_return client::Done{};
+    if (updated) {
+      writes_.Created(key, updated->metadata().resourceversion());
+      co_return client::Done{};
+    }
     // An answer that was lost may have been a success: the ranges stay taken until the node shows what it got.
     if (machinery::object::AsApiError(updated.error())) GiveBack(given);
     co_return base::Err(updated.error());
@@ -142,6 +150,7 @@ class NodeIpamController final : public RunnableController {
   client::EventRecorder& events_;
   client::Informer<Node>& nodes_;
   std::vector<Ranges> ranges_;
+  Writes writes_;
   client::Controller controller_;
 };
 
