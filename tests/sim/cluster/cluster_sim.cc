@@ -230,6 +230,7 @@ class Cluster {
   bool Converged();
   std::string WhyNot();
   void OnPod(const client::Change<Pod>& c);
+  void CheckSoon(const std::map<std::string, int32_t>& bounds, std::string uid, int32_t there, std::string who);
   void OnSet(const client::Change<ReplicaSet>& c);
   void OnDeployment(const client::Change<Deployment>& c);
   Deployment Wanted(const std::string& name);
@@ -254,10 +255,11 @@ class Cluster {
   std::vector<std::unique_ptr<Process>> processes_;
   int nodes_;
   // What the witness knows.
-  std::map<std::string, std::string> node_of_;           // pod uid -> node
-  std::map<std::string, std::string> set_owner_;         // replica set uid -> deployment uid
-  std::map<std::string, std::set<std::string>> active_;  // deployment uid -> active pod uids
-  std::map<std::string, int32_t> bound_;                 // deployment uid -> most pods allowed since it last settled
+  std::map<std::string, std::string> node_of_;                   // pod uid -> node
+  std::map<std::string, std::map<std::string, int32_t>> sizes_;  // deployment uid -> replica set uid -> replicas
+  std::map<std::string, std::set<std::string>> active_;          // replica set uid -> active pod uids
+  std::map<std::string, int32_t> bound_;                         // deployment uid -> most since it last settled
+  std::map<std::string, int32_t> set_bound_;                     // replica set uid -> most since it last settled
   int next_template_ = 1;
 };
 
@@ -445,10 +447,41 @@ void Cluster::OnDeployment(const client::Change<Deployment>& c) {
   most = settled ? now : std::max(most, now);
 }
 
+// Surge is a promise about sizes: pods follow them, and while one set still shrinks another may have grown already.
 void Cluster::OnSet(const client::Change<ReplicaSet>& c) {
-  executor_.Trace(base::Fnv1a64(c.any().metadata().name() + c.any().metadata().resourceversion()));
-  const auto* owner = Owner(c.any().metadata());
-  if (owner) set_owner_[c.any().metadata().uid()] = owner->uid();
+  const ReplicaSet& rs = c.any();
+  const auto& uid = rs.metadata().uid();
+  executor_.Trace(base::Fnv1a64(rs.metadata().name() + rs.metadata().resourceversion()));
+  const auto* owner = Owner(rs.metadata());
+  if (!owner) return;
+  if (!c.current) {
+    sizes_[owner->uid()].erase(uid);
+    return;
+  }
+  auto& sizes = sizes_[owner->uid()];
+  int32_t before = sizes[uid];
+  sizes[uid] = rs.spec().replicas();
+  bool settled =
+      rs.status().observedgeneration() == rs.metadata().generation() && rs.status().replicas() == rs.spec().replicas();
+  int32_t& most = set_bound_[uid];
+  most = settled ? rs.spec().replicas() : std::max(most, rs.spec().replicas());
+  int32_t sum = 0;
+  for (const auto& [set, size] : sizes) sum += size;
+  if (rs.spec().replicas() > before)
+    CheckSoon(bound_, owner->uid(), sum, "over-surge: the sets with " + rs.metadata().name());
+}
+
+// Kinds come by separate watches: what allowed this may still be on its way.
+void Cluster::CheckSoon(const std::map<std::string, int32_t>& bounds, std::string uid, int32_t there, std::string who) {
+  auto at = bounds.find(uid);
+  int32_t allowed = at == bounds.end() ? 0 : at->second;
+  if (there <= allowed) return;
+  executor_.After(1s, [this, &bounds, uid, there, allowed, who] {
+    auto now = bounds.find(uid);
+    int32_t most = now == bounds.end() ? there : std::max(allowed, now->second);
+    if (there > most)
+      Violation(who + " ask for " + std::to_string(there) + " pods where " + std::to_string(most) + " are allowed");
+  });
 }
 
 void Cluster::OnPod(const client::Change<Pod>& c) {
@@ -461,18 +494,16 @@ void Cluster::OnPod(const client::Change<Pod>& c) {
   node = pod.spec().nodename();
   if (!c.old) ++report_.pods_created;
   const auto* owner = Owner(pod.metadata());
-  auto d = owner ? set_owner_.find(owner->uid()) : set_owner_.end();
-  if (d == set_owner_.end()) return;
-  auto& active = active_[d->second];
+  if (!owner) return;
+  auto& active = active_[owner->uid()];
   if (!c.current || pod.metadata().has_deletiontimestamp()) {
     active.erase(uid);
     return;
   }
   active.insert(uid);
-  auto most = bound_.find(d->second);
-  if (!c.old && most != bound_.end() && static_cast<int64_t>(active.size()) > most->second)
-    Violation("over-surge: " + std::to_string(active.size()) + " pods where " + std::to_string(most->second) +
-              " are allowed, with " + pod.metadata().name());
+  if (!c.old)
+    CheckSoon(set_bound_, owner->uid(), static_cast<int32_t>(active.size()),
+              "too many: pods like " + pod.metadata().name());
 }
 
 std::string Cluster::WhyNot() {
