@@ -68,7 +68,8 @@ write_config() {
     --kubelet-certificate-authority=$PKI/ca.crt --kubelet-client-certificate=$PKI/apiserver-kubelet-client.crt \
     --kubelet-client-key=$PKI/apiserver-kubelet-client.key
   daemon=kube-controller-manager arguments --kubeconfig=/etc/kubernetes/controller-manager.conf \
-    --allocate-node-cidrs --cluster-cidr=$POD_CIDR --root-ca-file=$PKI/ca.crt --leader-elect
+    --allocate-node-cidrs --cluster-cidr=$POD_CIDR --root-ca-file=$PKI/ca.crt --leader-elect \
+    --use-service-account-credentials
   daemon=kube-scheduler arguments --kubeconfig=/etc/kubernetes/scheduler.conf --leader-elect
   daemon=kubelet arguments --kubeconfig=/etc/kubernetes/kubelet.conf --config=$ETC/kubelet.yaml \
     --hostname-override="$node" --node-ip="$ip" --root-dir=$KUBELET_ROOT
