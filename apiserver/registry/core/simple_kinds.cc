@@ -45,8 +45,26 @@ class SecretStrategy final : public Strategy {
 class NodeStrategy final : public Strategy {
  public:
   using Strategy::Strategy;
+  void PrepareForCreate(const Operation& op, Value& node) const override {
+    Align(node);
+    Strategy::PrepareForCreate(op, node);
+  }
+  void PrepareForUpdate(const Operation& op, Value& node, const Value& old) const override {
+    Align(node);
+    Strategy::PrepareForUpdate(op, node, old);
+  }
   std::vector<storage::SelectableField> SelectableFields() const override {
     return {FieldOf(*kind_.type, "spec.unschedulable")};
+  }
+
+ private:
+  // podCIDR is the first of podCIDRs; where they disagree the older field wins, as clients that know only it expect.
+  static void Align(Value& node) {
+    std::string one(node.At("spec", "podCIDR").string_or());
+    auto all = object::StringsOf(node.At("spec", "podCIDRs"));
+    if (one.empty() && !all.empty()) node.Ensure("spec").Set("podCIDR", all[0]);
+    if (!one.empty() && (all.empty() || all[0] != one))
+      node.Ensure("spec").Set("podCIDRs", Value(machinery::value::List{Value(one)}));
   }
 };
 
