@@ -1,7 +1,9 @@
 #include "apiserver/streaming/streaming.h"
 
 #include <algorithm>
+#include <charconv>
 
+#include "apiserver/registry/validation/validation.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/names.h"
 
@@ -71,6 +73,23 @@ bool HopByHop(std::string_view name) {
 // Credentials for this server, which nobody behind it may see.
 bool Secret(std::string_view name) {
   return name == "authorization" || name.starts_with("impersonate-") || name.starts_with("x-remote-");
+}
+
+// PodLogOptions as a tree, checked.
+base::Status CheckLogOptions(const Request& r) {
+  machinery::value::Map options;
+  for (const char* name : {"tailLines", "limitBytes", "sinceSeconds"}) {
+    std::string text = Parameter(r, name);
+    int64_t n = 0;
+    if (text.empty()) continue;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (error != std::errc() || end != text.data() + text.size())
+      return object::BadRequest("strconv.ParseInt: parsing \"" + text + "\": invalid syntax");
+    options.Set(name, Value(n));
+  }
+  if (auto time = Parameter(r, "sinceTime"); !time.empty()) options.Set("sinceTime", time);
+  auto errors = registry::validation::ValidatePodLogOptions(Value(std::move(options)));
+  return errors.empty() ? base::Ok() : object::InvalidObject({"", "PodLogOptions"}, r.name, errors);
 }
 
 base::Status Unreachable(const base::Status& why) {
@@ -144,8 +163,13 @@ base::Task<base::Result<Value>> Streaming::Find(base::Context ctx, std::string r
   co_return found->Tree();
 }
 
-base::Task<base::Result<std::string>> Streaming::KubeletOrigin(base::Context ctx, std::string name) {
-  CO_TRY_ASSIGN(Value node, co_await Find(ctx, "nodes", "", name));
+base::Task<base::Result<std::string>> Streaming::KubeletOrigin(base::Context ctx, std::string name, bool proxied) {
+  auto found = co_await Find(ctx, "nodes", "", name);
+  // The original looks the node up on behalf of the pod and names that resource.
+  if (!found && object::IsNotFound(found.error()) && !proxied)
+    co_return base::Err(object::NotFound({"", "pods"}, name));
+  if (!found) co_return base::Err(found.error());
+  const Value& node = *found;
   int64_t port = node.At("status", "daemonEndpoints", "kubeletEndpoint", "Port").int_or();
   if (port == 0) port = access_.default_port;
   const Value& addresses = node.At("status", "addresses");
@@ -169,6 +193,7 @@ base::net::ClientOptions Streaming::ClientFor(const Target& target, bool http1) 
 // --- logs ---
 
 base::Task<base::Result<Streaming::Target>> Streaming::LogTarget(base::Context ctx, const Request& r) {
+  CO_TRY(CheckLogOptions(r));
   CO_TRY_ASSIGN(Value pod, co_await Find(ctx, "pods", r.namespace_name, r.name));
   CO_TRY_ASSIGN(std::string container, ChooseContainer(pod, Parameter(r, "container")));
   std::string node(pod.At("spec", "nodeName").string_or());
@@ -259,21 +284,17 @@ base::Task<base::Result<Streaming::Target>> Streaming::StreamTarget(base::Contex
 }
 
 base::Task<void> Streaming::Stream(Exchange& e, Request r) {
-  if (!Upgrades(e)) {
-    co_await RestFront::RespondError(e, object::BadRequest("Upgrade request required"));
-    co_return;
-  }
-  if (IsWebSocket(e)) {
-    co_await RestFront::RespondError(
-        e, object::BadRequest("unable to upgrade: WebSocket is not supported yet by keelson, use SPDY/3.1"));
-    co_return;
-  }
   auto target = co_await StreamTarget(e.context(), r);
   if (!target) {
     co_await RestFront::RespondError(e, target.error());
-    co_return;
+  } else if (!Upgrades(e)) {
+    co_await RestFront::RespondError(e, object::BadRequest("Upgrade request required"));
+  } else if (IsWebSocket(e)) {
+    co_await RestFront::RespondError(
+        e, object::BadRequest("unable to upgrade: WebSocket is not supported yet by keelson, use SPDY/3.1"));
+  } else {
+    co_await Splice(e, std::move(*target));
   }
-  co_await Splice(e, std::move(*target));
 }
 
 base::Task<void> Streaming::Splice(Exchange& e, Target target) {
@@ -312,7 +333,7 @@ base::Task<base::Result<Streaming::Target>> Streaming::ProxyTarget(base::Context
   if (scheme != "http" && scheme != "https")
     co_return base::Err(object::BadRequest("invalid " + r.resource + " request \"" + r.name + "\""));
   if (r.resource == "nodes") {
-    CO_TRY_ASSIGN(t.origin, co_await KubeletOrigin(ctx, to.name));
+    CO_TRY_ASSIGN(t.origin, co_await KubeletOrigin(ctx, to.name, true));
     if (!to.port.empty()) t.origin = t.origin.substr(0, t.origin.rfind(':') + 1) + to.port;
     t.tls = tls_;
     co_return t;

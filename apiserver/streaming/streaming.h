@@ -49,8 +49,8 @@ class Streaming {
   base::Task<void> Stream(Exchange& e, Request r);
   base::Task<void> Proxy(Exchange& e, Request r);
   base::Task<base::Result<Value>> Find(base::Context ctx, std::string resource, std::string ns, std::string name);
-  // Where a node's kubelet listens.
-  base::Task<base::Result<std::string>> KubeletOrigin(base::Context ctx, std::string node);
+  // Where a node's kubelet listens. `proxied`: the node itself was asked for, not a pod on it.
+  base::Task<base::Result<std::string>> KubeletOrigin(base::Context ctx, std::string node, bool proxied = false);
   base::Task<base::Result<Target>> LogTarget(base::Context ctx, const Request& r);
   base::Task<base::Result<Target>> StreamTarget(base::Context ctx, const Request& r);
   base::Task<base::Result<Target>> ProxyTarget(base::Context ctx, const Request& r, std::string_view query);
