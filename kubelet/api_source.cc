@@ -1,6 +1,7 @@
 #include "kubelet/api_source.h"
 
 #include "base/bytes.h"
+#include "machinery/object/api_error.h"
 #include "machinery/value/value.h"
 #include "proto/k8s/authentication/v1/authentication.pb.h"
 
@@ -33,6 +34,11 @@ base::Task<base::Result<std::shared_ptr<const T>>> ApiSource::Get(base::Context 
     // A server that does not answer is no reason to take away what is known.
     auto it = cache.find(key);
     if (it != cache.end() && got.error().code() == base::Code::kUnavailable) co_return it->second.object;
+    // The original's words name the kind, where the API's name the resource.
+    if (machinery::object::IsNotFound(got.error())) {
+      const char* kind = std::is_same_v<T, api::Secret> ? "secret" : "configmap";
+      co_return base::Err(base::NotFound(std::string(kind) + " \"" + name + "\" not found"));
+    }
     co_return base::Err(std::move(got.error()));
   }
   auto object = std::make_shared<const T>(std::move(*got));

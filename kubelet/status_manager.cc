@@ -64,6 +64,11 @@ void StatusManager::Recheck(const std::string& uid) {
   auto it = entries_.find(uid);
   if (it == entries_.end()) return;
   if (it->second.finished && !it->second.deleted) Queue(uid);
+  // A mirror made anew, or a status somebody else wrote: ours goes over it.
+  PodPtr pod = api_pod ? api_pod(uid) : nullptr;
+  if (!pod || it->second.written.empty() || pod->status().phase() == it->second.status.phase()) return;
+  it->second.written.clear();
+  Queue(uid);
 }
 
 void StatusManager::Queue(const std::string& uid) {
