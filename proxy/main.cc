@@ -117,6 +117,16 @@ std::string NodeName(const Options& o) {
   return name;
 }
 
+base::Task<void> ServePages(base::net::Exchange& exchange, base::net::HealthEndpoints& health, std::string mode) {
+  if (health.Owns(exchange.path())) {
+    co_await health.Serve(exchange);
+  } else if (exchange.path() == "/proxyMode") {
+    (void)co_await exchange.Respond(200, {}, mode);
+  } else {
+    (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
+  }
+}
+
 base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   auto config = machinery::client::LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig);
   if (!config) co_return config.error();
@@ -138,13 +148,14 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   proxy::Proxier proxier(daemon.loop(), *pool, client, options, daemon.metrics());
   proxy::PodRoutes routes(daemon.loop(), *pool, client, options.node_name);
 
-  base::net::HealthServer health(daemon.loop(), {.name = "kube-proxy", .metrics = &daemon.metrics()});
-  health.AddCheck("proxy", [&proxier] { return proxier.Health(); });
-  health.AddText("/proxyMode", o.proxy_mode);
+  base::net::HealthEndpoints health(&daemon.metrics(), "");
+  health.Add("proxy", [&proxier] { return proxier.Health(); });
+  base::net::Server server({&daemon.loop()},
+                           [&](base::net::Exchange& e) { return ServePages(e, health, o.proxy_mode); });
   for (const auto& address : {o.healthz_address, o.metrics_address}) {
     if (address.empty()) continue;
-    auto bound = health.Listen(address);
-    if (!bound) co_return bound.error();
+    CO_TRY_ASSIGN(auto bound, server.Listen(address));
+    base::LogInfo("Serving health and metrics", {{"address", bound}});
   }
 
   base::TaskScope scope(daemon.loop(), daemon.context());
@@ -152,7 +163,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   if (!o.pod_routes.empty()) scope.Spawn(routes.Run(scope.context()));
   base::NotifySupervisor("READY=1");
   co_await scope.Join();
-  co_await health.Stop();
+  co_await server.Stop(std::chrono::seconds(1));
   co_return base::Ok();
 }
 
