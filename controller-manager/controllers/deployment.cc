@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/labels.h"
+#include "controller-manager/common/writes.h"
 #include "controller-manager/controllers/deployment_math.h"
 #include "machinery/client/micro_time.h"
 #include "machinery/object/api_error.h"
@@ -17,6 +18,7 @@ using apps::ReplicaSet;
 using core::Pod;
 
 constexpr size_t kMaxHistoryChars = 2000;
+constexpr base::Duration kRecheck = std::chrono::milliseconds(500);
 
 // Annotations that are the deployment's own and do not go down to its sets.
 bool IsOwnAnnotation(const std::string& key) {
@@ -137,7 +139,12 @@ class DeploymentController final : public RunnableController {
 
   Result Reconcile(base::Context ctx, client::Key key) {
     auto found = deployments_.Get(key);
-    if (!found) co_return client::Done{};
+    if (!found) {
+      writes_.Forget(key);
+      co_return client::Done{};
+    }
+    // New sets are sized by what the others have: not from a copy that lacks our own last writes.
+    if (!writes_.SeenBy(key, sets_.resource_version())) co_return client::Done{kRecheck};
     World w;
     w.d = *found;
     if (IsEmpty(w.d.spec().selector())) {
@@ -217,7 +224,7 @@ class DeploymentController final : public RunnableController {
       rs.mutable_spec()->set_minreadyseconds(w.d.spec().minreadyseconds());
       changed = true;
     }
-    if (changed) CO_TRY(co_await Write(ctx, rs));
+    if (changed) CO_TRY(co_await Write(ctx, w, rs));
     bool found = HasProgressDeadline(w.d) && !FindCondition(w.d.status(), "Progressing");
     std::string text = found ? "Found new replica set \"" + rs.metadata().name() + "\"" : "";
     co_return co_await Announce(ctx, w, "FoundNewReplicaSet", text);
@@ -251,6 +258,7 @@ class DeploymentController final : public RunnableController {
     } else if (!made) {
       CO_TRY(co_await FailedToMake(ctx, w, rs, made.error()));
     } else {
+      writes_.Created(client::KeyOf(d), made->metadata().resourceversion());
       w.owned.push_back(std::make_unique<ReplicaSet>(std::move(*made)));
       w.newest = w.owned.back().get();
       if (w.newest->spec().replicas() > 0)
@@ -302,9 +310,20 @@ class DeploymentController final : public RunnableController {
     co_return base::Ok();
   }
 
-  base::Task<base::Status> Write(base::Context ctx, ReplicaSet& rs) {
-    CO_TRY_ASSIGN(rs, co_await client_.Update<ReplicaSet>(ctx, rs));
-    co_return base::Ok();
+  base::Task<base::Status> Write(base::Context ctx, const World& w, ReplicaSet& rs) {
+    client::Key key = client::KeyOf(w.d);
+    auto updated = co_await client_.Update<ReplicaSet>(ctx, rs);
+    if (updated) {
+      writes_.Created(key, updated->metadata().resourceversion());
+      rs = std::move(*updated);
+      co_return base::Ok();
+    }
+    // No answer: it may have been written all the same. Wait for what is there now.
+    if (!machinery::object::AsApiError(updated.error())) {
+      auto live = co_await client_.Get<ReplicaSet>(ctx, rs.metadata().namespace_(), rs.metadata().name());
+      if (live) writes_.Created(key, live->metadata().resourceversion());
+    }
+    co_return updated.error();
   }
 
   base::Task<base::Status> Resize(base::Context ctx, const World& w, ReplicaSet& rs, int32_t replicas) {
@@ -312,7 +331,7 @@ class DeploymentController final : public RunnableController {
     bool annotated = AnnotateReplicas(w.d, rs);
     if (before == replicas && !annotated) co_return base::Ok();
     rs.mutable_spec()->set_replicas(replicas);
-    CO_TRY(co_await Write(ctx, rs));
+    CO_TRY(co_await Write(ctx, w, rs));
     if (before != replicas)
       events_.Event(client::ReferenceTo(w.d), "Normal", "ScalingReplicaSet",
                     std::string("Scaled ") + (replicas > before ? "up" : "down") + " replica set " +
@@ -518,6 +537,7 @@ class DeploymentController final : public RunnableController {
   client::Informer<Deployment>& deployments_;
   client::Informer<ReplicaSet>& sets_;
   client::Informer<Pod>& pods_;
+  Writes writes_;
   client::Controller controller_;
 };
 }  // namespace

@@ -160,8 +160,9 @@ void Informer<T>::Apply(const TypedEvent<T>& event) {
 template <class T>
 base::Task<base::Status> Informer<T>::ListOnce(base::Context ctx) {
   ListOptions options = options_;
-  // "0": any state the server has at hand; later never older than what was seen; after a refusal the newest.
-  options.resource_version = expired_ ? "" : resource_version_.empty() ? "0" : resource_version_;
+  // The newest state at first and after a refusal; otherwise one never older than what was seen. "0", any state the
+  // server has at hand, could be older than what this program acted on before it was restarted.
+  options.resource_version = expired_ ? "" : resource_version_;
   auto list = co_await client_.List<T>(ctx, std::move(options));
   if (!list) {
     expired_ = MustRelist(list.error());
