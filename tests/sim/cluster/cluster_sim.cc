@@ -223,6 +223,16 @@ class Cluster {
                   what.c_str());
   }
 
+  template <class T>
+  void Tell(const client::Change<T>& c, const std::string& state) {
+    if (!verbose_) return;
+    const auto& m = c.any().metadata();
+    Say(std::string("  ") +
+        (!c.old      ? "+ "
+         : c.current ? "* "
+                     : "- ") +
+        client::ResourceOf<T>().kind + " " + m.name() + (m.has_deletiontimestamp() ? " (leaving) " : " ") + state);
+  }
   void Setup();
   void UserStep();
   void Restart();
@@ -275,7 +285,8 @@ Cluster::Cluster(uint64_t seed, bool verbose)
     : verbose_(verbose),
       executor_(seed),
       storage_(executor_),
-      core_(executor_, storage_, base::Random(seed * 2 + 1), {}),
+      // Nobody here would take the taint of a new node away again.
+      core_(executor_, storage_, base::Random(seed * 2 + 1), {.disable_admission_plugins = {"TaintNodesByCondition"}}),
       direct_(apiserver::InProcessTransport(core_, {.name = "sim", .groups = {"system:masters"}})),
       faulty_(executor_, faults_, *direct_),
       user_(*direct_, "user"),
@@ -331,7 +342,8 @@ void Cluster::Setup() {
 
   processes_.push_back(std::make_unique<Process>(executor_, [this]() -> Process::Body {
     controller_manager::ManagerOptions options;
-    options.controllers = {"deployment-controller", "replicaset-controller", "garbage-collector-controller"};
+    options.controllers = {"deployment-controller", "replicaset-controller", "garbage-collector-controller",
+                           "serviceaccount-controller"};
     auto discover = [](base::Context) -> base::Task<base::Result<std::vector<controller_manager::ServedResource>>> {
       co_return Resources();
     };
@@ -435,6 +447,8 @@ void Cluster::Restart() {
 // --- the witness ---
 
 void Cluster::OnDeployment(const client::Change<Deployment>& c) {
+  Tell(c, std::to_string(c.any().spec().replicas()) + " wanted, " + std::to_string(c.any().status().replicas()) +
+              " there, " + std::to_string(c.any().status().updatedreplicas()) + " updated");
   executor_.Trace(base::Fnv1a64(c.any().metadata().name() + c.any().metadata().resourceversion()));
   if (!c.current) return;
   const auto& d = *c.current;
@@ -450,6 +464,7 @@ void Cluster::OnDeployment(const client::Change<Deployment>& c) {
 // Surge is a promise about sizes: pods follow them, and while one set still shrinks another may have grown already.
 void Cluster::OnSet(const client::Change<ReplicaSet>& c) {
   const ReplicaSet& rs = c.any();
+  Tell(c, std::to_string(rs.spec().replicas()) + " wanted, " + std::to_string(rs.status().replicas()) + " there");
   const auto& uid = rs.metadata().uid();
   executor_.Trace(base::Fnv1a64(rs.metadata().name() + rs.metadata().resourceversion()));
   const auto* owner = Owner(rs.metadata());
@@ -486,6 +501,7 @@ void Cluster::CheckSoon(const std::map<std::string, int32_t>& bounds, std::strin
 
 void Cluster::OnPod(const client::Change<Pod>& c) {
   const Pod& pod = c.any();
+  Tell(c, pod.spec().nodename() + " " + pod.status().phase());
   const auto& uid = pod.metadata().uid();
   executor_.Trace(base::Fnv1a64(pod.metadata().name() + pod.metadata().resourceversion()));
   std::string& node = node_of_[uid];
