@@ -174,8 +174,11 @@ std::vector<double> StatFields() {
   buffer[n] = '\0';
   char* p = std::strrchr(buffer, ')');
   if (p == nullptr) return out;
-  for (char* token = std::strtok(p + 1, " "); token != nullptr; token = std::strtok(nullptr, " "))
-    out.push_back(std::strtod(token, nullptr));
+  for (char* at = p + 1; *at != '\0';) {
+    while (*at == ' ') ++at;
+    out.push_back(std::strtod(at, nullptr));
+    while (*at != ' ' && *at != '\0') ++at;
+  }
   return out;
 }
 

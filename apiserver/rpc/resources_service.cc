@@ -136,13 +136,10 @@ base::Task<base::Status> Watch(chain::Chain& chain, GrpcServerStream& stream) {
 }  // namespace
 
 void AddResources(base::net::GrpcService& service, chain::Chain& chain) {
-  service.Unary(std::string(kDo), [&chain](const GrpcCall& call, std::string bytes) {
-    return Do(chain, call, std::move(bytes));
-  });
+  service.Unary(std::string(kDo),
+                [&chain](const GrpcCall& call, std::string bytes) { return Do(chain, call, std::move(bytes)); });
   service.Stream(std::string(kWatch), [&chain](GrpcServerStream& stream) { return Watch(chain, stream); });
-  service.encode_details = [](const base::Status& s) {
-    return machinery::value::ToJson(object::ToStatusObject(s));
-  };
+  service.encode_details = [](const base::Status& s) { return machinery::value::ToJson(object::ToStatusObject(s)); };
 }
 
 }  // namespace apiserver::rpc

@@ -1,3 +1,4 @@
+// helper: the arithmetic of rolling updates, for deployment.cc.
 #include "controller-manager/controllers/deployment_math.h"
 
 #include <google/protobuf/io/coded_stream.h>

@@ -1,3 +1,4 @@
+// helper: two controllers that controllers.def names ServiceAccount and RootCaCertPublisher.
 // What every namespace has: the service account "default" and the ConfigMap kube-root-ca.crt with the cluster's
 // certificate authority. Both come back when somebody removes or changes them.
 #include "controller-manager/common/context.h"

@@ -1,3 +1,4 @@
+// helper: which pods belong to which Service, for endpoints.cc and endpointslice.cc.
 #include "controller-manager/controllers/service_pods.h"
 
 #include <algorithm>

@@ -237,8 +237,7 @@ base::Result<std::vector<std::string>> MakeControlPlaneCerts(const CertOptions& 
       With({"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
            With(local, {options.service_ip}));
   TRY(pki.Leaf(ca, {"apiserver", "kube-apiserver", {}, api, true, false}));
-  TRY(pki.Leaf(
-      ca, {"apiserver-kubelet-client", "kube-apiserver-kubelet-client", {"system:masters"}, {}, false, true}));
+  TRY(pki.Leaf(ca, {"apiserver-kubelet-client", "kube-apiserver-kubelet-client", {"system:masters"}, {}, false, true}));
   TRY(pki.Leaf(store, {"etcd/server", options.node_name, {}, local, true, true}));
   TRY(pki.Leaf(store, {"etcd/peer", options.node_name, {}, local, true, true}));
   TRY(pki.Leaf(store, {"etcd/healthcheck-client", "kube-etcd-healthcheck-client", {}, {}, false, true}));

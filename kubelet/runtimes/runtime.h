@@ -34,13 +34,16 @@ class Runtime {
 
   template <class T>
   using Answer = base::Task<base::Result<T>>;
-#define KUBELET_CRI_METHODS(X)                                                                                       \
-  X(Version)                                                                                                         \
-  X(Status)                                                                                                          \
-  X(UpdateRuntimeConfig) X(RuntimeConfig) X(RunPodSandbox) X(StopPodSandbox) X(RemovePodSandbox) X(PodSandboxStatus) \
-      X(ListPodSandbox) X(CreateContainer) X(StartContainer) X(StopContainer) X(RemoveContainer) X(ListContainers)   \
-          X(ContainerStatus) X(ExecSync) X(Exec) X(Attach) X(PortForward) X(ReopenContainerLog)                      \
-              X(UpdateContainerResources) X(ListContainerStats) X(ListPodSandboxStats)
+#define KUBELET_CRI_METHODS(X)                                                                                     \
+  X(Version)                                                                                                       \
+  X(Status)                                                                                                        \
+  X(UpdateRuntimeConfig)                                                                                           \
+  X(RuntimeConfig)                                                                                                 \
+  X(RunPodSandbox)                                                                                                 \
+  X(StopPodSandbox) X(RemovePodSandbox) X(PodSandboxStatus) X(ListPodSandbox) X(CreateContainer) X(StartContainer) \
+      X(StopContainer) X(RemoveContainer) X(ListContainers) X(ContainerStatus) X(ExecSync) X(Exec) X(Attach)       \
+          X(PortForward) X(ReopenContainerLog) X(UpdateContainerResources) X(ListContainerStats)                   \
+              X(ListPodSandboxStats)
 #define KUBELET_CRI_IMAGE_METHODS(X) X(ListImages) X(ImageStatus) X(PullImage) X(RemoveImage) X(ImageFsInfo)
 #define KUBELET_CRI_DECLARE(name) \
   Answer<cri::name##Response> name(base::Context ctx, cri::name##Request request, base::Duration extra = {});

@@ -37,8 +37,8 @@ ARROWS = {
 # include prefix -> pattern of files that may name it
 LIBRARIES = {
     "boost/": r"^base/.*\.cc$",
-    "openssl/": r"^(base|deploy|machinery/auth|apiserver/auth)/.*\.cc$",
-    "nghttp2/": r"^base/.*\.cc$",
+    "openssl/": r"^(base|deploy|machinery/auth|apiserver/auth)/.*\.cc$|/tls_impl\.h$|/testing_peers\.h$",
+    "nghttp2/": r"^base/.*\.cc$|/http2_session\.h$",
     "spdlog/": r"^base/.*\.cc$",
     "CLI/": r"^base/.*\.cc$",
     "prometheus/": r"^base/.*\.cc$",
@@ -52,7 +52,7 @@ LIBRARIES = {
     "google/protobuf/": r"^(machinery|kvstore|apiserver|controller-manager|scheduler|kubelet|proxy|proto|deploy|tests)/",
     "re2/": r"^(machinery|apiserver)/",
     "absl/": r"^(machinery|apiserver)/",
-    "gtest/": r"_test\.cc$|^tests/|/testing/",
+    "gtest/": r"_test\.cc$|^tests/|/testing/|/testing_",
     "gmock/": r"_test\.cc$|^tests/|/testing/",
     "benchmark/": r"_bench\.cc$|^tests/",
 }

@@ -1,8 +1,9 @@
 // Pods: graceful deletion, QoS class, binding to a node, eviction under disruption budgets, and the narrow ways in
 // which a pod may change.
+#include "apiserver/registry/core/pod.h"
+
 #include <algorithm>
 
-#include "apiserver/registry/core/pod.h"
 #include "apiserver/registry/registry.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/quantity.h"

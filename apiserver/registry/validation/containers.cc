@@ -1,7 +1,7 @@
 // Containers of pods and templates.
-#include <algorithm>
-
 #include "apiserver/registry/validation/containers.h"
+
+#include <algorithm>
 
 namespace apiserver::registry::validation {
 namespace {
