@@ -169,7 +169,9 @@ class V1 final : public Base {
   std::optional<int64_t> PodMemoryLimit(const api::Pod& pod) const override {
     auto root = controllers_.find("memory");
     if (root == controllers_.end()) return std::nullopt;
-    return ReadNumber(root->second + PodPath(pod) + "/memory.limit_in_bytes");
+    auto limit = ReadNumber(root->second + PodPath(pod) + "/memory.limit_in_bytes");
+    // Version 1 says "none" as the largest whole number of pages.
+    return limit && *limit < (int64_t{1} << 62) ? limit : std::nullopt;
   }
   std::optional<Usage> PodUsage(const api::Pod& pod) const override { return UsageOf(PodPath(pod)); }
   std::optional<Usage> NodeUsage() const override { return UsageOf(""); }

@@ -34,6 +34,7 @@ class Runtime {
 
   template <class T>
   using Answer = base::Task<base::Result<T>>;
+  // clang-format off: it never settles on a list of this shape.
 #define KUBELET_CRI_METHODS(X)                                                                                     \
   X(Version)                                                                                                       \
   X(Status)                                                                                                        \
@@ -44,6 +45,7 @@ class Runtime {
       X(StopContainer) X(RemoveContainer) X(ListContainers) X(ContainerStatus) X(ExecSync) X(Exec) X(Attach)       \
           X(PortForward) X(ReopenContainerLog) X(UpdateContainerResources) X(ListContainerStats)                   \
               X(ListPodSandboxStats)
+// clang-format on
 #define KUBELET_CRI_IMAGE_METHODS(X) X(ListImages) X(ImageStatus) X(PullImage) X(RemoveImage) X(ImageFsInfo)
 #define KUBELET_CRI_DECLARE(name) \
   Answer<cri::name##Response> name(base::Context ctx, cri::name##Request request, base::Duration extra = {});

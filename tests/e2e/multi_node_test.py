@@ -34,7 +34,7 @@ def run(command):
 
 def start(node, name, command):
     log = open(f"/var/log/keelson/{node}-{name}.log", "w")
-    process = subprocess.Popen(["ip", "netns", "exec", node, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(["nsenter", f"--net=/run/netns/{node}", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     started.append((node, process))
 
 
