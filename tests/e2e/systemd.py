@@ -56,7 +56,7 @@ def main():
         return
     if os.environ.get("KEELSON_SANDBOX") != "inside":
         env = dict(os.environ, KEELSON_BIN=str(cluster.BIN))
-        sys.exit(subprocess.run([cluster.ROOT / "tests/e2e/systemd_sandbox", sys.executable, __file__], env=env).returncode)
+        sys.exit(subprocess.run([cluster.ROOT / "tests/e2e/systemd_sandbox", sys.executable, "-u", __file__], env=env).returncode)
     inside()
     sys.exit(1 if failures else 0)
 
