@@ -77,8 +77,8 @@ void MemoryStorage::Restore(std::shared_ptr<const Snapshot> snapshot) {
 
 // ---- Log
 
-Log::Log(Storage* storage, uint64_t max_applying_bytes)
-    : storage_(storage), offset_(storage->LastIndex() + 1), max_applying_bytes_(max_applying_bytes) {
+Log::Log(Storage* storage, uint64_t max_applying_bytes, const Tracer& tracer)
+    : tracer_(tracer), storage_(storage), offset_(storage->LastIndex() + 1), max_applying_bytes_(max_applying_bytes) {
   committed_ = applying_ = applied_ = storage->FirstIndex() - 1;
 }
 
@@ -122,7 +122,7 @@ Result<Entries> Log::Slice(uint64_t lo, uint64_t hi, uint64_t max_bytes) const {
     uint64_t stable_hi = std::min(hi, offset_);
     TRY_ASSIGN(out, storage_->Slice(lo, stable_hi, max_bytes));
     if (out.size() < stable_hi - lo) return out;  // the limit was reached
-    bytes = PayloadSize(out);
+    bytes = EncodedSize(out);
   }
   for (uint64_t i = std::max(lo, offset_); i < hi; ++i) {
     const Entry& e = unstable_[i - offset_];
@@ -135,7 +135,12 @@ Result<Entries> Log::Slice(uint64_t lo, uint64_t hi, uint64_t max_bytes) const {
 
 uint64_t Log::FindConflict(const Entries& entries) const {
   for (const Entry& e : entries) {
-    if (!Matches({e.term, e.index})) return e.index;
+    if (Matches({e.term, e.index})) continue;
+    if (e.index <= LastIndex()) {
+      tracer_.Info("found conflict at index %lu [existing term: %lu, conflicting term: %lu]", e.index,
+                   TermOrZero(e.index), e.term);
+    }
+    return e.index;
   }
   return 0;
 }
@@ -160,12 +165,18 @@ void Log::Append(const Entries& entries) {
 
 void Log::TruncateAndAppend(const Entries& entries) {
   uint64_t from = entries.front().index;
+  if (from == offset_ + unstable_.size()) {
+    unstable_.insert(unstable_.end(), entries.begin(), entries.end());
+    return;
+  }
   if (from <= offset_) {
+    tracer_.Info("replace the unstable entries from index %lu", from);
     // What the disk holds from here on will be overwritten.
     unstable_.clear();
     offset_ = from;
     in_progress_ = 0;
   } else {
+    tracer_.Info("truncate the unstable entries before index %lu", from);
     size_t keep = from - offset_;
     CHECK(keep <= unstable_.size());
     unstable_.resize(keep);
@@ -206,8 +217,20 @@ void Log::AcceptUnstable() {
 }
 
 void Log::StableTo(EntryId id) {
-  if (id.index < offset_ || id.index >= offset_ + unstable_.size()) return;
-  if (unstable_[id.index - offset_].term != id.term) return;
+  bool at_snapshot = snapshot_ && id.index == snapshot_->meta.index;
+  if (!at_snapshot && (id.index < offset_ || id.index >= offset_ + unstable_.size())) {
+    tracer_.Info("entry at index %lu missing from unstable log; ignoring", id.index);
+    return;
+  }
+  if (id.index < offset_) {
+    tracer_.Info("entry at index %lu matched unstable snapshot; ignoring", id.index);
+    return;
+  }
+  if (uint64_t term = unstable_[id.index - offset_].term; term != id.term) {
+    tracer_.Info("entry at (index,term)=(%lu,%lu) mismatched with entry at (%lu,%lu) in unstable log; ignoring",
+                 id.index, id.term, id.index, term);
+    return;
+  }
   size_t n = id.index + 1 - offset_;
   unstable_.erase(unstable_.begin(), unstable_.begin() + static_cast<long>(n));
   offset_ += n;
@@ -221,6 +244,11 @@ void Log::StableSnapshotTo(uint64_t index) {
 }
 
 void Log::Restore(std::shared_ptr<const Snapshot> snapshot) {
+  tracer_.Info(
+      "log [committed=%lu, applied=%lu, applying=%lu, unstable.offset=%lu, unstable.offsetInProgress=%lu, "
+      "len(unstable.Entries)=%zu] starts to restore snapshot [index: %lu, term: %lu]",
+      committed_, applied_, applying_, offset_, offset_ + in_progress_, unstable_.size(), snapshot->meta.index,
+      snapshot->meta.term);
   committed_ = snapshot->meta.index;
   offset_ = snapshot->meta.index + 1;
   unstable_.clear();
@@ -248,7 +276,7 @@ Entries Log::NextCommitted(bool allow_unstable) const {
 
 void Log::AcceptApplying(const Entries& entries, bool allow_unstable) {
   applying_ = entries.back().index;
-  applying_bytes_ += PayloadSize(entries);
+  applying_bytes_ += EncodedSize(entries);
   applying_paused_ = applying_bytes_ >= max_applying_bytes_ || applying_ < MaxAppliable(allow_unstable);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "kvstore/raft/trace.h"
 #include "kvstore/raft/types.h"
 
 namespace kvstore::raft {
@@ -57,7 +58,7 @@ class MemoryStorage final : public Storage {
 
 class Log {
  public:
-  Log(Storage* storage, uint64_t max_applying_bytes);
+  Log(Storage* storage, uint64_t max_applying_bytes, const Tracer& tracer);
 
   uint64_t FirstIndex() const;
   uint64_t LastIndex() const;
@@ -106,6 +107,7 @@ class Log {
   void TruncateAndAppend(const Entries& entries);
   uint64_t FindConflict(const Entries& entries) const;
 
+  const Tracer& tracer_;
   Storage* storage_;
   // unstable_[i] has index offset_ + i; the first in_progress_ of them are being written.
   Entries unstable_;

@@ -1,6 +1,7 @@
 #include "kvstore/raft/membership.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace kvstore::raft {
 namespace {
@@ -55,6 +56,7 @@ struct Builder {
     }
   }
   void Remove(NodeId id) {
+    if (!m.progress.contains(id)) return;
     m.voters.incoming.ids.erase(id);
     m.learners.erase(id);
     m.learners_next.erase(id);
@@ -111,6 +113,25 @@ ConfState Membership::ToConfState() const {
   return s;
 }
 
+std::string Membership::ToString() const {
+  auto list = [](const std::set<NodeId>& ids) {
+    std::string out = "(";
+    for (NodeId id : ids) {
+      char text[24];
+      std::snprintf(text, sizeof text, "%lx", id);
+      if (out.size() > 1) out += ' ';
+      out += text;
+    }
+    return out + ")";
+  };
+  std::string out = "voters=" + list(voters.incoming.ids);
+  if (voters.joint()) out += "&&" + list(voters.outgoing.ids);
+  if (!learners.empty()) out += " learners=" + list(learners);
+  if (!learners_next.empty()) out += " learners_next=" + list(learners_next);
+  if (auto_leave) out += " autoleave";
+  return out;
+}
+
 bool Membership::IsLearner(NodeId id) const {
   auto it = progress.find(id);
   return it != progress.end() && it->second.learner;
@@ -131,28 +152,39 @@ bool Membership::QuorumActive(NodeId self) const {
   return voters.Vote(votes) == VoteResult::kWon;
 }
 
-Result<Membership> ApplyChange(const Membership& current, const ConfChange& change, uint64_t last_index,
-                               const MembershipLimits& limits) {
-  Builder b{current, last_index, limits};
-  if (change.leaves_joint()) {
-    if (!current.voters.joint()) return Err(FailedPrecondition("can't leave a non-joint config"));
-    b.LeaveJoint();
-    return std::move(b.m);
-  }
+Result<Membership> LeaveJoint(const Membership& current, const MembershipLimits& limits) {
+  if (!current.voters.joint()) return Err(FailedPrecondition("can't leave a non-joint config"));
+  Builder b{current, 0, limits};
+  b.LeaveJoint();
+  return std::move(b.m);
+}
+
+Result<Membership> EnterJoint(const Membership& current, const Changes& changes, bool auto_leave, Basis basis) {
   if (current.voters.joint()) return Err(FailedPrecondition("config is already joint"));
-  if (change.enters_joint()) {
-    if (current.voters.incoming.ids.empty()) return Err(FailedPrecondition("can't make a zero-voter config joint"));
-    b.m.voters.outgoing = b.m.voters.incoming;
-    b.Apply(change.changes);
-    b.m.auto_leave = change.transition != ConfChangeTransition::kJointExplicit;
-  } else {
-    b.Apply(change.changes);
-    if (SymmetricDifference(current.voters.incoming.ids, b.m.voters.incoming.ids) > 1) {
-      return Err(FailedPrecondition("more than one voter changed without entering joint config"));
-    }
-  }
+  if (current.voters.incoming.ids.empty()) return Err(FailedPrecondition("can't make a zero-voter config joint"));
+  Builder b{current, basis.last_index, basis.limits};
+  b.m.voters.outgoing = b.m.voters.incoming;
+  b.Apply(changes);
+  b.m.auto_leave = auto_leave;
   if (b.m.voters.incoming.ids.empty()) return Err(FailedPrecondition("removed all voters"));
   return std::move(b.m);
+}
+
+Result<Membership> SimpleChange(const Membership& current, const Changes& changes, Basis basis) {
+  if (current.voters.joint()) return Err(FailedPrecondition("can't apply simple config change in joint config"));
+  Builder b{current, basis.last_index, basis.limits};
+  b.Apply(changes);
+  if (b.m.voters.incoming.ids.empty()) return Err(FailedPrecondition("removed all voters"));
+  if (SymmetricDifference(current.voters.incoming.ids, b.m.voters.incoming.ids) > 1) {
+    return Err(FailedPrecondition("more than one voter changed without entering joint config"));
+  }
+  return std::move(b.m);
+}
+
+Result<Membership> ApplyChange(const Membership& current, const ConfChange& change, Basis basis) {
+  if (change.leaves_joint()) return LeaveJoint(current, basis.limits);
+  if (!change.enters_joint()) return SimpleChange(current, change.changes, basis);
+  return EnterJoint(current, change.changes, change.transition != ConfChangeTransition::kJointExplicit, basis);
 }
 
 Result<Membership> FromConfState(const ConfState& state, uint64_t last_index, const MembershipLimits& limits) {

@@ -18,6 +18,7 @@ struct Membership {
   std::map<NodeId, Progress> progress;
 
   ConfState ToConfState() const;
+  std::string ToString() const;  // "voters=(1 2)&&(1) learners=(3)"
   bool IsLearner(NodeId id) const;
   VoteResult Vote(const std::map<NodeId, bool>& votes) const { return voters.Vote(votes); }
   uint64_t CommittedIndex() const;
@@ -30,9 +31,16 @@ struct MembershipLimits {
   uint64_t max_inflight_bytes = 0;
 };
 
-// `last_index` is where replication to a new node begins to probe.
-base::Result<Membership> ApplyChange(const Membership& current, const ConfChange& change, uint64_t last_index,
-                                     const MembershipLimits& limits);
+struct Basis {
+  uint64_t last_index;  // where replication to a new node begins to probe
+  const MembershipLimits& limits;
+};
+using Changes = std::vector<ConfChangeSingle>;
+base::Result<Membership> SimpleChange(const Membership& current, const Changes& changes, Basis basis);
+base::Result<Membership> EnterJoint(const Membership& current, const Changes& changes, bool auto_leave, Basis basis);
+base::Result<Membership> LeaveJoint(const Membership& current, const MembershipLimits& limits);
+// Whichever of these the change asks for.
+base::Result<Membership> ApplyChange(const Membership& current, const ConfChange& change, Basis basis);
 base::Result<Membership> FromConfState(const ConfState& state, uint64_t last_index, const MembershipLimits& limits);
 
 }  // namespace kvstore::raft

@@ -68,4 +68,19 @@ bool Progress::MaybeDecrease(uint64_t rejected, uint64_t match_hint) {
 
 bool Progress::IsPaused() const { return state == ProgressState::kSnapshot || paused; }
 
+std::string Progress::ToString() const {
+  static constexpr std::string_view kNames[] = {"StateProbe", "StateReplicate", "StateSnapshot"};
+  std::string out(kNames[static_cast<size_t>(state)]);
+  out += " match=" + std::to_string(match) + " next=" + std::to_string(next);
+  if (learner) out += " learner";
+  if (IsPaused()) out += " paused";
+  if (pending_snapshot > 0) out += " pendingSnap=" + std::to_string(pending_snapshot);
+  if (!recent_active) out += " inactive";
+  if (size_t n = inflights.count(); n > 0) {
+    out += " inflight=" + std::to_string(n);
+    if (inflights.full()) out += "[full]";
+  }
+  return out;
+}
+
 }  // namespace kvstore::raft

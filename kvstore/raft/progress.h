@@ -67,6 +67,9 @@ struct Progress {
   // The follower refused an append at `rejected`; true when that was not stale, `next` then is closer to the truth.
   bool MaybeDecrease(uint64_t rejected, uint64_t match_hint);
   bool IsPaused() const;
+  // True when sending `committed` would tell the follower something it can use.
+  bool CanBumpCommit(uint64_t committed) const { return committed > sent_commit && sent_commit < next - 1; }
+  std::string ToString() const;  // "StateReplicate match=3 next=4"
 };
 
 }  // namespace kvstore::raft

@@ -1,6 +1,9 @@
 #include "kvstore/raft/raft.h"
 
 #include <algorithm>
+#include <cstdio>
+
+#include "base/bytes.h"
 
 namespace kvstore::raft {
 
@@ -14,6 +17,31 @@ namespace {
 constexpr std::string_view kTransferContext = "CampaignTransfer";
 
 Status Dropped() { return base::Unavailable("raft proposal dropped"); }
+
+std::string Hex(NodeId id) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%lx", id);
+  return text;
+}
+
+std::string Describe(const ConfChange& change) {
+  static constexpr std::string_view kTransitions[] = {"ConfChangeTransitionAuto", "ConfChangeTransitionJointImplicit",
+                                                      "ConfChangeTransitionJointExplicit"};
+  static constexpr std::string_view kTypes[] = {"ConfChangeAddNode", "ConfChangeRemoveNode", "ConfChangeUpdateNode",
+                                                "ConfChangeAddLearnerNode"};
+  std::string out = "transition:";
+  out += kTransitions[static_cast<size_t>(change.transition)];
+  for (const ConfChangeSingle& c : change.changes) {
+    out += " changes:{type:";
+    out += kTypes[static_cast<size_t>(c.type)];
+    out += " node_id:" + std::to_string(c.node_id) + "}";
+  }
+  return out;
+}
+
+MessageType VoteResponse(MessageType vote) {
+  return vote == MessageType::kVote ? MessageType::kVoteResp : MessageType::kPreVoteResp;
+}
 
 }  // namespace
 
@@ -56,7 +84,9 @@ bool IsResponseMessage(MessageType t) {
 }
 
 Raft::Raft(Options options, base::Random random)
-    : options_(options), random_(random), log_(options.storage, options.max_applying_bytes) {
+    : options_(std::move(options)),
+      random_(random),
+      log_(options_.storage, options_.max_applying_bytes, options_.tracer) {
   CHECK(options_.id != kNone && options_.election_ticks > options_.heartbeat_ticks);
   auto membership = FromConfState(options_.storage->InitialConfState(), log_.LastIndex(), options_.limits);
   CHECK_MSG(membership.has_value(), "stored membership is not valid");
@@ -70,6 +100,14 @@ Raft::Raft(Options options, base::Random random)
   }
   if (options_.applied > 0) log_.AppliedTo(options_.applied, 0);
   BecomeFollower(term_, kNone);
+  if (options_.tracer.on()) {
+    std::string peers;
+    for (NodeId id : membership_.voters.Ids()) peers += (peers.empty() ? "" : ",") + Hex(id);
+    EntryId last = log_.LastId();
+    options_.tracer.Info(
+        "newRaft %lx [peers: [%s], term: %lu, commit: %lu, applied: %lu, lastindex: %lu, lastterm: %lu]", options_.id,
+        peers.c_str(), term_, log_.committed(), log_.applied(), last.index, last.term);
+  }
   previous_soft_ = {leader_, role_};
   previous_hard_ = hard_state();
 }
@@ -90,6 +128,8 @@ void Raft::Reset(uint64_t term) {
   pending_conf_index_ = 0;
   uncommitted_bytes_ = 0;
   reads_.clear();
+  confirmed_reads_ = 0;
+  read_acks_.clear();
   for (auto& [id, p] : membership_.progress) {
     p = Progress{.match = id == options_.id ? log_.LastIndex() : 0,
                  .next = log_.LastIndex() + 1,
@@ -102,6 +142,7 @@ void Raft::BecomeFollower(uint64_t term, NodeId leader) {
   Reset(term);
   role_ = Role::kFollower;
   leader_ = leader;
+  options_.tracer.Info("%lx became follower at term %lu", options_.id, term_);
 }
 
 void Raft::BecomeCandidate() {
@@ -109,6 +150,7 @@ void Raft::BecomeCandidate() {
   Reset(term_ + 1);
   vote_ = options_.id;
   role_ = Role::kCandidate;
+  options_.tracer.Info("%lx became candidate at term %lu", options_.id, term_);
 }
 
 void Raft::BecomePreCandidate() {
@@ -117,6 +159,7 @@ void Raft::BecomePreCandidate() {
   votes_.clear();
   leader_ = kNone;
   role_ = Role::kPreCandidate;
+  options_.tracer.Info("%lx became pre-candidate at term %lu", options_.id, term_);
 }
 
 void Raft::BecomeLeader() {
@@ -132,6 +175,7 @@ void Raft::BecomeLeader() {
   // There may be an uncommitted membership change in the log; assuming so is safe and cheap.
   pending_conf_index_ = log_.LastIndex();
   CHECK(AppendEntries({Entry{}}));
+  options_.tracer.Info("%lx became leader at term %lu", options_.id, term_);
 }
 
 bool Raft::Promotable() const {
@@ -155,19 +199,23 @@ void Raft::Tick() {
   ++heartbeat_elapsed_;
   if (election_elapsed_ >= options_.election_ticks) {
     election_elapsed_ = 0;
-    if (options_.check_quorum) {
-      bool active = membership_.QuorumActive(options_.id);
-      for (auto& [id, p] : membership_.progress) {
-        if (id != options_.id) p.recent_active = false;
-      }
-      if (!active) BecomeFollower(term_, kNone);
-    }
+    if (options_.check_quorum) CheckQuorum();
     // A transfer that took an election timeout has failed.
     transferee_ = kNone;
   }
   if (role_ == Role::kLeader && heartbeat_elapsed_ >= options_.heartbeat_ticks) {
     heartbeat_elapsed_ = 0;
-    BroadcastHeartbeat(reads_.empty() ? std::string() : reads_.back().request.context);
+    BroadcastHeartbeat();
+  }
+}
+
+void Raft::CheckQuorum() {
+  if (!membership_.QuorumActive(options_.id)) {
+    options_.tracer.Warning("%lx stepped down to follower since quorum is not active", options_.id);
+    BecomeFollower(term_, kNone);
+  }
+  for (auto& [id, p] : membership_.progress) {
+    if (id != options_.id) p.recent_active = false;
   }
 }
 
@@ -191,8 +239,22 @@ bool Raft::HasUnappliedConfChange() const {
 }
 
 void Raft::Hup(bool transfer) {
+  if (role_ == Role::kLeader) {
+    options_.tracer.Debug("%lx ignoring MsgHup because already leader", options_.id);
+    return;
+  }
+  if (!Promotable()) {
+    options_.tracer.Warning("%lx is unpromotable and can not campaign", options_.id);
+    return;
+  }
   // A committed but unapplied change may have taken this node's vote away.
-  if (role_ == Role::kLeader || !Promotable() || HasUnappliedConfChange()) return;
+  if (HasUnappliedConfChange()) {
+    options_.tracer.Warning(
+        "%lx cannot campaign at term %lu since there are still pending configuration changes to apply", options_.id,
+        term_);
+    return;
+  }
+  options_.tracer.Info("%lx is starting a new election at term %lu", options_.id, term_);
   if (transfer) {
     StartCampaign(Campaigning::kTransfer);
   } else {
@@ -215,19 +277,29 @@ void Raft::StartCampaign(Campaigning kind) {
   for (NodeId id : membership_.voters.Ids()) {
     if (id == options_.id) {
       // The own vote counts once it is on the disk, like anybody's.
-      Send({.type = type == MessageType::kVote ? MessageType::kVoteResp : MessageType::kPreVoteResp,
-            .to = id,
-            .term = term});
+      Send({.type = VoteResponse(type), .to = id, .term = term});
       continue;
     }
+    options_.tracer.Info("%lx [logterm: %lu, index: %lu] sent %s request to %lx at term %lu", options_.id, last.term,
+                         last.index, MessageTypeName(type).data(), id, term_);
     Message m{.type = type, .to = id, .term = term, .log_term = last.term, .index = last.index};
     if (kind == Campaigning::kTransfer) m.context = kTransferContext;
     Send(std::move(m));
   }
 }
 
-VoteResult Raft::Poll(NodeId id, bool granted, size_t*) {
-  votes_.emplace(id, granted);
+VoteResult Raft::Poll(const Message& m) {
+  const char* type = MessageTypeName(m.type).data();
+  options_.tracer.Info(
+      m.reject ? "%lx received %s rejection from %lx at term %lu" : "%lx received %s from %lx at term %lu", options_.id,
+      type, m.from, term_);
+  votes_.emplace(m.from, !m.reject);
+  size_t granted = 0, rejected = 0;
+  for (const auto& [id, p] : membership_.progress) {
+    auto vote = votes_.find(id);
+    if (!p.learner && vote != votes_.end()) ++(vote->second ? granted : rejected);
+  }
+  options_.tracer.Info("%lx has received %zu %s votes and %zu vote rejections", options_.id, granted, type, rejected);
   return membership_.Vote(votes_);
 }
 
@@ -235,8 +307,14 @@ void Raft::StepVote(const Message& m) {
   bool can_vote =
       vote_ == m.from || (vote_ == kNone && leader_ == kNone) || (m.type == MessageType::kPreVote && m.term > term_);
   bool pre = m.type == MessageType::kPreVote;
-  Message answer{.type = pre ? MessageType::kPreVoteResp : MessageType::kVoteResp, .to = m.from};
-  if (can_vote && log_.IsUpToDate({m.log_term, m.index})) {
+  bool granted = can_vote && log_.IsUpToDate({m.log_term, m.index});
+  EntryId last = log_.LastId();
+  options_.tracer.Info(
+      granted ? "%lx [logterm: %lu, index: %lu, vote: %lx] cast %s for %lx [logterm: %lu, index: %lu] at term %lu"
+              : "%lx [logterm: %lu, index: %lu, vote: %lx] rejected %s from %lx [logterm: %lu, index: %lu] at term %lu",
+      options_.id, last.term, last.index, vote_, MessageTypeName(m.type).data(), m.from, m.log_term, m.index, term_);
+  Message answer{.type = VoteResponse(m.type), .to = m.from};
+  if (granted) {
     // A pre-vote is answered in the term that was asked for, not in ours: the asker has not raised its own.
     answer.term = m.term;
     Send(std::move(answer));
@@ -255,6 +333,7 @@ Status Raft::StepCandidate(Message& m) {
   MessageType mine = role_ == Role::kPreCandidate ? MessageType::kPreVoteResp : MessageType::kVoteResp;
   switch (m.type) {
     case MessageType::kProp:
+      options_.tracer.Info("%lx no leader at term %lu; dropping proposal", options_.id, term_);
       return Dropped();
     case MessageType::kApp:
       BecomeFollower(m.term, m.from);
@@ -271,7 +350,7 @@ Status Raft::StepCandidate(Message& m) {
     case MessageType::kVoteResp:
     case MessageType::kPreVoteResp: {
       if (m.type != mine) break;
-      switch (Poll(m.from, !m.reject, nullptr)) {
+      switch (Poll(m)) {
         case VoteResult::kWon:
           if (role_ == Role::kPreCandidate) {
             StartCampaign(Campaigning::kElection);
@@ -288,6 +367,10 @@ Status Raft::StepCandidate(Message& m) {
       }
       break;
     }
+    case MessageType::kTimeoutNow:
+      options_.tracer.Debug("%lx [term %lu state %s] ignored MsgTimeoutNow from %lx", options_.id, term_,
+                            RoleName(role_).data(), m.from);
+      break;
     default:
       break;
   }
@@ -304,10 +387,21 @@ bool Raft::StepTerm(const Message& m) {
       bool force = m.context == kTransferContext;
       bool in_lease = options_.check_quorum && leader_ != kNone && election_elapsed_ < options_.election_ticks;
       // A node that hears from a leader does not help to depose it (dissertation 4.2.3).
-      if (!force && in_lease) return false;
+      if (!force && in_lease) {
+        EntryId last = log_.LastId();
+        options_.tracer.Info(
+            "%lx [logterm: %lu, index: %lu, vote: %lx] ignored %s from %lx [logterm: %lu, index: %lu] at term %lu: "
+            "lease "
+            "is not expired (remaining ticks: %d)",
+            options_.id, last.term, last.index, vote_, MessageTypeName(m.type).data(), m.from, m.log_term, m.index,
+            term_, options_.election_ticks - election_elapsed_);
+        return false;
+      }
     }
     bool keeps_term = m.type == MessageType::kPreVote || (m.type == MessageType::kPreVoteResp && !m.reject);
     if (!keeps_term) {
+      options_.tracer.Info("%lx [term: %lu] received a %s message with higher term from %lx [term: %lu]", options_.id,
+                           term_, MessageTypeName(m.type).data(), m.from, m.term);
       bool from_leader =
           m.type == MessageType::kApp || m.type == MessageType::kHeartbeat || m.type == MessageType::kSnap;
       BecomeFollower(m.term, from_leader ? m.from : kNone);
@@ -321,13 +415,34 @@ bool Raft::StepTerm(const Message& m) {
     // campaign could ignore each other for ever.
     Send({.type = MessageType::kAppResp, .to = m.from});
   } else if (m.type == MessageType::kPreVote) {
+    EntryId last = log_.LastId();
+    options_.tracer.Info(
+        "%lx [logterm: %lu, index: %lu, vote: %lx] rejected %s from %lx [logterm: %lu, index: %lu] at term %lu",
+        options_.id, last.term, last.index, vote_, MessageTypeName(m.type).data(), m.from, m.log_term, m.index, term_);
     Send({.type = MessageType::kPreVoteResp, .to = m.from, .term = term_, .reject = true});
-  } else if (m.type == MessageType::kStorageAppendResp && m.snapshot) {
+  } else if (m.type == MessageType::kStorageAppendResp) {
     // Log positions of an older term may have been overwritten; a snapshot stays what it is.
-    log_.StableSnapshotTo(m.snapshot->meta.index);
-    AppliedTo(std::max(m.snapshot->meta.index, log_.applied()), 0);
+    if (m.index != 0) {
+      options_.tracer.Info("%lx [term: %lu] ignored entry appends from a %s message with lower term [term: %lu]",
+                           options_.id, term_, MessageTypeName(m.type).data(), m.term);
+    }
+    if (m.snapshot) {
+      log_.StableSnapshotTo(m.snapshot->meta.index);
+      AppliedTo(m.snapshot->meta.index, 0);
+    }
+  } else {
+    options_.tracer.Info("%lx [term: %lu] ignored a %s message with lower term from %lx [term: %lu]", options_.id,
+                         term_, MessageTypeName(m.type).data(), m.from, m.term);
   }
   return false;
+}
+
+Status Raft::Receive(Message m) {
+  if (IsLocalMessage(m.type)) return base::InvalidArgument("raft: cannot step raft local message");
+  if (IsResponseMessage(m.type) && !membership_.progress.contains(m.from)) {
+    return base::InvalidArgument("raft: cannot step as peer not found");
+  }
+  return Step(std::move(m));
 }
 
 Status Raft::Step(Message m) {
@@ -365,25 +480,27 @@ void Raft::StepStorageAppendResp(const Message& m) {
   if (m.index != 0) log_.StableTo({m.log_term, m.index});
   if (m.snapshot) {
     log_.StableSnapshotTo(m.snapshot->meta.index);
-    AppliedTo(std::max(m.snapshot->meta.index, log_.applied()), 0);
+    AppliedTo(m.snapshot->meta.index, 0);
   }
 }
 
 void Raft::StepStorageApplyResp(const Message& m) {
   if (m.entries.empty()) return;
-  uint64_t bytes = PayloadSize(m.entries);
-  AppliedTo(m.entries.back().index, bytes);
-  uncommitted_bytes_ -= std::min(uncommitted_bytes_, bytes);
+  AppliedTo(m.entries.back().index, EncodedSize(m.entries));
+  uncommitted_bytes_ -= std::min<uint64_t>(uncommitted_bytes_, PayloadSize(m.entries));
 }
 
 void Raft::AppliedTo(uint64_t index, uint64_t bytes) {
   log_.AppliedTo(std::max(index, log_.applied()), bytes);
   if (membership_.auto_leave && index >= pending_conf_index_ && role_ == Role::kLeader) {
     // The joint configuration is in force: an empty change leaves it again.
-    Entry e{.type = EntryType::kConfChangeV2};
-    if (AppendEntries({e})) {
-      pending_conf_index_ = log_.LastIndex();
-      BroadcastAppend();
+    std::string config = options_.tracer.on() ? membership_.ToString() : std::string();
+    Status proposed = ProposeConfChange(EntryType::kConfChangeV2, nullptr, ConfChange());
+    if (proposed.ok()) {
+      options_.tracer.Info("initiating automatic transition out of joint configuration %s", config.c_str());
+    } else {
+      options_.tracer.Debug("not initiating automatic transition out of joint configuration %s: %s", config.c_str(),
+                            std::string(proposed.message()).c_str());
     }
   }
 }
@@ -397,25 +514,44 @@ Status Raft::Propose(std::shared_ptr<const std::string> data) {
 }
 
 Status Raft::ProposeConfChange(EntryType type, std::shared_ptr<const std::string> data, const ConfChange& change) {
-  if (role_ == Role::kLeader) {
-    bool pending = pending_conf_index_ > log_.applied();
-    bool joint = membership_.voters.joint();
-    // Refused changes keep their place in the log as empty entries, so that proposals are answered in order.
-    if (pending || (joint && !change.leaves_joint()) || (!joint && change.leaves_joint())) {
-      Message m{.type = MessageType::kProp, .from = options_.id};
-      m.entries.push_back({});
-      return Step(std::move(m));
-    }
-  }
   Message m{.type = MessageType::kProp, .from = options_.id};
   m.entries.push_back({.type = type, .data = std::move(data)});
+  m.change = std::make_shared<const ConfChange>(change);
   return Step(std::move(m));
 }
 
+std::string Raft::WhyNotChange(const ConfChange& change) const {
+  if (options_.disable_conf_change_validation) return "";
+  bool joint = membership_.voters.joint();
+  bool leaves = change.changes.empty();
+  if (pending_conf_index_ > log_.applied()) {
+    return "possible unapplied conf change at index " + std::to_string(pending_conf_index_) + " (applied to " +
+           std::to_string(log_.applied()) + ")";
+  }
+  if (joint && !leaves) return "must transition out of joint config first";
+  if (!joint && leaves) return "not in joint state; refusing empty conf change";
+  return "";
+}
+
 Status Raft::LeaderPropose(Message& m) {
-  if (!membership_.progress.contains(options_.id) || transferee_ != kNone) return Dropped();
+  if (!membership_.progress.contains(options_.id)) return Dropped();
+  if (transferee_ != kNone) {
+    options_.tracer.Debug("%lx [term %lu] transfer leadership to %lx is in progress; dropping proposal", options_.id,
+                          term_, transferee_);
+    return Dropped();
+  }
   for (size_t i = 0; i < m.entries.size(); ++i) {
-    if (m.entries[i].type != EntryType::kNormal) pending_conf_index_ = log_.LastIndex() + i + 1;
+    if (m.entries[i].type == EntryType::kNormal) continue;
+    // Whoever forwards a change says what it is; only its bytes are replicated.
+    std::string why = m.change ? WhyNotChange(*m.change) : std::string("its content is not known");
+    if (why.empty()) {
+      pending_conf_index_ = log_.LastIndex() + i + 1;
+      continue;
+    }
+    options_.tracer.Info("%lx ignoring conf change %s at config %s: %s", options_.id,
+                         m.change ? Describe(*m.change).c_str() : "", membership_.ToString().c_str(), why.c_str());
+    // It keeps its place in the log as an empty entry, so that proposals are answered in order.
+    m.entries[i] = {};
   }
   if (!AppendEntries(std::move(m.entries))) return Dropped();
   BroadcastAppend();
@@ -425,15 +561,17 @@ Status Raft::LeaderPropose(Message& m) {
 bool Raft::AppendEntries(Entries entries) {
   uint64_t last = log_.LastIndex();
   uint64_t bytes = 0;
-  bool empty = true;
   for (size_t i = 0; i < entries.size(); ++i) {
     entries[i].term = term_;
     entries[i].index = last + 1 + i;
-    bytes += EntrySize(entries[i]);
-    empty = empty && entries[i].bytes().empty();
+    bytes += entries[i].bytes().size();
   }
-  // An empty entry (a new leader's first, leaving a joint configuration) is never refused.
-  if (uncommitted_bytes_ > 0 && !empty && uncommitted_bytes_ + bytes > options_.max_uncommitted_bytes) return false;
+  // Nothing without a payload (a new leader's first, leaving a joint configuration) is ever refused.
+  if (uncommitted_bytes_ > 0 && bytes > 0 && uncommitted_bytes_ + bytes > options_.max_uncommitted_bytes) {
+    options_.tracer.Warning(
+        "%lx appending new entries to log would exceed uncommitted entry size limit; dropping proposal", options_.id);
+    return false;
+  }
   uncommitted_bytes_ += bytes;
   log_.Append(entries);
   Send({.type = MessageType::kAppResp, .to = options_.id, .index = log_.LastIndex()});
@@ -449,11 +587,16 @@ Status Raft::StepLeader(Message& m) {
     case MessageType::kReadIndex:
       LeaderReadIndex(m);
       return Ok();
+    case MessageType::kForgetLeader:
+      return Ok();
     default:
       break;
   }
   auto it = membership_.progress.find(m.from);
-  if (it == membership_.progress.end()) return Ok();
+  if (it == membership_.progress.end()) {
+    options_.tracer.Debug("%lx no progress available for %lx", options_.id, m.from);
+    return Ok();
+  }
   Progress& p = it->second;
   switch (m.type) {
     case MessageType::kAppResp:
@@ -466,11 +609,19 @@ Status Raft::StepLeader(Message& m) {
       if (p.state != ProgressState::kSnapshot) break;
       if (m.reject) p.pending_snapshot = 0;
       p.BecomeProbe();
+      if (options_.tracer.on()) {
+        options_.tracer.Debug("%lx snapshot %s, resumed sending replication messages to %lx [%s]", options_.id,
+                              m.reject ? "failed" : "succeeded", m.from, p.ToString().c_str());
+      }
       // Wait for the follower's own word (or a heartbeat) before the next try.
       p.paused = true;
       break;
     case MessageType::kUnreachable:
       if (p.state == ProgressState::kReplicate) p.BecomeProbe();
+      if (options_.tracer.on()) {
+        options_.tracer.Debug("%lx failed to send message to %lx because it is unreachable [%s]", options_.id, m.from,
+                              p.ToString().c_str());
+      }
       break;
     case MessageType::kTransferLeader:
       LeaderTransfer(m);
@@ -486,15 +637,19 @@ void Raft::LeaderAppResp(Progress& p, const Message& m) {
   if (m.reject) {
     // The follower names the largest entry of its log that can agree with ours; skipping whole terms on our side too
     // finds the meeting point in a few rounds.
+    options_.tracer.Debug("%lx received MsgAppResp(rejected, hint: (index %lu, term %lu)) from %lx for index %lu",
+                          options_.id, m.reject_hint, m.log_term, m.from, m.index);
     uint64_t next_probe = m.reject_hint;
     if (m.log_term > 0) next_probe = log_.FindConflictByTerm(m.reject_hint, m.log_term).index;
     if (p.MaybeDecrease(m.index, next_probe)) {
+      if (options_.tracer.on()) {
+        options_.tracer.Debug("%lx decreased progress of %lx to [%s]", options_.id, m.from, p.ToString().c_str());
+      }
       if (p.state == ProgressState::kReplicate) p.BecomeProbe();
       SendAppend(m.from);
     }
     return;
   }
-  bool was_paused = p.IsPaused();
   bool at_hand = p.MaybeUpdate(m.index) || (p.match == m.index && p.state == ProgressState::kProbe);
   if (!at_hand) return;
   switch (p.state) {
@@ -503,6 +658,10 @@ void Raft::LeaderAppResp(Progress& p, const Message& m) {
       break;
     case ProgressState::kSnapshot:
       if (p.match + 1 >= log_.FirstIndex()) {
+        if (options_.tracer.on()) {
+          options_.tracer.Debug("%lx recovered from needing snapshot, resumed sending replication messages to %lx [%s]",
+                                options_.id, m.from, p.ToString().c_str());
+        }
         p.BecomeProbe();
         p.BecomeReplicate();
       }
@@ -514,28 +673,31 @@ void Raft::LeaderAppResp(Progress& p, const Message& m) {
   if (MaybeCommit()) {
     std::vector<Message> waiting = std::move(reads_before_commit_);
     reads_before_commit_.clear();
-    for (Message& r : waiting) AddRead(std::move(r), log_.committed());
+    for (Message& r : waiting) AddRead(std::move(r));
     BroadcastAppend();
-  } else if (was_paused && m.from != options_.id) {
+  } else if (m.from != options_.id && p.CanBumpCommit(log_.committed())) {
     SendAppend(m.from);
   }
   if (m.from != options_.id) {
     while (MaybeSendAppend(m.from, false)) {
     }
-    if (m.from == transferee_ && p.match == log_.LastIndex()) SendTimeoutNow(m.from);
+    if (m.from == transferee_ && p.match == log_.LastIndex()) {
+      options_.tracer.Info("%lx sent MsgTimeoutNow to %lx after received MsgAppResp", options_.id, m.from);
+      SendTimeoutNow(m.from);
+    }
   }
 }
 
 void Raft::LeaderHeartbeatResp(Progress& p, const Message& m) {
   p.recent_active = true;
-  p.paused = p.state == ProgressState::kReplicate && p.inflights.full() ? true : false;
   // A full window is opened for one message, else a lost append could stall the follower for ever.
-  if (p.state == ProgressState::kReplicate) p.paused = false;
+  p.paused = false;
   if (p.match < log_.LastIndex() || p.state == ProgressState::kProbe) SendAppend(m.from);
   if (!m.context.empty()) AckReads(m.from, m.context);
 }
 
 void Raft::TransferLeader(NodeId to) { (void)Step({.type = MessageType::kTransferLeader, .from = to}); }
+void Raft::ForgetLeader() { (void)Step({.type = MessageType::kForgetLeader}); }
 void Raft::ReportUnreachable(NodeId id) { (void)Step({.type = MessageType::kUnreachable, .from = id}); }
 void Raft::ReportSnapshot(NodeId id, bool failed) {
   (void)Step({.type = MessageType::kSnapStatus, .from = id, .reject = failed});
@@ -543,13 +705,31 @@ void Raft::ReportSnapshot(NodeId id, bool failed) {
 
 void Raft::LeaderTransfer(const Message& m) {
   Progress& p = membership_.progress.at(m.from);
-  if (p.learner || m.from == options_.id || transferee_ == m.from) return;
+  if (p.learner) {
+    options_.tracer.Debug("%lx is learner. Ignored transferring leadership", options_.id);
+    return;
+  }
+  if (transferee_ == m.from) {
+    options_.tracer.Info("%lx [term %lu] transfer leadership to %lx is in progress, ignores request to same node %lx",
+                         options_.id, term_, m.from, m.from);
+    return;
+  }
+  if (transferee_ != kNone) {
+    options_.tracer.Info("%lx [term %lu] abort previous transferring leadership to %lx", options_.id, term_,
+                         std::exchange(transferee_, kNone));
+  }
+  if (m.from == options_.id) {
+    options_.tracer.Debug("%lx is already leader. Ignored transferring leadership to self", options_.id);
+    return;
+  }
+  options_.tracer.Info("%lx [term %lu] starts to transfer leadership to %lx", options_.id, term_, m.from);
   election_elapsed_ = 0;
   transferee_ = m.from;
   if (p.match == log_.LastIndex()) {
     SendTimeoutNow(m.from);
+    options_.tracer.Info("%lx sends MsgTimeoutNow to %lx immediately as %lx already has up-to-date log", options_.id,
+                         m.from, m.from);
   } else {
-    p.paused = false;
     SendAppend(m.from);
   }
 }
@@ -562,7 +742,8 @@ void Raft::BroadcastAppend() {
   }
 }
 
-void Raft::BroadcastHeartbeat(const std::string& context) {
+void Raft::BroadcastHeartbeat() {
+  std::string context = ReadContext();
   for (auto& [id, p] : membership_.progress) {
     if (id != options_.id) SendHeartbeat(id, context);
   }
@@ -573,7 +754,7 @@ void Raft::SendHeartbeat(NodeId to, const std::string& context) {
   // A follower must not commit what it does not have yet.
   uint64_t commit = std::min(p.match, log_.committed());
   Send({.type = MessageType::kHeartbeat, .to = to, .commit = commit, .context = context});
-  p.sent_commit = std::max(p.sent_commit, commit);
+  p.sent_commit = commit;
 }
 
 bool Raft::MaybeSendAppend(NodeId to, bool send_if_empty) {
@@ -600,11 +781,26 @@ bool Raft::MaybeSendAppend(NodeId to, bool send_if_empty) {
 }
 
 bool Raft::MaybeSendSnapshot(NodeId to, Progress& p) {
-  if (!p.recent_active) return false;
+  if (!p.recent_active) {
+    options_.tracer.Debug("ignore sending snapshot to %lx since it is not recently active", to);
+    return false;
+  }
   auto s = log_.pending_snapshot() ? Result<std::shared_ptr<const Snapshot>>(log_.pending_snapshot())
                                    : log_.storage().LatestSnapshot();
-  if (!s) return false;  // it is being made; a later heartbeat's answer asks again
+  if (!s) {  // it is being made; a later heartbeat's answer asks again
+    options_.tracer.Debug("%lx failed to send snapshot to %lx because snapshot is temporarily unavailable", options_.id,
+                          to);
+    return false;
+  }
+  if (options_.tracer.on()) {
+    options_.tracer.Debug("%lx [firstindex: %lu, commit: %lu] sent snapshot[index: %lu, term: %lu] to %lx [%s]",
+                          options_.id, log_.FirstIndex(), log_.committed(), (*s)->meta.index, (*s)->meta.term, to,
+                          p.ToString().c_str());
+  }
   p.BecomeSnapshot((*s)->meta.index);
+  if (options_.tracer.on()) {
+    options_.tracer.Debug("%lx paused sending replication messages to %lx [%s]", options_.id, to, p.ToString().c_str());
+  }
   Send({.type = MessageType::kSnap, .to = to, .snapshot = std::move(*s)});
   return true;
 }
@@ -614,7 +810,10 @@ bool Raft::MaybeSendSnapshot(NodeId to, Progress& p) {
 Status Raft::StepFollower(Message& m) {
   switch (m.type) {
     case MessageType::kProp:
-      if (leader_ == kNone) return Dropped();
+      if (leader_ == kNone) {
+        options_.tracer.Info("%lx no leader at term %lu; dropping proposal", options_.id, term_);
+        return Dropped();
+      }
       m.to = leader_;
       Send(std::move(m));
       break;
@@ -635,14 +834,26 @@ Status Raft::StepFollower(Message& m) {
       break;
     case MessageType::kTransferLeader:
     case MessageType::kReadIndex:
-      if (leader_ == kNone) break;
+      if (leader_ == kNone) {
+        options_.tracer.Info("%lx no leader at term %lu; dropping %s msg", options_.id, term_,
+                             m.type == MessageType::kReadIndex ? "index reading" : "leader transfer");
+        break;
+      }
       m.to = leader_;
       Send(std::move(m));
       break;
     case MessageType::kForgetLeader:
+      if (options_.lease_reads) {
+        options_.tracer.Error("ignoring MsgForgetLeader due to ReadOnlyLeaseBased");
+        break;
+      }
+      if (leader_ == kNone) break;
+      options_.tracer.Info("%lx forgetting leader %lx at term %lu", options_.id, leader_, term_);
       leader_ = kNone;
       break;
     case MessageType::kTimeoutNow:
+      options_.tracer.Info("%lx [term %lu] received MsgTimeoutNow from %lx and starts an election to get leadership.",
+                           options_.id, term_, m.from);
       // The leader asked for it, so there is nobody to protect by a pre-vote.
       Hup(true);
       break;
@@ -665,6 +876,8 @@ void Raft::HandleAppend(const Message& m) {
     Send({.type = MessageType::kAppResp, .to = m.from, .index = last});
     return;
   }
+  options_.tracer.Debug("%lx [logterm: %lu, index: %lu] rejected MsgApp [logterm: %lu, index: %lu] from %lx",
+                        options_.id, log_.TermOrZero(m.index), m.index, m.log_term, m.index, m.from);
   EntryId hint = log_.FindConflictByTerm(std::min(m.index, log_.LastIndex()), m.log_term);
   Send({.type = MessageType::kAppResp,
         .to = m.from,
@@ -682,6 +895,8 @@ void Raft::HandleHeartbeat(const Message& m) {
 void Raft::HandleSnapshot(const Message& m) {
   if (!m.snapshot) return;
   bool restored = RestoreSnapshot(m.snapshot);
+  options_.tracer.Info("%lx [commit: %lu] %s snapshot [index: %lu, term: %lu]", options_.id, log_.committed(),
+                       restored ? "restored" : "ignored", m.snapshot->meta.index, m.snapshot->meta.term);
   Send({.type = MessageType::kAppResp, .to = m.from, .index = restored ? log_.LastIndex() : log_.committed()});
 }
 
@@ -692,15 +907,26 @@ bool Raft::RestoreSnapshot(const std::shared_ptr<const Snapshot>& s) {
     return std::find(ids.begin(), ids.end(), options_.id) != ids.end();
   };
   // A snapshot that does not know this node would leave it without a say and without a way to learn more.
-  if (!has(cs.voters) && !has(cs.learners) && !has(cs.voters_outgoing)) return false;
+  if (!has(cs.voters) && !has(cs.learners) && !has(cs.voters_outgoing)) {
+    options_.tracer.Warning("%lx attempted to restore snapshot but it is not in the ConfState; should never happen",
+                            options_.id);
+    return false;
+  }
   if (log_.Matches({s->meta.term, s->meta.index})) {
+    EntryId last = log_.LastId();
+    options_.tracer.Info(
+        "%lx [commit: %lu, lastindex: %lu, lastterm: %lu] fast-forwarded commit to snapshot [index: %lu, term: %lu]",
+        options_.id, log_.committed(), last.index, last.term, s->meta.index, s->meta.term);
     log_.CommitTo(s->meta.index);
     return false;
   }
-  auto membership = FromConfState(cs, log_.LastIndex(), options_.limits);
+  auto membership = FromConfState(cs, s->meta.index, options_.limits);
   if (!membership) return false;
   log_.Restore(s);
   SwitchTo(std::move(*membership));
+  EntryId last = log_.LastId();
+  options_.tracer.Info("%lx [commit: %lu, lastindex: %lu, lastterm: %lu] restored snapshot [index: %lu, term: %lu]",
+                       options_.id, log_.committed(), last.index, last.term, s->meta.index, s->meta.term);
   return true;
 }
 
@@ -717,26 +943,28 @@ void Raft::LeaderReadIndex(Message& m) {
   // Until something of its own term is committed a leader does not know what is committed (dissertation 6.4).
   if (!CommittedInTerm()) {
     reads_before_commit_.push_back(std::move(m));
-    return;
-  }
-  if (alone) {
+  } else if (alone || options_.lease_reads) {
     AnswerRead(m, log_.committed());
-    return;
+  } else {
+    AddRead(std::move(m));
   }
-  uint64_t index = log_.committed();
-  AddRead(std::move(m), index);
 }
 
-void Raft::AddRead(Message request, uint64_t index) {
+std::string Raft::ReadContext() const {
+  std::string context;
+  if (!reads_.empty()) base::PutLittleEndian64(context, confirmed_reads_ + reads_.size());
+  return context;
+}
+
+void Raft::AddRead(Message request) {
   bool alone = !membership_.voters.joint() && membership_.voters.incoming.ids.size() == 1;
   if (alone) {
-    AnswerRead(request, index);
+    AnswerRead(request, log_.committed());
     return;
   }
-  std::string context(request.entries.empty() ? std::string_view() : request.entries[0].bytes());
-  request.context = context;
-  reads_.push_back({std::move(request), index, {{options_.id, true}}});
-  BroadcastHeartbeat(context);
+  reads_.push_back({std::move(request), log_.committed()});
+  read_acks_[options_.id] = confirmed_reads_ + reads_.size();
+  BroadcastHeartbeat();
 }
 
 void Raft::AnswerRead(const Message& request, uint64_t index) {
@@ -749,15 +977,17 @@ void Raft::AnswerRead(const Message& request, uint64_t index) {
 }
 
 void Raft::AckReads(NodeId from, const std::string& context) {
-  auto it =
-      std::find_if(reads_.begin(), reads_.end(), [&](const PendingRead& r) { return r.request.context == context; });
-  if (it == reads_.end()) return;
-  it->acks[from] = true;
-  if (membership_.Vote(it->acks) != VoteResult::kWon) return;
-  // A quorum that confirms one read confirms all that came before it.
-  auto end = std::next(it);
-  for (auto r = reads_.begin(); r != end; ++r) AnswerRead(r->request, r->index);
-  reads_.erase(reads_.begin(), end);
+  if (context.size() != 8) return;
+  uint64_t& acked = read_acks_[from];
+  acked = std::max(acked, base::GetLittleEndian64(context.data()));
+  uint64_t confirmed = membership_.voters.CommittedIndex([this](NodeId id) {
+    auto it = read_acks_.find(id);
+    return it == read_acks_.end() ? 0 : it->second;
+  });
+  for (; confirmed_reads_ < confirmed && !reads_.empty(); ++confirmed_reads_) {
+    AnswerRead(reads_.front().request, reads_.front().index);
+    reads_.pop_front();
+  }
 }
 
 // ---- membership
@@ -765,17 +995,24 @@ void Raft::AckReads(NodeId from, const std::string& context) {
 void Raft::SwitchTo(Membership m) {
   membership_ = std::move(m);
   is_learner_ = membership_.IsLearner(options_.id);
+  if (options_.tracer.on()) {
+    options_.tracer.Info("%lx switched to configuration %s", options_.id, membership_.ToString().c_str());
+  }
 }
 
 Result<ConfState> Raft::ApplyConfChange(const ConfChange& change) {
   bool refused = !change.changes.empty() && std::all_of(change.changes.begin(), change.changes.end(),
                                                         [](const auto& c) { return c.node_id == kNone; });
   if (refused) return membership_.ToConfState();
-  TRY_ASSIGN(Membership next, ApplyChange(membership_, change, log_.LastIndex(), options_.limits));
+  TRY_ASSIGN(Membership next, ApplyChange(membership_, change, {log_.LastIndex(), options_.limits}));
   SwitchTo(std::move(next));
   ConfState cs = membership_.ToConfState();
   bool removed = !membership_.progress.contains(options_.id);
-  if ((removed || is_learner_) && role_ == Role::kLeader) return cs;  // steps down when it is told so or partitioned
+  if ((removed || is_learner_) && role_ == Role::kLeader) {
+    // Else it leads on, without a vote of its own, until somebody else is elected.
+    if (options_.step_down_on_removal) BecomeFollower(term_, kNone);
+    return cs;
+  }
   if (role_ != Role::kLeader || cs.voters.empty()) return cs;
   if (MaybeCommit()) {
     BroadcastAppend();
@@ -822,11 +1059,12 @@ Message Raft::StorageAppendMessage() {
   }
   m.responses = std::move(messages_after_append_);
   messages_after_append_.clear();
-  if (log_.has_next_unstable() || m.snapshot) {
-    // The position is only vouched for while the tail is what it is now: the answer carries this term.
+  if (log_.has_unstable() || m.snapshot) {
+    // The position is only vouched for while the tail is what it is now: the answer carries this term. Work without
+    // entries vouches too, else a tail whose answers were all of an older term would never become stable.
     EntryId last = log_.LastId();
     Message done{.type = MessageType::kStorageAppendResp, .to = options_.id, .from = kLocalAppendThread, .term = term_};
-    if (log_.has_next_unstable()) {
+    if (log_.has_unstable()) {
       done.index = last.index;
       done.log_term = last.term;
     }

@@ -31,6 +31,11 @@ struct Options {
   uint64_t applied = 0;        // what the state machine already has
   bool pre_vote = true;
   bool check_quorum = true;
+  // A leader answers reads without asking around, trusting its clock; a product never does.
+  bool lease_reads = false;
+  bool disable_conf_change_validation = false;
+  bool step_down_on_removal = false;
+  Tracer tracer;
   bool apply_unstable = false;  // apply what is committed before this node's own disk has it
   uint64_t max_message_bytes = 512 << 10;
   uint64_t max_uncommitted_bytes = 1 << 30;
@@ -61,7 +66,9 @@ class Raft {
   Raft(Options options, base::Random random);
 
   void Tick();
-  // A message of a peer, or a response of storage work. kInvalidArgument: local messages never come from outside.
+  // A message of a peer. kInvalidArgument: peers do not send that, or do not belong to this cluster.
+  base::Status Receive(Message m);
+  // A message of this node's own: a response of storage work.
   base::Status Step(Message m);
   base::Status Campaign();
   // kUnavailable: no leader, or the log's uncommitted tail is full ("raft proposal dropped").
@@ -69,6 +76,7 @@ class Raft {
   base::Status ProposeConfChange(EntryType type, std::shared_ptr<const std::string> data, const ConfChange& change);
   void ReadIndex(std::string context);
   void TransferLeader(NodeId to);
+  void ForgetLeader();
   void ReportUnreachable(NodeId id);
   void ReportSnapshot(NodeId id, bool failed);
   // The driver calls this when it applies a membership entry. A change with kNone ids only ends the pending one.
@@ -84,6 +92,8 @@ class Raft {
   HardState hard_state() const { return {term_, vote_, log_.committed()}; }
   const Log& log() const { return log_; }
   const Membership& membership() const { return membership_; }
+  // For tests that fix the moment of an election.
+  void SetElectionTimeout(int ticks) { randomized_election_ticks_ = ticks; }
   // Entries may be handed to Propose as long as this is below the limit.
   uint64_t uncommitted_bytes() const { return uncommitted_bytes_; }
 
@@ -97,7 +107,7 @@ class Raft {
   void Reset(uint64_t term);
   void Hup(bool transfer);
   void StartCampaign(Campaigning kind);
-  VoteResult Poll(NodeId id, bool granted, size_t* granted_count);
+  VoteResult Poll(const Message& m);
 
   bool StepTerm(const Message& m);  // false: the message is dealt with
   void StepVote(const Message& m);
@@ -107,6 +117,8 @@ class Raft {
   base::Status StepCandidate(Message& m);
   base::Status StepFollower(Message& m);
   base::Status LeaderPropose(Message& m);
+  std::string WhyNotChange(const ConfChange& change) const;  // "": it may be proposed
+  void CheckQuorum();
   void LeaderReadIndex(Message& m);
   void LeaderAppResp(Progress& p, const Message& m);
   void LeaderHeartbeatResp(Progress& p, const Message& m);
@@ -124,7 +136,7 @@ class Raft {
   void SendHeartbeat(NodeId to, const std::string& context);
   void SendTimeoutNow(NodeId to);
   void BroadcastAppend();
-  void BroadcastHeartbeat(const std::string& context);
+  void BroadcastHeartbeat();
   bool AppendEntries(Entries entries);
   bool MaybeCommit();
   void AppliedTo(uint64_t index, uint64_t bytes);
@@ -141,14 +153,16 @@ class Raft {
   Message StorageApplyMessage(Entries entries);
 
   // Reads that wait for a quorum to confirm the leadership (dissertation 6.4).
+  // Reads are numbered; a heartbeat carries the number of the latest and its answer confirms all up to that one. A
+  // number is only good for its term, and so are heartbeats.
   struct PendingRead {
     Message request;
     uint64_t index;
-    std::map<NodeId, bool> acks;
   };
-  void AddRead(Message request, uint64_t index);
+  void AddRead(Message request);
   void AnswerRead(const Message& request, uint64_t index);
   void AckReads(NodeId from, const std::string& context);
+  std::string ReadContext() const;
 
   Options options_;
   base::Random random_;
@@ -170,6 +184,8 @@ class Raft {
   int randomized_election_ticks_ = 0;
 
   std::deque<PendingRead> reads_;
+  uint64_t confirmed_reads_ = 0;
+  std::map<NodeId, uint64_t> read_acks_;
   std::vector<Message> reads_before_commit_;  // arrived before this term's first commit
 
   std::vector<Message> messages_;               // may go at once

@@ -252,30 +252,31 @@ TEST(Raft, JointConfigurationsNeedBothMajorities) {
 TEST(Raft, MembershipChangesFollowTheRules) {
   MembershipLimits limits;
   Membership m = *FromConfState({.voters = {1, 2, 3}}, 10, limits);
-  EXPECT_FALSE(ApplyChange(m, {}, 10, limits).has_value()) << "leaving what was never entered";
+  EXPECT_FALSE(ApplyChange(m, {}, {10, limits}).has_value()) << "leaving what was never entered";
   auto joint = ApplyChange(m,
                            {.changes = {{ConfChangeType::kRemoveNode, 1},
                                         {ConfChangeType::kAddNode, 4},
                                         {ConfChangeType::kAddLearnerNode, 2}}},
-                           10, limits);
+                           {10, limits});
   ASSERT_TRUE(joint.has_value());
   ConfState cs = joint->ToConfState();
   EXPECT_EQ(cs.voters, (std::vector<NodeId>{3, 4}));
   EXPECT_EQ(cs.voters_outgoing, (std::vector<NodeId>{1, 2, 3}));
   EXPECT_EQ(cs.learners_next, (std::vector<NodeId>{2}));
   EXPECT_TRUE(cs.auto_leave);
-  auto left = ApplyChange(*joint, {}, 10, limits);
+  auto left = ApplyChange(*joint, {}, {10, limits});
   ASSERT_TRUE(left.has_value());
   EXPECT_EQ(left->ToConfState(), (ConfState{.voters = {3, 4}, .learners = {2}}));
   EXPECT_FALSE(left->progress.contains(1));
   EXPECT_FALSE(ApplyChange(*FromConfState({.voters = {1}}, 1, limits), {.changes = {{ConfChangeType::kRemoveNode, 1}}},
-                           1, limits)
+                           {1, limits})
                    .has_value());
 }
 
 TEST(Log, AnAnswerForAnOverwrittenTailIsIgnored) {
   MemoryStorage s;
-  Log log(&s, 1 << 20);
+  Tracer quiet;
+  Log log(&s, 1 << 20, quiet);
   log.Append({{.term = 1, .index = 1}, {.term = 1, .index = 2}});
   log.AcceptUnstable();
   log.Append({{.term = 2, .index = 2}});  // a new leader's entry replaces index 2

@@ -1,16 +1,27 @@
 #include "kvstore/raft/types.h"
 
+#include <bit>
+
 namespace kvstore::raft {
 
+namespace {
+size_t VarintSize(uint64_t v) { return v == 0 ? 1 : (static_cast<size_t>(std::bit_width(v)) + 6) / 7; }
+}  // namespace
+
 size_t EntrySize(const Entry& e) {
-  // Type, term, index and the length prefix never take more than this.
-  constexpr size_t kOverhead = 12;
-  return e.bytes().size() + kOverhead;
+  size_t n = 2 + 1 + VarintSize(e.term) + 1 + VarintSize(e.index);
+  return e.data ? n + 1 + VarintSize(e.data->size()) + e.data->size() : n;
+}
+
+size_t EncodedSize(const Entries& entries) {
+  size_t n = 0;
+  for (const Entry& e : entries) n += EntrySize(e);
+  return n;
 }
 
 size_t PayloadSize(const Entries& entries) {
   size_t n = 0;
-  for (const Entry& e : entries) n += EntrySize(e);
+  for (const Entry& e : entries) n += e.bytes().size();
   return n;
 }
 

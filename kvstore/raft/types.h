@@ -33,8 +33,9 @@ struct Entry {
   }
 };
 using Entries = std::vector<Entry>;
-// What an entry weighs against the byte limits: its encoded size, rounded up.
+// What an entry weighs as a message or on the disk, and without its frame.
 size_t EntrySize(const Entry& e);
+size_t EncodedSize(const Entries& entries);
 size_t PayloadSize(const Entries& entries);
 
 struct EntryId {
@@ -129,7 +130,8 @@ struct Message {
   bool reject = false;
   uint64_t reject_hint = 0;
   std::string context;
-  std::vector<Message> responses;  // storage work: step or send these once it is done
+  std::shared_ptr<const ConfChange> change;  // of a proposed membership entry, decoded; not on the wire
+  std::vector<Message> responses;            // storage work: step or send these once it is done
 };
 
 std::string_view MessageTypeName(MessageType type);  // "MsgApp"
