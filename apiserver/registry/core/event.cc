@@ -1,5 +1,6 @@
 // Events expire by themselves.
 #include "apiserver/registry/strategy.h"
+#include "apiserver/registry/validation/validation.h"
 
 namespace apiserver::registry {
 
@@ -14,6 +15,14 @@ class EventStrategy final : public Strategy {
  public:
   using Strategy::Strategy;
   bool Expires() const override { return true; }
+  // Who writes the newer API is held to its stricter rules.
+  FieldErrors Validate(const Operation& op, const Value& event) const override {
+    return OfEventsGroup(op) ? validation::ValidateEventOfEventsGroup(event) : Strategy::Validate(op, event);
+  }
+  FieldErrors ValidateUpdate(const Operation& op, const Value& event, const Value& old) const override {
+    return OfEventsGroup(op) ? validation::ValidateEventOfEventsGroupUpdate(event, old)
+                             : Strategy::ValidateUpdate(op, event, old);
+  }
   std::vector<storage::SelectableField> SelectableFields() const override {
     std::vector<storage::SelectableField> out;
     for (std::string_view path : {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
@@ -23,6 +32,9 @@ class EventStrategy final : public Strategy {
     out.push_back({.name = "source", .compute = [](const Value& e) { return SourceOf(e); }});
     return out;
   }
+
+ private:
+  static bool OfEventsGroup(const Operation& op) { return op.version && op.version->group == "events.k8s.io"; }
 };
 
 }  // namespace
