@@ -82,6 +82,7 @@ void Registry::AddResource(const std::string& prefix, const std::vector<const Ki
   auto make = FindStrategy(kind.group, kind.kind);
   auto strategy = make ? make(kind) : std::make_unique<Strategy>(kind);
   r->fields = strategy->SelectableFields();
+  r->embeds_objects = strategy->EmbedsObjects();
   for (size_t i = 0; i < r->fields.size(); ++i)
     if (r->fields[i].name == "spec.nodeName") r->node_name_field = static_cast<int>(i);
   resources_.push_back(std::move(r));

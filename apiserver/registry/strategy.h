@@ -112,6 +112,9 @@ class Strategy {
   virtual std::string DefaultPropagation(const Operation& op, const Value& object) const { return "Background"; }
   // A delete is answered with the object rather than with a Status.
   virtual bool ReturnsDeletedObject() const;
+  // Objects hold other objects with a kind and apiVersion of their own, for which Protobuf has no fields: defaulting
+  // puts them back whenever an object is shown.
+  virtual bool EmbedsObjects() const { return false; }
   // Objects disappear by themselves after --event-ttl.
   virtual bool Expires() const { return false; }
 

@@ -190,6 +190,7 @@ Value Object::Tree() const {
     if (e.key == "kind" || e.key == "apiVersion") continue;
     out.map().Append(std::move(e.key), std::move(e.value));
   }
+  if (resource_.embeds_objects) resource_.apply_defaults(out);
   return out;
 }
 
@@ -213,7 +214,7 @@ base::Result<base::SharedBytes> Object::JsonAs(const Kind& version) const {
   for (const auto& e : encodings_)
     if (e.version == &version && e.json) return e.bytes;
   std::string text;
-  if (&version == resource_.storage_kind) {
+  if (&version == resource_.storage_kind && !resource_.embeds_objects) {
     text.reserve(message_->size() * 2);
     TRY(codec::TranscodeToJson(*version.type, *message_, {}, text));
   } else {

@@ -37,6 +37,7 @@ struct Resource {
   bool namespaced = false;
   std::string prefix;  // "/registry/pods/"
   bool stored_as_json = false;
+  bool embeds_objects = false;          // trees get kind and apiVersion of inner objects by defaulting
   std::vector<SelectableField> fields;  // metadata.name, metadata.namespace are implied
   int node_name_field = -1;             // index of spec.nodeName in `fields`
   // Tree-to-tree conversion between served versions; null when there is one version (or they are equal).

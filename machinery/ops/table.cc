@@ -185,10 +185,16 @@ base::Result<TableOptions::Include> ParseIncludeObject(std::string_view text) {
 }
 
 Value PartialMetadata(const Value& object, const std::string& group_version) {
-  const Value& metadata = object::MetaOf(object);
+  Value metadata = object::MetaOf(object).is_map() ? object::MetaOf(object) : Value(Map{});
+  // The original keeps this one in a field of its own and makes it an annotation only in whole objects.
+  if (object::KindOf(object) == "DaemonSet" && metadata.At("annotations").is_map()) {
+    Value& annotations = metadata.Ensure("annotations");
+    annotations.Remove("deprecated.daemonset.template.generation");
+    if (annotations.map().empty()) metadata.Remove("annotations");
+  }
   return Value(Map{{"kind", Value("PartialObjectMetadata")},
                    {"apiVersion", Value(group_version)},
-                   {"metadata", metadata.is_map() ? metadata : Value(Map{})}});
+                   {"metadata", std::move(metadata)}});
 }
 
 Value MakeTable(const Kind& kind, const Value& list_metadata, const std::vector<const Value*>& objects,

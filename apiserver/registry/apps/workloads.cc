@@ -28,6 +28,12 @@ class ReplicaSetStrategy final : public Strategy {
   }
 };
 
+class StatefulSetStrategy final : public Strategy {
+ public:
+  using Strategy::Strategy;
+  bool EmbedsObjects() const override { return true; }  // volumeClaimTemplates
+};
+
 class DaemonSetStrategy final : public Strategy {
  public:
   using Strategy::Strategy;
@@ -50,6 +56,9 @@ class DaemonSetStrategy final : public Strategy {
 
 std::unique_ptr<Strategy> NewDeploymentStrategy(const Kind& kind) { return std::make_unique<DeploymentStrategy>(kind); }
 std::unique_ptr<Strategy> NewReplicaSetStrategy(const Kind& kind) { return std::make_unique<ReplicaSetStrategy>(kind); }
+std::unique_ptr<Strategy> NewStatefulSetStrategy(const Kind& kind) {
+  return std::make_unique<StatefulSetStrategy>(kind);
+}
 std::unique_ptr<Strategy> NewDaemonSetStrategy(const Kind& kind) { return std::make_unique<DaemonSetStrategy>(kind); }
 
 }  // namespace apiserver::registry
