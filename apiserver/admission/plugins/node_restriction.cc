@@ -9,6 +9,7 @@
 #include "apiserver/registry/registry.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
+#include "machinery/ops/validation.h"
 
 namespace apiserver::admission {
 
@@ -156,20 +157,20 @@ class NodeRestriction final : public Plugin {
   }
 
   static base::Status Nodes(const std::string& node, const Attributes& a) {
-    std::string name = a.name;
+    if (a.name != node) return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify node " + GoQuote(a.name));
     if (a.operation == Operation::kCreate) {
       auto labels = ForbiddenChanges(object::LabelsOf(*a.object), Value::Null());
-      if (!labels.empty()) return Forbid(a, "is not allowed to set the following labels: " + labels);
-      if (!object::OwnerReferencesOf(*a.object).is_null())
-        return Forbid(a, "node " + GoQuote(node) + " is not allowed to set ownerReferences");
-      name = object::NameOf(*a.object);
+      if (!labels.empty())
+        return Forbid(a, "node " + GoQuote(node) + " is not allowed to set the following labels: " + labels);
+      return base::Ok();
     }
-    if (name != node) return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify node " + GoQuote(name));
     if (a.operation != Operation::kUpdate) return base::Ok();
-    if (!(object::OwnerReferencesOf(*a.object) == object::OwnerReferencesOf(*a.old_object)))
-      return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify ownerReferences");
-    if (!(a.object->At("spec", "taints") == a.old_object->At("spec", "taints")))
+    // No taints and an empty list of them are the same.
+    using machinery::ops::SemanticEqual;
+    if (!SemanticEqual(a.object->At("spec", "taints"), a.old_object->At("spec", "taints")))
       return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify taints");
+    if (!SemanticEqual(object::OwnerReferencesOf(*a.object), object::OwnerReferencesOf(*a.old_object)))
+      return Forbid(a, "node " + GoQuote(node) + " is not allowed to modify ownerReferences");
     auto labels = ForbiddenChanges(object::LabelsOf(*a.object), object::LabelsOf(*a.old_object));
     if (!labels.empty()) return Forbid(a, "is not allowed to modify labels: " + labels);
     return base::Ok();
