@@ -255,8 +255,9 @@ base::Status ForClient(base::Status s) {
 
 }  // namespace
 
-base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& request) {
-  auto answer = co_await DoCounted(ctx, request);
+base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& request,
+                                             std::vector<std::string>* refusal_warnings) {
+  auto answer = co_await DoCounted(ctx, request, refusal_warnings);
   if (impl_->requests) {
     std::string code = std::to_string(answer ? answer->code : object::HttpCodeOf(answer.error()));
     std::string verb(machinery::request::VerbName(request.verb));
@@ -272,7 +273,8 @@ base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& r
   co_return answer;
 }
 
-base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Request& request) {
+base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Request& request,
+                                                    std::vector<std::string>* refusal_warnings) {
   bool mutates = Mutates(request.verb);
   size_t& used = mutates ? impl_->mutating : impl_->reading;
   if (used >= (mutates ? limits_.max_mutating_requests_inflight : limits_.max_requests_inflight))
@@ -280,6 +282,8 @@ base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Req
   Seat seat(used);
   CO_TRY(AuthorizeRequest(request));
   CO_TRY_ASSIGN(Served served, impl_->Resolve(services_, request));
+  std::string deprecation = DeprecationOf(*served.kind);
+  if (refusal_warnings && !deprecation.empty()) refusal_warnings->push_back(deprecation);
   Offer offer{.list = request.verb == Verb::kList || request.verb == Verb::kDeleteCollection};
   CO_TRY_ASSIGN(Negotiated form, Negotiate(request.accept, offer));
   auto limited = ctx.WithTimeout(*services_.executor, limits_.request_timeout);
@@ -290,7 +294,7 @@ base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Req
   Response response{.code = outcome->code, .content_type = form.content_type};
   CO_TRY_ASSIGN(response.body, EncodeOutcome(c, *outcome));
   response.warnings = std::move(outcome->warnings);
-  if (auto w = DeprecationOf(*served.kind); !w.empty()) response.warnings.insert(response.warnings.begin(), w);
+  if (!deprecation.empty()) response.warnings.insert(response.warnings.begin(), std::move(deprecation));
   co_return response;
 }
 

@@ -67,8 +67,9 @@ class Chain {
   // Step 1 for wires with credentials.
   base::Task<base::Result<Identity>> Identify(base::Context ctx, const auth::Credentials& credentials,
                                               const Impersonation& impersonation);
-  // All further steps. `request.identity` is set.
-  base::Task<base::Result<Response>> Do(base::Context ctx, const Request& request);
+  // All further steps. `request.identity` is set. `refusal_warnings` gets what an error answer should warn of too.
+  base::Task<base::Result<Response>> Do(base::Context ctx, const Request& request,
+                                        std::vector<std::string>* refusal_warnings = nullptr);
   base::Task<base::Result<std::unique_ptr<EventStream>>> Watch(base::Context ctx, const Request& request);
   // Authorization of a path that is no resource: OK or 403.
   base::Status AuthorizePath(const Identity& identity, std::string_view method, std::string_view path);
@@ -80,7 +81,8 @@ class Chain {
  private:
   base::Status Authorize(const auth::Attributes& a);
   base::Status AuthorizeImpersonation(const Identity& identity, const Impersonation& who);
-  base::Task<base::Result<Response>> DoCounted(base::Context ctx, const Request& request);
+  base::Task<base::Result<Response>> DoCounted(base::Context ctx, const Request& request,
+                                               std::vector<std::string>* refusal_warnings);
 
   struct Impl;
   Services services_;

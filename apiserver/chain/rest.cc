@@ -176,8 +176,8 @@ struct RestFront::Impl {
   base::Task<base::Result<Request>> Build(Exchange& exchange, Identity identity, const ParsedPath& path);
   base::Task<void> ServeWatch(Exchange& exchange, const Request& request);
   base::Task<base::Result<Identity>> Identify(Exchange& exchange);
-  base::Task<void> Refuse(Exchange& exchange, base::Status error) {
-    return RespondError(exchange, std::move(error), &chain.services().registry->schema());
+  base::Task<void> Refuse(Exchange& exchange, base::Status error, std::vector<std::string> warnings = {}) {
+    return RespondError(exchange, std::move(error), &chain.services().registry->schema(), std::move(warnings));
   }
 };
 
@@ -213,10 +213,11 @@ base::Task<void> RestFront::RespondJson(Exchange& exchange, int code, std::strin
 }
 
 base::Task<void> RestFront::RespondError(Exchange& exchange, base::Status error,
-                                         const machinery::schema::Schema* schema) {
+                                         const machinery::schema::Schema* schema, std::vector<std::string> warnings) {
   auto form = chain::Negotiate(exchange.headers().Get("accept"), {.list = true});
   bool negotiated = schema && form;
   Headers headers = StandardHeaders(negotiated ? form->content_type : "application/json");
+  for (const auto& w : warnings) headers.Add("warning", "299 - " + Quoted(w));
   const auto* api = object::AsApiError(error);
   if (api && api->retry_after_seconds > 0) headers.Add("retry-after", std::to_string(api->retry_after_seconds));
   int code = object::HttpCodeOf(error);
@@ -344,9 +345,10 @@ base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity ide
     co_await ServeWatch(exchange, *request);
     co_return;
   }
-  auto response = co_await chain.Do(exchange.context(), *request);
+  std::vector<std::string> warnings;
+  auto response = co_await chain.Do(exchange.context(), *request, &warnings);
   if (!response) {
-    co_await Refuse(exchange, response.error());
+    co_await Refuse(exchange, response.error(), warnings);
     co_return;
   }
   Headers headers = StandardHeaders(response->content_type);

@@ -41,7 +41,8 @@ class RestFront {
 
   // Writes an error as a metav1.Status: as JSON, or in the media type the client accepts when there is a schema.
   static base::Task<void> RespondError(base::net::Exchange& exchange, base::Status error,
-                                       const machinery::schema::Schema* schema = nullptr);
+                                       const machinery::schema::Schema* schema = nullptr,
+                                       std::vector<std::string> warnings = {});
   static base::Task<void> RespondJson(base::net::Exchange& exchange, int code, std::string body);
   // The Accept header's choice among `offered` ("application/json", ...); "" when none fits.
   static std::string Negotiate(std::string_view accept, const std::vector<std::string_view>& offered);
