@@ -40,7 +40,6 @@ const std::vector<std::string>& MissingControllers() {
                                                  "persistentvolume-binder-controller",
                                                  "persistentvolume-attach-detach-controller",
                                                  "persistentvolume-expander-controller",
-                                                 "clusterrole-aggregation-controller",
                                                  "persistentvolumeclaim-protection-controller",
                                                  "persistentvolume-protection-controller",
                                                  "volumeattributesclass-protection-controller",

@@ -5,7 +5,6 @@
 #include "apiserver/registry/registry.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
-#include "machinery/ops/selector.h"
 
 namespace apiserver::auth {
 
@@ -45,20 +44,15 @@ void Rbac::OnRole(const storage::Change& c) {
     roles_.erase(c.object->key());
     return;
   }
-  roles_[c.object->key()] = {.rules = RulesFromTree(c.object->Tree().At("rules"))};
+  roles_[c.object->key()] = RulesFromTree(c.object->Tree().At("rules"));
 }
 
 void Rbac::OnClusterRole(const storage::Change& c) {
-  for (auto& [name, role] : cluster_roles_) role.union_.reset();
   if (c.deleted) {
     cluster_roles_.erase(c.object->key());
     return;
   }
-  Value tree = c.object->Tree();
-  Role role{.rules = RulesFromTree(tree.At("rules")),
-            .aggregation = tree.At("aggregationRule", "clusterRoleSelectors")};
-  for (const auto& [key, value] : c.object->labels()) role.labels[key] = value;
-  cluster_roles_[c.object->key()] = std::move(role);
+  cluster_roles_[c.object->key()] = RulesFromTree(c.object->Tree().At("rules"));
 }
 
 namespace {
@@ -118,32 +112,10 @@ void Rbac::OnClusterRoleBinding(const storage::Change& c) {
   cluster_bindings_.Replace(c.object->key(), std::move(binding));
 }
 
-// The original has a controller write the union into the role; here it is computed where the role is read, so that it
-// can never be stale.
-const std::vector<PolicyRule>& Rbac::RulesOf(Role& role) {
-  if (!role.aggregation.is_list() || role.aggregation.list().empty()) return role.rules;
-  if (role.union_) return *role.union_;
-  std::vector<PolicyRule> all = role.rules;
-  for (const Value& selector : role.aggregation.list()) {
-    auto parsed = machinery::ops::LabelSelector::FromObject(selector);
-    if (!parsed) continue;
-    for (auto& [name, other] : cluster_roles_) {
-      if (&other == &role || !parsed->MatchesMap(other.labels)) continue;
-      // A selected role may aggregate itself (admin selects edit, edit selects view); a circle ends at union_.
-      role.union_ = all;
-      std::vector<PolicyRule> theirs = RulesOf(other);
-      for (auto& rule : theirs)
-        if (std::find(all.begin(), all.end(), rule) == all.end()) all.push_back(std::move(rule));
-    }
-  }
-  role.union_ = std::move(all);
-  return *role.union_;
-}
-
 const std::vector<PolicyRule>* Rbac::Find(const std::string& ns, std::string_view kind, const std::string& name) {
   auto& roles = kind == "ClusterRole" ? cluster_roles_ : roles_;
   auto it = roles.find(kind == "ClusterRole" ? name : ns + "/" + name);
-  return it == roles.end() ? nullptr : &RulesOf(it->second);
+  return it == roles.end() ? nullptr : &it->second;
 }
 
 template <class Visit>

@@ -1,6 +1,6 @@
 // RBAC: who may do what by the Role, ClusterRole, RoleBinding and ClusterRoleBinding objects. Keeps a parsed copy of
-// them, fed by the registry's caches; a ClusterRole with an aggregationRule counts with the rules of all roles it
-// selects. Answers are synchronous.
+// them, fed by the registry's caches; the rules of a ClusterRole with an aggregationRule are written into it by a
+// controller. Answers are synchronous.
 //
 // Owned by the Server, on its loop; made before the caches are filled.
 #pragma once
@@ -35,12 +35,6 @@ class Rbac final : public Authorizer, public RuleResolver {
                                                      const std::string& name) override;
 
  private:
-  struct Role {
-    std::vector<PolicyRule> rules;
-    std::map<std::string, std::string> labels;
-    machinery::value::Value aggregation;            // the selectors, null when it aggregates nothing
-    std::optional<std::vector<PolicyRule>> union_;  // of an aggregating role; dropped when any ClusterRole changes
-  };
   struct Binding {
     std::string key, namespace_name, name;  // key: "ns/name" or "name"
     std::string role_kind, role_name;
@@ -60,13 +54,12 @@ class Rbac final : public Authorizer, public RuleResolver {
   void OnClusterRoleBinding(const storage::Change& c);
   const std::vector<PolicyRule>* Find(const std::string& namespace_name, std::string_view kind,
                                       const std::string& name);
-  const std::vector<PolicyRule>& RulesOf(Role& role);
   // Calls `visit` with every binding that applies to the user, until it returns false.
   template <class Visit>
   void ForUser(const Bindings& bindings, const machinery::request::Identity& user, Visit visit);
 
-  std::map<std::string, Role, std::less<>> cluster_roles_;
-  std::map<std::string, Role, std::less<>> roles_;  // "ns/name"
+  std::map<std::string, std::vector<PolicyRule>, std::less<>> cluster_roles_;
+  std::map<std::string, std::vector<PolicyRule>, std::less<>> roles_;  // "ns/name"
   Bindings cluster_bindings_;
   std::map<std::string, Bindings, std::less<>> bindings_;  // by namespace
 };
