@@ -9,28 +9,12 @@ import golden_rest
 # Exchanges that differ, and why. Any other difference is a failure; one of these that agrees again is said, so that its
 # line can go. The topic `apply` (server-side apply) is only counted until it is built.
 KNOWN = {
-    "bootstrap-014": "the recording keeps the identity of its own server",
     "patches-021": "the refusal lacks the original's diff of the whole pod specification",
-    "pods-041": "RuntimeClass admission (pod overhead) is not built yet",
-    "services-013": "an allocated address may be reported before the other errors",
-    "services-033": "texts of bad addresses in Endpoints",
     "workloads-015": "lists an object that server-side apply made",
     "workloads-018": "deletes an object that server-side apply made",
-    "workloads-025": "table of daemon sets",
-    "workloads-028": "table of stateful sets",
     "cluster-037": "ResourceQuota is refused until it is enforced",
     "cluster-038": "ResourceQuota is refused until it is enforced",
     "cluster-039": "ResourceQuota is refused until it is enforced",
-    "cluster-040": "ResourceQuota is refused until it is enforced",
-    "cluster-041": "LimitRange is refused until it is enforced",
-    "cluster-042": "LimitRange is refused until it is enforced",
-    "cluster-043": "LimitRange is refused until it is enforced",
-    "cluster-056": "validation of events.k8s.io",
-    "access-015": "the recorded tree has roles of its own, left out of the recording",
-    "access-024": "the recorded server let an escalation pass while its roles were still empty",
-    "access-032": "the recorded tree has roles of its own, left out of the recording",
-    "access-044": "the recorded tree has roles of its own, left out of the recording",
-    "access-045": "the recorded tree has roles of its own, left out of the recording",
 }
 ONLY_COUNTED = {"apply"}
 
