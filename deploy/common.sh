@@ -13,6 +13,7 @@ SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
 DAEMONS="kvstore kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy"
 UNITS="keelson-containerd $DAEMONS"
+PORTS="2379 6443 10250 10256 10257 10259"
 declare -A LOG_HINT=([systemd]="journalctl -u kube-apiserver" [keelson]="/var/log/keelson/*.log")
 
 started=$(date +%s)
@@ -35,11 +36,27 @@ wait_for() {
   until "$@"; do
     if [ $SECONDS -ge $end ]; then
       echo "error: $what is not ready after $limit s; last log lines:" >&2
-      tail -n 5 /var/log/keelson/*.log >&2 2>/dev/null || true
+      last_logs >&2
       exit 1
     fi
     sleep 0.1
   done
+}
+
+last_logs() {
+  if systemd_is_init; then
+    for unit in $UNITS; do journalctl --no-pager -n 5 -u "$unit" 2>/dev/null || true; done
+  fi
+  tail -n 5 /var/log/keelson/*.log 2>/dev/null || true
+}
+
+# Somebody else's etcd or cluster on our ports: daemons would restart for ever and nobody would know why.
+check_ports() {
+  local taken
+  taken=$(ss -ltnpH "( $(printf 'sport = :%s or ' $PORTS) sport = :0 )" 2>/dev/null |
+    grep -Ev "\"($(echo kvstore kube-apiserver kube-controller kube-scheduler kubelet kube-proxy | tr ' ' '|'))\"" || true)
+  [ -z "$taken" ] || die "ports that the cluster needs are in use:
+$(awk '{print "  " $4, $6}' <<<"$taken")"
 }
 
 # write_if_changed FILE: standard input becomes its content.
@@ -125,8 +142,17 @@ start_units() {
   case "$1" in
     systemd)
       systemctl daemon-reload
-      # Only what changed or stopped is restarted.
-      for unit in $UNITS; do systemctl enable --now "$unit" >/dev/null 2>&1 || true; done
+      systemctl enable --quiet $UNITS
+      # Not waited for here: what is not well yet is restarted until it is, and the checks that follow say what is missing.
+      for unit in $UNITS; do
+        local now; now=$(unit_print "$unit")
+        if [ "$now" = "$(cat "$RUN/$unit.print" 2>/dev/null)" ]; then
+          systemctl start --no-block "$unit"
+        else
+          systemctl restart --no-block "$unit"
+          echo "$now" >"$RUN/$unit.print"
+        fi
+      done
       ;;
     keelson)
       if supervisor_running; then
@@ -138,6 +164,17 @@ start_units() {
       ;;
     *) die "unknown supervisor $1" ;;
   esac
+}
+
+# What a unit runs with: a running one is restarted only when this changes.
+unit_print() {
+  local files="/etc/systemd/system/$1.service"
+  case "$1" in
+    keelson-containerd) files="$files $ETC/containerd.toml" ;;
+    kubelet) files="$files $ETC/kubelet.env $ETC/kubelet.yaml $OPT/bin/kubelet" ;;
+    *) files="$files $ETC/$1.env $OPT/bin/$1" ;;
+  esac
+  cat $files | sha256sum | cut -d' ' -f1
 }
 
 supervisor_running() {

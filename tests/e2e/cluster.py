@@ -22,15 +22,18 @@ def missing():
     return None
 
 
-def enter_sandbox():
-    """Runs this program again inside the sandbox and exits with its code; returns when already inside."""
+def enter_sandbox(kind="sandbox"):
+    """Runs this program again inside the sandbox (or systemd_sandbox) and exits with its code; returns when already inside."""
     if os.environ.get("KEELSON_SANDBOX") == "inside":
         return
     from kubectl import kubectl  # the sandbox has no way to the registries
 
     for minor in (35, 37):
         kubectl(minor)
-    done = subprocess.run([ROOT / "tests/e2e/sandbox", sys.executable, *sys.argv], stdin=subprocess.DEVNULL)
+    # A run that is cut short takes its sandbox with it.
+    done = subprocess.run(["setpriv", "--pdeathsig", "TERM", ROOT / "tests/e2e" / kind, sys.executable, "-u",
+                           os.path.abspath(sys.argv[0]), *sys.argv[1:]],
+                          stdin=subprocess.DEVNULL, env=dict(os.environ, KEELSON_BIN=str(BIN), KEELSON_SHARED=str(SHARED)))
     sys.exit(done.returncode)
 
 
