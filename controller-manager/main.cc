@@ -65,6 +65,14 @@ void AddFlags(base::FlagSet& flags, ManagerOptions& o, Extra& x) {
             "How long a node may be silent before it is unhealthy.");
   flags.Add("node-startup-grace-period", &o.node_startup_grace_period,
             "How long a new node may be silent before it is unhealthy.");
+  flags.Add("node-eviction-rate", &o.eviction_rates.normal,
+            "Nodes per second of a healthy zone whose pods are deleted when they fall silent.");
+  flags.Add("secondary-node-eviction-rate", &o.eviction_rates.secondary,
+            "The same for an unhealthy zone; none in zones up to --large-cluster-size-threshold.");
+  flags.Add("unhealthy-zone-threshold", &o.eviction_rates.unhealthy_threshold,
+            "Share of silent nodes (three at least) that makes a zone unhealthy.");
+  flags.Add("large-cluster-size-threshold", &o.eviction_rates.large_zone,
+            "Zones of more nodes than this are emptied at the secondary rate when unhealthy.");
   flags.Add("terminated-pod-gc-threshold", &o.terminated_pod_gc_threshold,
             "Ended pods that may exist before the oldest are deleted; 0 keeps all.");
   flags.Add("concurrent-deployment-syncs", &x.deployments, "Deployments worked on at once.");
@@ -124,7 +132,6 @@ const std::vector<std::string>& Unsupported() {
                                                  "horizontal-pod-autoscaler-initial-readiness-delay",
                                                  "horizontal-pod-autoscaler-sync-period",
                                                  "horizontal-pod-autoscaler-tolerance",
-                                                 "large-cluster-size-threshold",
                                                  "leader-migration-config",
                                                  "legacy-service-account-token-clean-up-period",
                                                  "max-endpoints-per-slice",
@@ -133,7 +140,6 @@ const std::vector<std::string>& Unsupported() {
                                                  "mirroring-endpointslice-updates-batch-period",
                                                  "mirroring-max-endpoints-per-subset",
                                                  "namespace-sync-period",
-                                                 "node-eviction-rate",
                                                  "pv-recycler-increment-timeout-nfs",
                                                  "pv-recycler-minimum-timeout-hostpath",
                                                  "pv-recycler-minimum-timeout-nfs",
@@ -143,9 +149,7 @@ const std::vector<std::string>& Unsupported() {
                                                  "pvclaimbinder-sync-period",
                                                  "resource-quota-sync-period",
                                                  "route-reconciliation-period",
-                                                 "secondary-node-eviction-rate",
-                                                 "service-account-private-key-file",
-                                                 "unhealthy-zone-threshold"};
+                                                 "service-account-private-key-file"};
   return names;
 }
 

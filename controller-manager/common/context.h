@@ -76,6 +76,13 @@ struct ServedResource {
   bool Can(std::string_view verb) const;
 };
 
+// How fast nodes that fell silent may be emptied, per zone (--node-eviction-rate and its kin).
+struct EvictionRates {
+  double normal = 0.1, secondary = 0.01;  // nodes per second
+  int large_zone = 50;                    // smaller zones are not emptied at all in partial disruption
+  double unhealthy_threshold = 0.55;
+};
+
 struct ManagerOptions {
   std::vector<std::string> controllers = {"*"};  // as --controllers: "*", "name", "-name"
   std::string root_ca;                           // PEM text of --root-ca-file
@@ -86,6 +93,7 @@ struct ManagerOptions {
   base::Duration node_monitor_period = std::chrono::seconds(5);
   base::Duration node_monitor_grace_period = std::chrono::seconds(50);
   base::Duration node_startup_grace_period = std::chrono::seconds(60);
+  EvictionRates eviction_rates;
   int terminated_pod_gc_threshold = 12500;
   std::map<std::string, int> concurrency;  // by controller; absent: its default
 };

@@ -1,14 +1,15 @@
-// Pod garbage collection: pods whose node is gone, pods that were deleted before they got a node, and ended pods beyond
-// a number.
+// Pod garbage collection: pods whose node is gone or declared out of service, pods that were deleted before they got a
+// node, and ended pods beyond a number.
 #include <algorithm>
 #include <ctime>
+#include <tuple>
 
 #include "base/log.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/labels.h"
+#include "controller-manager/controllers/node_health.h"
 #include "machinery/client/micro_time.h"
 #include "machinery/object/api_error.h"
-#include "proto/k8s/core/v1/node.pb.h"
 
 namespace controller_manager {
 namespace {
@@ -32,6 +33,7 @@ class PodGcController final : public RunnableController {
     if (!(co_await nodes_.WaitForSync(ctx)).ok() || !(co_await pods_.WaitForSync(ctx)).ok()) co_return;
     while ((co_await base::Sleep(executor_, ctx, kEvery)).ok()) {
       co_await Ended(ctx);
+      co_await OutOfService(ctx);
       co_await Orphans(ctx);
       co_await Unscheduled(ctx);
     }
@@ -44,9 +46,26 @@ class PodGcController final : public RunnableController {
     for (auto& p : pods_.List())
       if (IsTerminal(*p)) ended.push_back(std::move(p));
     if (ended.size() <= static_cast<size_t>(threshold_)) co_return;
-    std::ranges::sort(ended, {}, [](const auto& p) { return p->metadata().creationtimestamp().seconds(); });
+    // Evicted ones first: nobody waits for what they did.
+    std::ranges::sort(ended, {}, [](const auto& p) {
+      return std::tuple(p->status().reason() != "Evicted", p->metadata().creationtimestamp().seconds(),
+                        p->metadata().name());
+    });
     ended.resize(ended.size() - static_cast<size_t>(threshold_));
     for (const auto& p : ended) co_await Remove(ctx, *p, "");
+  }
+
+  // Nobody will ever confirm the end of a pod there: an administrator said with the taint that the machine is off.
+  base::Task<void> OutOfService(base::Context ctx) {
+    for (const auto& p : pods_.List()) {
+      if (!p->metadata().has_deletiontimestamp()) continue;
+      auto node = nodes_.Get(p->spec().nodename());
+      bool declared = node && std::ranges::any_of(node->spec().taints(), [](const auto& t) {
+                        return t.key() == "node.kubernetes.io/out-of-service";
+                      });
+      const auto* ready = declared ? FindCondition(*node, "Ready") : nullptr;
+      if (declared && !(ready && ready->status() == "True")) co_await Remove(ctx, *p, "");
+    }
   }
 
   base::Task<void> Orphans(base::Context ctx) {

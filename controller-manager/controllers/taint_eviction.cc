@@ -1,50 +1,19 @@
 // Taint eviction: deletes pods from nodes with NoExecute taints they do not tolerate, or tolerate for a time only. The
 // time counts from when the taint was added, so a restart does not grant it anew.
 #include <algorithm>
-#include <limits>
-#include <set>
 
 #include "base/log.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/labels.h"
+#include "controller-manager/controllers/node_health.h"
 #include "machinery/client/micro_time.h"
 #include "machinery/object/api_error.h"
-#include "proto/k8s/core/v1/node.pb.h"
 
 namespace controller_manager {
 namespace {
 using core::Node;
 using core::Pod;
 using core::Taint;
-using core::Toleration;
-
-bool Tolerates(const Toleration& toleration, const Taint& taint) {
-  if (!toleration.effect().empty() && toleration.effect() != taint.effect()) return false;
-  if (!toleration.key().empty() && toleration.key() != taint.key()) return false;
-  return toleration.operator_() == "Exists" || toleration.value() == taint.value();
-}
-
-constexpr base::WallTime kNever = base::WallTime::max();
-
-// When the pod has to go because of the node's taints.
-base::WallTime Deadline(const Pod& pod, const Node& node, base::WallTime now) {
-  base::WallTime out = kNever;
-  for (const auto& taint : node.spec().taints()) {
-    if (taint.effect() != "NoExecute") continue;
-    base::WallTime added = taint.has_timeadded() ? client::ToWallTime(taint.timeadded()) : now;
-    int64_t patience = -1;  // nobody tolerates it
-    for (const auto& t : pod.spec().tolerations()) {
-      if (!Tolerates(t, taint)) continue;
-      int64_t seconds =
-          t.has_tolerationseconds() ? std::max<int64_t>(t.tolerationseconds(), 0) : std::numeric_limits<int64_t>::max();
-      patience = patience < 0 ? seconds : std::min(patience, seconds);
-    }
-    if (patience < 0) return base::WallTime::min();
-    if (patience < std::numeric_limits<int32_t>::max())
-      out = std::min<base::WallTime>(out, added + std::chrono::seconds(patience));
-  }
-  return out;
-}
 
 class TaintEvictionController final : public RunnableController {
  public:
@@ -52,6 +21,10 @@ class TaintEvictionController final : public RunnableController {
       : executor_(context.executor),
         client_(context.client),
         events_(context.events("taint-eviction-controller")),
+        deletions_(context.metrics
+                       .AddCounter("taint_eviction_controller_pod_deletions_total",
+                                   "Pods deleted because of a NoExecute taint.")
+                       .Get()),
         nodes_(context.informers.Of<Node>()),
         pods_(context.informers.Of<Pod>()),
         controller_(context.executor, "taint_eviction", 8,
@@ -88,15 +61,17 @@ class TaintEvictionController final : public RunnableController {
     }
     auto node = nodes_.Get(pod->spec().nodename());
     base::WallTime now = executor_.WallNow();
-    base::WallTime due = node ? Deadline(*pod, *node, now) : kNever;
-    if (due == kNever) {
+    auto noticed = waiting_.find(key);
+    auto due = node ? EvictionTime(pod->spec(), node->spec(), noticed == waiting_.end() ? now : noticed->second)
+                    : std::nullopt;
+    if (!due) {
       if (waiting_.erase(key))
         events_.Event(client::ReferenceTo(*pod), "Normal", "TaintManagerEviction", "Cancelling deletion of Pod " + key);
       co_return client::Done{};
     }
-    if (due > now) {
-      waiting_.insert(key);
-      co_return client::Done{due - now};
+    if (*due > now) {
+      waiting_.try_emplace(key, now);
+      co_return client::Done{*due - now};
     }
     waiting_.erase(key);
     co_return co_await Evict(ctx, *pod);
@@ -121,15 +96,17 @@ class TaintEvictionController final : public RunnableController {
     }
     auto status = co_await client_.Delete<Pod>(ctx, m.namespace_(), m.name(), {.uid = m.uid()});
     if (!status.ok() && !machinery::object::IsNotFound(status)) co_return base::Err(status);
+    deletions_.Add();
     co_return client::Done{};
   }
 
   base::Executor& executor_;
   client::Client& client_;
   client::EventRecorder& events_;
+  base::Counter& deletions_;
   client::Informer<Node>& nodes_;
   client::Informer<Pod>& pods_;
-  std::set<client::Key> waiting_;
+  std::map<client::Key, base::WallTime> waiting_;  // pods that will have to go, and since when that is known
   client::Controller controller_;
 };
 }  // namespace

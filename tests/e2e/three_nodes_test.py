@@ -2,7 +2,8 @@
 """Three nodes, each in a network namespace with a containerd, kubelet and kube-proxy of its own, under one control plane:
 pods on every node, Service traffic across nodes by the installed routes, and a killed node's pods elsewhere.
 
-Times the test sets: node monitor grace period 8 s, toleration of an unreachable node 3 s, pod grace period 1 s."""
+Times the test sets: node leases of 8 s (renewed every 2 s), node monitor grace period 8 s, toleration of an unreachable
+node 3 s, pod grace period 1 s."""
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 import cluster
 from cluster import sh, until
 
-GRACE, TOLERATION = 8, 3
+LEASE, GRACE, TOLERATION = 8, 8, 3
 failures = 0
 started = []
 
@@ -58,14 +59,41 @@ def add_node(node, address):
       sed -e "s#/run/keelson/containerd#$run/containerd#g; s#/etc/kubernetes/pki#$etc/pki#g; s#/etc/kubernetes/manifests#$etc/manifests#" /etc/keelson/kubelet.yaml >$etc/kubelet.yaml
       mkdir -p $etc/manifests
     """)
+    start_daemons(node, address)
+
+
+def start_daemons(node, address):
     socket = f"/run/keelson/{node}/containerd/containerd.sock"
     start(node, "containerd", ["containerd", "--config", f"/etc/keelson/{node}/containerd.toml"])
-    until(f"containerd of {node}", lambda: os.path.exists(socket), 20)
+    until(f"containerd of {node}", lambda: subprocess.run(["ctr", "-a", socket, "version"], capture_output=True).returncode == 0, 20)
     run(f"for i in /var/lib/keelson/images/*.tar; do ctr -a {socket} -n k8s.io images import $i; done")
     start(node, "kubelet", ["/opt/keelson/bin/kubelet", f"--kubeconfig=/etc/keelson/{node}/kubelet.conf", f"--config=/etc/keelson/{node}/kubelet.yaml",
                             f"--hostname-override={node}", f"--node-ip={address}", f"--root-dir=/var/lib/kubelet/{node}"])
     start(node, "kube-proxy", ["/opt/keelson/bin/kube-proxy", f"--kubeconfig=/etc/keelson/{node}/kube-proxy.conf", f"--hostname-override={node}",
                                "--cluster-cidr=10.244.0.0/16", "--pod-routes=host-gw"])
+
+
+def cut_off(node):
+    """Power off: every process of the node, then its cable."""
+    for of, process in started:
+        if of == node:
+            process.kill()
+    run(f"pkill -9 -f '[c]ontainerd-shim.*/run/keelson/{node}/' || true; ip -n switch link set {node} down")
+    started[:] = [s for s in started if s[0] != node]
+
+
+def taints(node):
+    return sh(f"kubectl get node {node} -o jsonpath='{{.spec.taints[*].key}}'").stdout.split()
+
+
+def endpoints_elsewhere():
+    """No address of n3 gets traffic any more."""
+    slices = json.loads(sh("kubectl get endpointslices -l kubernetes.io/service-name=web -o json").stdout)["items"]
+    return all(not e["conditions"]["ready"] for s in slices for e in s.get("endpoints") or [] if e.get("nodeName") == "n3")
+
+
+def all_pods():
+    return json.loads(sh("kubectl get pods -l app=web -o json").stdout)["items"]
 
 
 def pods():
@@ -91,7 +119,10 @@ def main():
         line = f.read().strip()
     with open("/etc/keelson/kube-controller-manager.env", "w") as f:
         f.write(f"{line} --node-monitor-grace-period={GRACE}s --node-monitor-period=1s\n")
-    os.kill(int(open("/run/keelson/kube-controller-manager.pid").read()), signal.SIGTERM)
+    # Renewed every 10 s, the default, a node would be silent for longer than the grace period all the time.
+    run(f"echo 'nodeLeaseDurationSeconds: {LEASE}' >>/etc/keelson/kubelet.yaml")
+    for daemon in ("kube-controller-manager", "kubelet"):
+        os.kill(int(open(f"/run/keelson/{daemon}.pid").read()), signal.SIGTERM)
     add_node("n2", "192.0.2.3")
     add_node("n3", "192.0.2.4")
     until("three Ready nodes", lambda: sh("kubectl get nodes --no-headers").stdout.count(" Ready ") == 3, 60)
@@ -119,15 +150,30 @@ def main():
     verdict("routes to the other nodes' pods are installed", routes.count("via 192.0.2.") == 2, routes)
 
     killed = time.time()
-    for node, process in started:
-        if node == "n3":
-            process.kill()
-    run("pkill -9 -f '[c]ontainerd-shim.*/run/keelson/n3/' || true; ip -n switch link set n3 down")
-    allowed = GRACE + TOLERATION + 1 + 20
+    cut_off("n3")
+    until(f"no traffic to the silent node within {GRACE + LEASE} s", endpoints_elsewhere, GRACE + LEASE)
+    unheard = time.time() - killed
+    # Grace period from the last sign of life, a look every second, the toleration, and 5 s to schedule and start.
+    allowed = GRACE + 1 + TOLERATION + 5
     until(f"6 replicas on the two nodes left within {allowed} s",
-          lambda: len(running_nodes()) == 6 and "n3" not in running_nodes(), allowed)
-    print(f"    the killed node's pods ran elsewhere after {time.time() - killed:.1f} s")
+          lambda: len(running_nodes()) == 6 and "n3" not in running_nodes(), killed + allowed - time.time())
+    took = time.time() - killed
+    print(f"    silent node out of the endpoints after {unheard:.1f} s, its pods Ready elsewhere after {took:.1f} s "
+          f"(grace period {GRACE} s, toleration {TOLERATION} s; allowed {allowed} s)")
     verdict("a killed node's pods run elsewhere", True)
+    verdict("the silent node is tainted", set(taints("n3")) == {"node.kubernetes.io/unreachable"}, str(taints("n3")))
+    left = [p["metadata"]["name"] for p in all_pods() if p["spec"]["nodeName"] == "n3"]
+    verdict("its own pods wait for it as Terminating", left and all("deletionTimestamp" in p["metadata"] for p in all_pods() if p["spec"]["nodeName"] == "n3"), str(left))
+
+    back = time.time()
+    run("ip -n switch link set n3 up")
+    start_daemons("n3", "192.0.2.4")
+    until("the node back and Ready", lambda: sh("kubectl get nodes --no-headers").stdout.count(" Ready ") == 3, 30)
+    until("its old pods gone", lambda: not any(p["spec"]["nodeName"] == "n3" for p in all_pods()), 30)
+    until("its taints gone", lambda: not taints("n3"), 20)
+    print(f"    the node was back, without taints and old pods, after {time.time() - back:.1f} s")
+    sh("kubectl scale deploy web --replicas=9 && kubectl rollout status deploy/web --timeout=60s", check=True)
+    verdict("a node that comes back takes pods again", "n3" in running_nodes(), str(running_nodes()))
     for _, process in started:
         process.terminate()
     sys.exit(1 if failures else 0)
