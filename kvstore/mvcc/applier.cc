@@ -307,10 +307,13 @@ Answer Applier::ReadTxn(const pb::TxnRequest& r) {
 
 // ---- writes
 
-Result<Answer> Applier::Apply(const pb::InternalRaftRequest& r) {
+Result<Answer> Applier::Apply(const pb::InternalRaftRequest& r, uint64_t index) {
   Answer a;
   Status fatal;
-  if (corrupt_ && !r.has_alarm()) {
+  if (auth_.enabled()) a.error = auth_.MayApply({r.header().username(), r.header().auth_revision()}, r);
+  if (!a.error.ok()) {
+    // refused
+  } else if (corrupt_ && !r.has_alarm()) {
     a.error = ErrCorrupt();
   } else if (r.has_put()) {
     fatal = Put(r, a);
@@ -343,11 +346,8 @@ Result<Answer> Applier::Apply(const pb::InternalRaftRequest& r) {
     m.name = s.member_attributes().name();
     m.client_urls.assign(s.member_attributes().client_urls().begin(), s.member_attributes().client_urls().end());
     json = MemberToJson(m);
-  } else if (r.has_auth_enable()) {
-    // A state whose access rules we would not enforce must not be served.
-    return Err(base::Unimplemented("authentication is enabled in the log; this version does not enforce it yet"));
-  } else if (IsAuth(r)) {
-    Auth(r, a);
+  } else if (Auth::IsAuth(r)) {
+    a.error = auth_.Apply(r, index, store_.now(), a.body);
   }
   if (!fatal.ok()) return Err(fatal);
   if (a.revision == 0) a.revision = store_.revision();
@@ -407,6 +407,11 @@ Status Applier::LeaseGrant(const pb::InternalRaftRequest& r, Answer& a) {
 }
 
 // ---- alarms
+
+void Applier::Load() {
+  auth_.Load();
+  LoadAlarms();
+}
 
 void Applier::LoadAlarms() {
   no_space_ = corrupt_ = false;
@@ -479,160 +484,6 @@ void Applier::ApplyMemberChange(uint64_t node_id, bool removed, bool added, std:
     if (m.peer_urls.empty()) m.peer_urls = known->peer_urls;
   }
   members[key] = MemberToJson(m);
-}
-
-// ---- users and roles: kept, not enforced
-
-bool Applier::IsAuth(const pb::InternalRaftRequest& r) const {
-  return r.has_auth_user_add() || r.has_auth_user_delete() || r.has_auth_user_change_password() ||
-         r.has_auth_user_grant_role() || r.has_auth_user_revoke_role() || r.has_auth_role_add() ||
-         r.has_auth_role_delete() || r.has_auth_role_grant_permission() || r.has_auth_role_revoke_permission();
-}
-
-void Applier::BumpAuthRevision() {
-  std::string& v = store_.buckets()["auth"]["authRevision"];
-  // An untouched state is at 1.
-  uint64_t now = v.size() == 8 ? base::GetBigEndian64(v.data()) : 1;
-  v.clear();
-  base::PutBigEndian64(v, now + 1);
-}
-
-namespace {
-
-bool SamePermissionRange(const authpb::Permission& p, const std::string& key, const std::string& end) {
-  return p.key() == key && p.range_end() == end;
-}
-
-Status ChangeUser(Buckets& buckets, const std::string& name, const std::function<Status(authpb::User&)>& change) {
-  auto& users = buckets["authUsers"];
-  auto it = users.find(name);
-  if (it == users.end()) return ErrUserNotFound();
-  authpb::User u;
-  u.ParseFromString(it->second);
-  TRY(change(u));
-  it->second = u.SerializeAsString();
-  return Ok();
-}
-
-Status ChangeRole(Buckets& buckets, const std::string& name, const std::function<Status(authpb::Role&)>& change) {
-  auto& roles = buckets["authRoles"];
-  auto it = roles.find(name);
-  if (it == roles.end()) return ErrRoleNotFound();
-  authpb::Role role;
-  role.ParseFromString(it->second);
-  TRY(change(role));
-  it->second = role.SerializeAsString();
-  return Ok();
-}
-
-Status AddUser(Buckets& buckets, const pb::AuthUserAddRequest& r) {
-  if (r.name().empty()) return ErrUserEmpty();
-  auto& users = buckets["authUsers"];
-  if (users.contains(r.name())) return ErrUserExists();
-  authpb::User u;
-  u.set_name(r.name());
-  // Passwords come hashed; the log carries the hash in base64 of its bytes.
-  if (!r.hashedpassword().empty()) u.set_password(base::Base64Decode(r.hashedpassword()).value_or(r.hashedpassword()));
-  if (r.has_options()) {
-    *u.mutable_options() = r.options();
-  } else {
-    u.mutable_options()->set_no_password(false);
-  }
-  users[r.name()] = u.SerializeAsString();
-  return Ok();
-}
-
-void RemoveRoleFrom(authpb::User& u, const std::string& role) {
-  auto* roles = u.mutable_roles();
-  auto end = std::remove(roles->begin(), roles->end(), role);
-  roles->erase(end, roles->end());
-}
-
-Status DeleteRole(Buckets& buckets, const std::string& name) {
-  if (buckets["authRoles"].erase(name) == 0) return ErrRoleNotFound();
-  for (auto& [user, bytes] : buckets["authUsers"]) {
-    authpb::User u;
-    u.ParseFromString(bytes);
-    RemoveRoleFrom(u, name);
-    bytes = u.SerializeAsString();
-  }
-  return Ok();
-}
-
-Status GrantPermission(authpb::Role& role, const authpb::Permission& perm) {
-  auto* perms = role.mutable_keypermission();
-  auto it = std::find_if(perms->begin(), perms->end(),
-                         [&](const auto& p) { return SamePermissionRange(p, perm.key(), perm.range_end()); });
-  if (it != perms->end()) {
-    it->set_permtype(perm.permtype());
-  } else {
-    *role.add_keypermission() = perm;
-    std::sort(perms->begin(), perms->end(), [](const auto& a, const auto& b) { return a.key() < b.key(); });
-  }
-  return Ok();
-}
-
-}  // namespace
-
-void Applier::Auth(const pb::InternalRaftRequest& r, Answer& a) {
-  Buckets& b = store_.buckets();
-  if (r.has_auth_user_add()) {
-    a.error = AddUser(b, r.auth_user_add());
-  } else if (r.has_auth_user_delete()) {
-    if (b["authUsers"].erase(r.auth_user_delete().name()) == 0) a.error = ErrUserNotFound();
-  } else if (r.has_auth_user_change_password()) {
-    const auto& c = r.auth_user_change_password();
-    a.error = ChangeUser(b, c.name(), [&](authpb::User& u) {
-      u.set_password(base::Base64Decode(c.hashedpassword()).value_or(c.hashedpassword()));
-      return Ok();
-    });
-  } else if (r.has_auth_user_grant_role()) {
-    const auto& g = r.auth_user_grant_role();
-    if (g.role() != "root" && !b["authRoles"].contains(g.role())) {
-      a.error = b["authUsers"].contains(g.user()) ? ErrRoleNotFound() : ErrUserNotFound();
-      return;
-    }
-    a.error = ChangeUser(b, g.user(), [&](authpb::User& u) {
-      RemoveRoleFrom(u, g.role());
-      u.add_roles(g.role());
-      std::sort(u.mutable_roles()->begin(), u.mutable_roles()->end());
-      return Ok();
-    });
-  } else if (r.has_auth_user_revoke_role()) {
-    const auto& v = r.auth_user_revoke_role();
-    a.error = ChangeUser(b, v.name(), [&](authpb::User& u) -> Status {
-      int before = u.roles_size();
-      RemoveRoleFrom(u, v.role());
-      return u.roles_size() == before ? ErrRoleNotGranted() : Ok();
-    });
-  } else if (r.has_auth_role_add()) {
-    const std::string& name = r.auth_role_add().name();
-    if (name.empty()) {
-      a.error = ErrRoleEmpty();
-    } else if (b["authRoles"].contains(name)) {
-      a.error = ErrRoleExists();
-    } else {
-      authpb::Role role;
-      role.set_name(name);
-      b["authRoles"][name] = role.SerializeAsString();
-    }
-  } else if (r.has_auth_role_delete()) {
-    a.error = DeleteRole(b, r.auth_role_delete().role());
-  } else if (r.has_auth_role_grant_permission()) {
-    const auto& g = r.auth_role_grant_permission();
-    a.error = ChangeRole(b, g.name(), [&](authpb::Role& role) { return GrantPermission(role, g.perm()); });
-  } else if (r.has_auth_role_revoke_permission()) {
-    const auto& v = r.auth_role_revoke_permission();
-    a.error = ChangeRole(b, v.role(), [&](authpb::Role& role) -> Status {
-      auto* perms = role.mutable_keypermission();
-      auto end = std::remove_if(perms->begin(), perms->end(),
-                                [&](const auto& p) { return SamePermissionRange(p, v.key(), v.range_end()); });
-      if (end == perms->end()) return ErrPermissionNotGranted();
-      perms->erase(end, perms->end());
-      return Ok();
-    });
-  }
-  if (a.error.ok()) BumpAuthRevision();
 }
 
 }  // namespace kvstore::mvcc

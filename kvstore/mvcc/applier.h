@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kvstore/mvcc/auth.h"
 #include "kvstore/mvcc/store.h"
 
 namespace etcdserverpb {
@@ -25,10 +26,11 @@ struct Answer {
 class Applier {
  public:
   // `self` = this member's id, for alarms.
-  explicit Applier(Store& store) : store_(store) { LoadAlarms(); }
+  explicit Applier(Store& store) : store_(store), auth_(store.buckets(), store.leases()) { LoadAlarms(); }
 
   // Applies a committed request. The outer error is fatal: the disk failed, the state is not to be trusted any more.
-  base::Result<Answer> Apply(const etcdserverpb::InternalRaftRequest& request);
+  // `index` is the request's place in the log.
+  base::Result<Answer> Apply(const etcdserverpb::InternalRaftRequest& request, uint64_t index = 0);
   // A membership entry that took effect: `context` is the member as JSON (additions and updates).
   void ApplyMemberChange(uint64_t node_id, bool removed, bool added, std::string_view context);
 
@@ -39,7 +41,9 @@ class Applier {
 
   bool no_space() const { return no_space_; }
   bool corrupt() const { return corrupt_; }
-  void LoadAlarms();
+  mvcc::Auth& auth() { return auth_; }
+  // Again from the store's buckets, after they came from elsewhere.
+  void Load();
 
  private:
   using Fatal = base::Status;
@@ -48,11 +52,10 @@ class Applier {
   Fatal Txn(const etcdserverpb::TxnRequest& r, Answer& a);
   Fatal LeaseGrant(const etcdserverpb::InternalRaftRequest& r, Answer& a);
   void Alarm(const etcdserverpb::InternalRaftRequest& r, Answer& a);
-  void Auth(const etcdserverpb::InternalRaftRequest& r, Answer& a);
-  bool IsAuth(const etcdserverpb::InternalRaftRequest& r) const;
-  void BumpAuthRevision();
+  void LoadAlarms();
 
   Store& store_;
+  mvcc::Auth auth_;
   bool no_space_ = false;
   bool corrupt_ = false;
 };

@@ -43,4 +43,35 @@ inline base::Status ErrPermissionNotGranted() {
   return base::FailedPrecondition("etcdserver: permission is not granted to the role");
 }
 
+inline base::Status ErrNoPasswordUser() {
+  return base::Status(base::Code::kUnknown, "auth: authentication failed, password was given for no password user");
+}
+inline base::Status ErrRootUserNotExist() { return base::FailedPrecondition("etcdserver: root user does not exist"); }
+inline base::Status ErrRootRoleNotExist() {
+  return base::FailedPrecondition("etcdserver: root user does not have root role");
+}
+inline base::Status ErrAuthFailed() {
+  return base::InvalidArgument("etcdserver: authentication failed, invalid user ID or password");
+}
+inline base::Status ErrPermissionNotGiven() { return base::InvalidArgument("etcdserver: permission not given"); }
+inline base::Status ErrPermissionDenied() { return base::PermissionDenied("etcdserver: permission denied"); }
+inline base::Status ErrAuthNotEnabled() {
+  return base::FailedPrecondition("etcdserver: authentication is not enabled");
+}
+inline base::Status ErrInvalidAuthToken() { return base::Unauthenticated("etcdserver: invalid auth token"); }
+inline base::Status ErrInvalidAuthMgmt() { return base::InvalidArgument("etcdserver: invalid auth management"); }
+inline base::Status ErrAuthOldRevision() { return base::InvalidArgument("etcdserver: revision of auth store is old"); }
+inline base::Status ErrWrongDowngradeVersion() {
+  return base::InvalidArgument("etcdserver: wrong downgrade target version format");
+}
+inline base::Status ErrInvalidDowngradeTarget() {
+  return base::InvalidArgument("etcdserver: invalid downgrade target version");
+}
+inline base::Status ErrDowngradeInProcess() {
+  return base::FailedPrecondition("etcdserver: cluster has a downgrade job in progress");
+}
+inline base::Status ErrNoInflightDowngrade() {
+  return base::FailedPrecondition("etcdserver: no inflight downgrade job");
+}
+
 }  // namespace kvstore::mvcc

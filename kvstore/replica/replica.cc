@@ -303,7 +303,7 @@ Status Replica::ApplyEntry(const raft::Entry& e) {
   if (!request_->ParseFromArray(e.bytes().data(), static_cast<int>(e.bytes().size()))) {
     return base::DataLoss("unreadable request");
   }
-  auto answer = applier_->Apply(*request_);
+  auto answer = applier_->Apply(*request_, e.index);
   uint64_t id = request_->header().id() != 0 ? request_->header().id() : request_->id();
   auto waiting = pending_.find(id);
   std::shared_ptr<Waiter> waiter;
@@ -340,12 +340,14 @@ uint64_t Replica::NextId() {
   return next_id_++;
 }
 
-Task<Result<Answer>> Replica::Propose(Context ctx, std::string fields) {
+Task<Result<Answer>> Replica::Propose(Context ctx, std::string fields, mvcc::Identity who) {
   if (!failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
   if (raft_->log().committed() > applied_ + kMaxApplyLag) co_return Err(mvcc::ErrTooManyRequests());
   uint64_t id = NextId();
   std::string header;
   wire::PutUint(header, 1, id);
+  if (!who.user.empty()) wire::PutBytes(header, 2, who.user);
+  wire::PutNonZero(header, 3, who.revision);
   wire::PutBytes(fields, 100, header);
   auto waiter = std::make_shared<Waiter>(env_.executor);
   pending_[id] = waiter;
@@ -479,7 +481,7 @@ void Replica::ExpireLeases() {
   for (int64_t id : store_->leases().Expired(now, kLeaseRevokesPerTick)) {
     store_->leases().Defer(id, now + kRevokeRetry);
     base::SpawnNow([](Replica* r, int64_t lease) -> Task<void> {
-      (void)co_await r->Propose(Context(), LeaseRevoke(lease));
+      (void)co_await r->Propose(Context(), LeaseRevoke(lease), r->applier_->auth().Root());
     }(this, id));
   }
 }

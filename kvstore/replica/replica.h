@@ -69,9 +69,9 @@ class Replica {
   // Fails what is waiting, lets the lanes finish, writes a last checkpoint when `checkpoint`.
   base::Task<void> Stop(bool checkpoint);
 
-  // `fields`: an InternalRaftRequest without its header. The answer of applying it. An error here (not in the answer)
-  // of ErrStopped or the context's says nothing about whether it will happen.
-  base::Task<base::Result<mvcc::Answer>> Propose(base::Context ctx, std::string fields);
+  // `fields`: an InternalRaftRequest without its header, in the name of `who`. The answer of applying it. An error here
+  // (not in the answer) of ErrStopped or the context's says nothing about whether it will happen.
+  base::Task<base::Result<mvcc::Answer>> Propose(base::Context ctx, std::string fields, mvcc::Identity who = {});
   // Linearizable point: later reads of the store see everything answered before this call.
   base::Task<base::Status> ReadBarrier(base::Context ctx);
   // True when a barrier would return at once.
