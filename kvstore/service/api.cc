@@ -14,6 +14,10 @@ using base::Ok;
 using base::Task;
 namespace pb = etcdserverpb;
 
+namespace {
+constexpr int64_t kFirstPiece = 10;
+}
+
 Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& pool, base::MetricsRegistry& metrics,
          ApiOptions options)
     : replica_(replica),
@@ -25,10 +29,13 @@ Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& po
       grpc_({.max_receive_bytes = options_.max_request_bytes + (512 << 10)}),
       metrics_(std::make_unique<Metrics>(metrics)) {
   if (options_.quota_backend_bytes == 0) options_.quota_backend_bytes = kDefaultQuotaBytes;
+  replica_.applier().auth().SetTokenTtl(options_.tokens.ttl);
   replica_.on_sync = [this](base::Duration d) { metrics_->fsync.Observe(std::chrono::duration<double>(d).count()); };
   RegisterKv();
   RegisterLease();
   RegisterMaintenance();
+  RegisterAuth();
+  RegisterConcurrency();
   RegisterRefusals();
 }
 
@@ -37,54 +44,47 @@ Api::~Api() { replica_.on_sync = nullptr; }
 void Api::Unary(const std::string& service, const std::string& method, Handler handler) {
   base::Counter* started = &metrics_->started.With({method, service, "unary"});
   base::Counter* ok = &metrics_->handled.With({"OK", method, service, "unary"});
-  grpc_.Unary("/" + service + "/" + method,
-              [this, handler, started, ok, service, method](const Call& call, std::string request) -> Task<Bytes> {
-                started->Add();
-                metrics_->bytes_in.Add(static_cast<double>(request.size()));
-                Bytes out = co_await (this->*handler)(call, std::move(request));
-                if (out) {
-                  ok->Add();
-                  metrics_->bytes_out.Add(static_cast<double>(out->size()));
-                } else {
-                  metrics_->handled.With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
-                }
-                co_return out;
-              });
+  auto run = [this, handler, started, ok, service, method](const Call& call, std::string request) -> Task<Bytes> {
+    started->Add();
+    metrics_->bytes_in.Add(static_cast<double>(request.size()));
+    Bytes out = co_await (this->*handler)(call, std::move(request));
+    if (out) {
+      ok->Add();
+      metrics_->bytes_out.Add(static_cast<double>(out->size()));
+    } else {
+      metrics_->handled.With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
+    }
+    co_return out;
+  };
+  grpc_.Unary("/" + service + "/" + method, run);
+  unary_["/" + service + "/" + method] = run;
 }
 
 void Api::Stream(const std::string& service, const std::string& method,
                  Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&)) {
   base::Counter* started = &metrics_->started.With({method, service, "bidi_stream"});
-  grpc_.Stream("/" + service + "/" + method,
-               [this, handler, started, service, method](base::net::GrpcServerStream& s) -> Task<base::Status> {
-                 started->Add();
-                 base::Status out = co_await (this->*handler)(s);
-                 metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
-                 co_return out;
-               });
+  auto run = [this, handler, started, service, method](base::net::GrpcServerStream& s) -> Task<base::Status> {
+    started->Add();
+    base::Status out = co_await (this->*handler)(s);
+    metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
+    co_return out;
+  };
+  grpc_.Stream("/" + service + "/" + method, run);
+  streams_["/" + service + "/" + method] = run;
 }
 
 void Api::Refuse(const std::string& service, std::initializer_list<std::string_view> methods, base::Status why) {
   for (std::string_view m : methods) {
-    grpc_.Unary("/" + service + "/" + std::string(m),
-                [why](const Call&, std::string) -> Task<Bytes> { co_return Err(why); });
+    auto run = [why](const Call&, std::string) -> Task<Bytes> { co_return Err(why); };
+    grpc_.Unary("/" + service + "/" + std::string(m), run);
+    unary_["/" + service + "/" + std::string(m)] = run;
   }
 }
 
 void Api::RegisterRefusals() {
-  Refuse("etcdserverpb.Auth",
-         {"AuthEnable", "AuthDisable", "UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword",
-          "UserGrantRole", "UserRevokeRole", "RoleAdd", "RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission",
-          "RoleRevokePermission"},
-         NotSupported("authentication is"));
   Refuse("etcdserverpb.Cluster", {"MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"},
          NotSupported("membership changes are"));
   Refuse("etcdserverpb.Maintenance", {"Downgrade"}, NotSupported("downgrades are"));
-  Refuse("v3electionpb.Election", {"Campaign", "Proclaim", "Leader", "Observe", "Resign"},
-         NotSupported("the election service is"));
-  Refuse("v3lockpb.Lock", {"Lock", "Unlock"}, NotSupported("the lock service is"));
-  Unary("etcdserverpb.Auth", "AuthStatus", &Api::AuthStatus);
-  Unary("etcdserverpb.Auth", "Authenticate", &Api::Authenticate);
   Unary("grpc.health.v1.Health", "Check", &Api::HealthCheck);
 }
 
@@ -114,12 +114,20 @@ Api::Bytes Api::Respond(const mvcc::Answer& answer) const {
   return out;
 }
 
-Task<Api::Bytes> Api::ProposeBytes(Context ctx, uint32_t field, std::string_view request) {
+Task<Api::Bytes> Api::ProposeBytes(const Call& call, uint32_t field, std::string_view request) {
+  mvcc::Identity who;
+  if (replica_.applier().auth().enabled()) {
+    CO_TRY_ASSIGN(who, Caller(call));
+  }
+  co_return co_await ProposeAs(call.ctx, std::move(who), field, request);
+}
+
+Task<Api::Bytes> Api::ProposeAs(Context ctx, mvcc::Identity who, uint32_t field, std::string_view request) {
   if (request.size() > options_.max_request_bytes) co_return Err(mvcc::ErrRequestTooLarge());
   std::string fields;
   fields.reserve(request.size() + 32);
   wire::PutBytes(fields, field, request);
-  auto answer = co_await replica_.Propose(ctx, std::move(fields));
+  auto answer = co_await replica_.Propose(ctx, std::move(fields), std::move(who));
   if (!answer) co_return Err(answer.error());
   co_return Respond(*answer);
 }
@@ -144,7 +152,7 @@ base::Status Api::CheckQuota(size_t request_bytes) {
     alarm.set_alarm(pb::NOSPACE);
     base::LogWarning("alarm raised", {{"alarm", "NOSPACE"}, {"used-bytes", used}});
     base::SpawnNow([](Api* api, std::string bytes) -> Task<void> {
-      (void)co_await api->ProposeBytes(Context(), 10, bytes);
+      (void)co_await api->ProposeAs(Context(), api->replica_.applier().auth().Root(), 10, bytes);
     }(this, alarm.SerializeAsString()));
   }
   return mvcc::ErrNoSpace();
@@ -168,16 +176,60 @@ Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckRange(r));
   if (!r.serializable()) CO_TRY(co_await Barrier(call.ctx));
+  if (replica_.applier().auth().enabled()) {
+    CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
+    CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
+  }
   co_return Respond(replica_.applier().Range(r));
 }
 
+// A long answer in pieces, of one revision. The pieces are as large as a request may be, about; only the last one has
+// the header and the count.
 Task<base::Status> Api::RangeStream(base::net::GrpcServerStream& stream) {
+  const Call& call = stream.call();
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
-  if (!request) co_return Unreadable();
-  CO_TRY_ASSIGN(std::string response, co_await Range(stream.call(), std::move(*request)));
-  std::string wrapped;
-  wire::PutBytes(wrapped, 1, response);
-  co_return co_await stream.Write(base::Share(std::move(wrapped)));
+  pb::RangeRequest r;
+  if (!request || !r.ParseFromString(*request)) co_return Unreadable();
+  CO_TRY(CheckRange(r));
+  CO_TRY(CheckRangeStream(r));
+  if (!r.serializable()) CO_TRY(co_await Barrier(call.ctx));
+  mvcc::Identity who;
+  if (replica_.applier().auth().enabled()) {
+    CO_TRY_ASSIGN(who, Caller(call));
+  }
+  CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
+  const int64_t wanted = r.count_only() || r.limit() == 0 ? INT64_MAX : r.limit();
+  int64_t revision = 0, sent = 0;
+  for (int64_t limit = kFirstPiece;;) {
+    if (!r.count_only()) r.set_limit(std::min(limit, wanted - sent));
+    mvcc::Answer a = replica_.applier().Range(r);
+    if (!a.error.ok()) co_return a.error;
+    if (revision == 0) revision = a.revision;
+    if (r.revision() == 0) r.set_revision(revision);
+    pb::RangeResponse piece;
+    if (!piece.ParseFromString(a.body)) co_return base::Internal("unreadable answer");
+    // The count is of all that is left from this piece's first key on.
+    int64_t left = piece.count();
+    bool done = r.count_only() || !piece.more() || sent + piece.kvs_size() == wanted;
+    if (!done) {
+      r.set_key(piece.kvs(piece.kvs_size() - 1).key() + '\0');
+      piece.clear_more();
+      piece.clear_count();
+    } else {
+      piece.mutable_header()->ParseFromString(Header(revision));
+      piece.set_count(sent + left);
+    }
+    sent += piece.kvs_size();
+    size_t size = a.body.size();
+    limit = size < options_.max_request_bytes / 2   ? limit * 2
+            : size > options_.max_request_bytes * 2 ? std::max<int64_t>(limit / 2, 1)
+                                                    : limit;
+    std::string wrapped;
+    wire::PutBytes(wrapped, 1, piece.SerializeAsString());
+    CO_TRY(co_await stream.Write(base::Share(std::move(wrapped))));
+    CO_TRY(StillAllowed(who));
+    if (done) co_return Ok();
+  }
 }
 
 Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
@@ -186,7 +238,7 @@ Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckPut(r));
   CO_TRY(CheckQuota(request.size()));
-  co_return co_await ProposeBytes(call.ctx, 4, request);
+  co_return co_await ProposeBytes(call, 4, request);
 }
 
 Task<Api::Bytes> Api::DeleteRange(const Call& call, std::string request) {
@@ -194,7 +246,7 @@ Task<Api::Bytes> Api::DeleteRange(const Call& call, std::string request) {
   pb::DeleteRangeRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckDelete(r));
-  co_return co_await ProposeBytes(call.ctx, 5, request);
+  co_return co_await ProposeBytes(call, 5, request);
 }
 
 Task<Api::Bytes> Api::Txn(const Call& call, std::string request) {
@@ -204,16 +256,19 @@ Task<Api::Bytes> Api::Txn(const Call& call, std::string request) {
   CO_TRY(CheckTxn(r, options_.max_txn_ops));
   if (mvcc::IsReadOnly(r)) {
     CO_TRY(co_await Barrier(call.ctx));
+    CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
+    CO_TRY(replica_.applier().auth().MayRun(who, r));
     co_return Respond(replica_.applier().ReadTxn(r));
   }
   CO_TRY(CheckQuota(request.size()));
-  co_return co_await ProposeBytes(call.ctx, 6, request);
+  co_return co_await ProposeBytes(call, 6, request);
 }
 
 Task<Api::Bytes> Api::Compact(const Call& call, std::string request) {
   pb::CompactionRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  CO_TRY_ASSIGN(std::string out, co_await ProposeBytes(call.ctx, 7, request));
+  CO_TRY(MustAdminister(call));
+  CO_TRY_ASSIGN(std::string out, co_await ProposeBytes(call, 7, request));
   // Physical: the answer waits until the space can be used again.
   while (r.physical() && replica_.store().compacting() && !call.ctx.done() && replica_.failure().ok()) {
     co_await base::Yield(call.executor);
@@ -234,11 +289,12 @@ void Api::RegisterLease() {
 Task<Api::Bytes> Api::LeaseGrant(const Call& call, std::string request) {
   pb::LeaseGrantRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
+  CO_TRY(MustBeSomeone(call));
   CO_TRY(CheckQuota(request.size()));
   // The id is chosen before the proposal, so that every member grants the same one.
   base::Random random = base::Random::System();
   while (r.id() == 0) r.set_id(static_cast<int64_t>(random.Next() >> 1));
-  auto out = co_await ProposeBytes(call.ctx, 8, r.SerializeAsString());
+  auto out = co_await ProposeBytes(call, 8, r.SerializeAsString());
   if (out) metrics_->lease_granted.Add();
   co_return out;
 }
@@ -246,7 +302,8 @@ Task<Api::Bytes> Api::LeaseGrant(const Call& call, std::string request) {
 Task<Api::Bytes> Api::LeaseRevoke(const Call& call, std::string request) {
   pb::LeaseRevokeRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  auto out = co_await ProposeBytes(call.ctx, 9, request);
+  CO_TRY(MustBeSomeone(call));
+  auto out = co_await ProposeBytes(call, 9, request);
   if (out) metrics_->lease_revoked.Add();
   co_return out;
 }
@@ -255,6 +312,9 @@ Task<Api::Bytes> Api::LeaseTimeToLive(const Call& call, std::string request) {
   pb::LeaseTimeToLiveRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(co_await Barrier(call.ctx));
+  CO_TRY(MustBeSomeone(call));
+  CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
+  if (r.keys()) CO_TRY(replica_.applier().auth().MayReadLease(who, r.id()));
   pb::LeaseTimeToLiveResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   out.set_id(r.id());
@@ -274,6 +334,9 @@ Task<Api::Bytes> Api::LeaseTimeToLive(const Call& call, std::string request) {
 }
 
 Task<Api::Bytes> Api::LeaseLeases(const Call& call, std::string request) {
+  CO_TRY(MustBeSomeone(call));
+  CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
+  for (const auto& [id, l] : replica_.store().leases().all()) CO_TRY(replica_.applier().auth().MayReadLease(who, id));
   pb::LeaseLeasesResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   std::vector<std::pair<base::MonoTime, int64_t>> order;
@@ -291,6 +354,9 @@ Task<base::Status> Api::LeaseKeepAlive(base::net::GrpcServerStream& stream) {
     if (!r.ParseFromString(*request)) co_return Unreadable();
     // A lease granted before this call must be known, even right after a start.
     CO_TRY(co_await Barrier(stream.call().ctx));
+    CO_TRY(MustBeSomeone(stream.call()));
+    CO_TRY_ASSIGN(mvcc::Identity who, Caller(stream.call()));
+    CO_TRY(replica_.applier().auth().MayWriteLease(who, r.id()));
     pb::LeaseKeepAliveResponse out;
     out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
     out.set_id(r.id());

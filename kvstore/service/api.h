@@ -1,20 +1,24 @@
 // The etcd v3 API over one replica: gRPC methods, and the small HTTP surface beside them (/health, /livez, /readyz,
-// /version, /metrics). Request bytes are checked, proposed or read, and answered; nothing is kept here but the streams.
+// /version, /metrics, the JSON gateway under /v3/). Request bytes are checked against who asks, proposed or read, and
+// answered; nothing is kept here but the streams.
 //
 // Owned by the program; runs on the replica's strand. What is not served yet answers UNIMPLEMENTED with words that say
 // so.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
 #include "base/metrics.h"
 #include "base/net/grpc.h"
 #include "kvstore/replica/replica.h"
+#include "kvstore/service/tokens.h"
 
 namespace etcdserverpb {
+class ResponseHeader;
 class WatchRequest;
-}
+}  // namespace etcdserverpb
 
 namespace kvstore::service {
 
@@ -24,6 +28,9 @@ struct ApiOptions {
   int64_t quota_backend_bytes = 0;  // 0 = 2 GiB, < 0 = none
   base::Duration watch_progress_interval = std::chrono::minutes(10);
   std::string scratch_dir;  // for snapshots on their way out
+  TokenPolicy tokens;
+  int bcrypt_cost = 10;
+  bool client_cert_auth = false;  // a verified certificate's common name is a user
 };
 
 inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
@@ -44,6 +51,8 @@ class Api {
   void RegisterKv();
   void RegisterLease();
   void RegisterMaintenance();
+  void RegisterAuth();
+  void RegisterConcurrency();
   void RegisterRefusals();
   void Unary(const std::string& service, const std::string& method, Handler handler);
   void Stream(const std::string& service, const std::string& method,
@@ -69,8 +78,36 @@ class Api {
   base::Task<Bytes> MoveLeader(const Call& call, std::string request);
   base::Task<base::Status> Snapshot(base::net::GrpcServerStream& stream);
   base::Task<Bytes> MemberList(const Call& call, std::string request);
+
+  template <uint32_t field>
+  base::Task<Bytes> AuthChange(const Call& call, std::string request);
   base::Task<Bytes> AuthStatus(const Call& call, std::string request);
   base::Task<Bytes> Authenticate(const Call& call, std::string request);
+  base::Task<Bytes> UserAdd(const Call& call, std::string request);
+  base::Task<Bytes> UserChangePassword(const Call& call, std::string request);
+  base::Task<Bytes> UserGet(const Call& call, std::string request);
+  base::Task<Bytes> UserList(const Call& call, std::string request);
+  base::Task<Bytes> RoleGet(const Call& call, std::string request);
+  base::Task<Bytes> RoleList(const Call& call, std::string request);
+  base::Task<base::Result<uint64_t>> CheckPassword(std::string name, std::string password);
+  base::Task<base::Result<std::string>> HashPassword(std::string password);
+
+  base::Task<Bytes> Lock(const Call& call, std::string request);
+  base::Task<Bytes> Unlock(const Call& call, std::string request);
+  base::Task<Bytes> Campaign(const Call& call, std::string request);
+  base::Task<Bytes> Proclaim(const Call& call, std::string request);
+  base::Task<Bytes> Leader(const Call& call, std::string request);
+  base::Task<Bytes> Resign(const Call& call, std::string request);
+  base::Task<base::Status> Observe(base::net::GrpcServerStream& stream);
+  class Follower;
+  template <class Response, class Request>
+  base::Task<base::Result<Response>> Typed(const Call& call, Handler handler, Request request);
+  base::Task<base::Result<int64_t>> SessionLease(const Call& call, int64_t lease);
+  base::Task<base::Status> WaitForEarlier(const Call& call, std::string prefix, int64_t revision);
+  base::Task<base::Status> DropKey(const Call& call, std::string key, int64_t created);
+  base::Task<base::Result<etcdserverpb::ResponseHeader>> ProclaimAs(const Call& call, std::string key, int64_t created,
+                                                                    int64_t lease, std::string value);
+
   base::Task<Bytes> HealthCheck(const Call& call, std::string request);
   base::Task<base::Status> Watch(base::net::GrpcServerStream& stream);
 
@@ -78,16 +115,25 @@ class Api {
   base::Task<void> WatchWriter(WatchSession& session);
   base::Task<void> WatchIdle(WatchSession& session);
   void WatchCommand(WatchSession& session, const etcdserverpb::WatchRequest& request);
+  void RefuseWatch(WatchSession& session, std::string_view reason);
   base::Task<base::Status> SendItem(WatchSession& session, mvcc::WatchItem item);
 
   std::string Header(int64_t revision) const;
   // Header and body of an answer, or its error.
   Bytes Respond(const mvcc::Answer& answer) const;
-  base::Task<Bytes> ProposeBytes(base::Context ctx, uint32_t field, std::string_view request);
+  // Who calls: by token, or by certificate. Nobody while authentication is off.
+  base::Result<mvcc::Identity> Caller(const Call& call);
+  base::Status MustAdminister(const Call& call);
+  base::Status MustBeSomeone(const Call& call);
+  base::Status StillAllowed(const mvcc::Identity& who) const;
+  // In the caller's name; `field` is the request's number in InternalRaftRequest.
+  base::Task<Bytes> ProposeBytes(const Call& call, uint32_t field, std::string_view request);
+  base::Task<Bytes> ProposeAs(base::Context ctx, mvcc::Identity who, uint32_t field, std::string_view request);
   base::Task<base::Status> Barrier(base::Context ctx);
   base::Status CheckQuota(size_t request_bytes);
 
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
+  base::Task<void> HandleGateway(base::net::Exchange& exchange);
   std::pair<int, std::string> HealthText();
   std::pair<int, std::string> Checks(bool readiness, std::string_view query);
   std::string MetricsText();
@@ -98,6 +144,8 @@ class Api {
   base::MetricsRegistry& registry_;
   ApiOptions options_;
   base::net::GrpcService grpc_;
+  std::map<std::string, base::net::GrpcUnaryHandler> unary_;  // the same again, for the gateway
+  std::map<std::string, base::net::GrpcStreamHandler> streams_;
   bool alarm_sent_ = false;
   uint64_t next_snapshot_ = 0;
   uint64_t watch_streams_ = 0;

@@ -24,6 +24,18 @@ Status CheckRange(const pb::RangeRequest& r) {
   return Ok();
 }
 
+Status CheckRangeStream(const pb::RangeRequest& r) {
+  bool by_key = r.sort_target() == pb::RangeRequest::KEY && r.sort_order() != pb::RangeRequest::DESCEND;
+  if (!by_key && r.sort_order() != pb::RangeRequest::NONE) {
+    return base::Unimplemented("RangeStream does not support custom sort orders");
+  }
+  if (r.min_mod_revision() != 0 || r.max_mod_revision() != 0 || r.min_create_revision() != 0 ||
+      r.max_create_revision() != 0) {
+    return base::Unimplemented("RangeStream does not support revision filters");
+  }
+  return Ok();
+}
+
 Status CheckPut(const pb::PutRequest& r) {
   if (r.key().empty()) return mvcc::ErrEmptyKey();
   if (r.ignore_value() && !r.value().empty()) return mvcc::ErrValueProvided();

@@ -13,6 +13,8 @@ class TxnRequest;
 namespace kvstore::service {
 
 base::Status CheckRange(const etcdserverpb::RangeRequest& r);
+// What a streamed range cannot do.
+base::Status CheckRangeStream(const etcdserverpb::RangeRequest& r);
 base::Status CheckPut(const etcdserverpb::PutRequest& r);
 base::Status CheckDelete(const etcdserverpb::DeleteRangeRequest& r);
 // Also that no key is put twice, or put and deleted, in one transaction.

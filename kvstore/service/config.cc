@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/bcrypt.h"
+#include "base/file.h"
+
 namespace kvstore::service {
 
 using base::Err;
@@ -90,6 +93,10 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("peer-client-key-file", &a.peer_client_key_file, "Path to an explicit peer client TLS key file.");
   f.Add("peer-client-cert-auth", &a.peer_client_cert_auth, "Enable peer client cert authentication.");
   f.Add("peer-skip-client-san-verification", &a.peer_skip_client_san_verification, "Skip SANs of peer certificates.");
+  f.Section("Auth");
+  f.Add("auth-token", &auth_token, "Specify auth token specific options.");
+  f.Add("auth-token-ttl", &auth_token_ttl_seconds, "Time (in seconds) of the auth-token-ttl.");
+  f.Add("bcrypt-cost", &bcrypt_cost, "Specify the cost / strength of the bcrypt algorithm for hashing auth passwords.");
   f.Section("Profiling and Monitoring");
   f.AddChoice("metrics", &a.metrics, {"basic", "extensive"}, "Level of detail for exported metrics.");
   f.Add("listen-metrics-urls", &listen_metrics_urls, "List of URLs to listen on for /metrics and /health.");
@@ -108,10 +115,7 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("max-learners", &a.max_learners, "Maximum number of learners in the cluster.");
   f.Section("Unsafe feature");
   f.Add("unsafe-no-fsync", &unsafe_no_fsync, "Disables fsync, unsafe, will cause data loss.");
-  f.Unsupported({"auth-token",
-                 "auth-token-ttl",
-                 "auto-tls",
-                 "bcrypt-cost",
+  f.Unsupported({"auto-tls",
                  "bootstrap-defrag-threshold-megabytes",
                  "client-cert-allowed-hostname",
                  "client-cert-file",
@@ -253,6 +257,11 @@ Status Config::Check(const base::FlagSet& flags) {
   tls.client_auth = client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
   if (!client_cert_auth) tls.ca_file.clear();
   TRY(ParseCompactionPolicy(compaction_mode, compaction_retention));
+  if (bcrypt_cost < base::kBcryptMinCost || bcrypt_cost > base::kBcryptMaxCost) bcrypt_cost = base::kBcryptDefaultCost;
+  api.bcrypt_cost = static_cast<int>(bcrypt_cost);
+  api.client_cert_auth = client_cert_auth;
+  TRY_ASSIGN(api.tokens,
+             ParseTokenPolicy(base::PosixFileSystem(), auth_token, std::chrono::seconds(auth_token_ttl_seconds)));
   api.scratch_dir = data_dir + "/member/snap";
   return Ok();
 }

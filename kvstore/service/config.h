@@ -36,6 +36,9 @@ struct Config {
   std::vector<std::string> log_outputs = {"default"};
   std::string logger = "zap";
   std::string log_format = "json";
+  std::string auth_token = "simple";
+  uint32_t auth_token_ttl_seconds = 300;
+  uint32_t bcrypt_cost = 10;
   bool client_cert_auth = false;
   bool unsafe_no_fsync = false;
   base::net::TlsFiles tls;

@@ -140,8 +140,7 @@ Task<void> Api::HandleHttp(base::net::Exchange& e) {
   } else if (path == "/metrics") {
     (void)co_await respond(200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", MetricsText());
   } else if (path.starts_with("/v3/")) {
-    (void)co_await respond(501, kJson,
-                           "{\"code\":12, \"message\":\"the JSON gateway is not supported yet by keelson\"}");
+    co_await HandleGateway(e);
   } else {
     (void)co_await respond(404, kText, "404 page not found\n");
   }

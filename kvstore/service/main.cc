@@ -38,6 +38,7 @@ Status ListenAll(base::net::Server& server, const service::Config& config) {
 Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto log_pool = base::NewThreadPool("wal", 1);
   auto other_pool = base::NewThreadPool("disk", 1);
+  auto password_pool = base::NewThreadPool("password", 1);
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};
   CO_TRY_ASSIGN(std::unique_ptr<replica::Replica> replica,
@@ -48,7 +49,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
     base::LogError("the member's disk failed; stopping", why);
     daemon.Shutdown();
   };
-  service::Api api(*replica, base::PosixFileSystem(), *other_pool, daemon.metrics(), config.api);
+  service::Api api(*replica, base::PosixFileSystem(), *password_pool, daemon.metrics(), config.api);
   replica->Start();
   CO_TRY(co_await replica->ReadBarrier(daemon.context()));
   base::net::ServerLimits limits;

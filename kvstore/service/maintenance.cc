@@ -1,4 +1,4 @@
-// Maintenance, Cluster and the remains of Auth.
+// Maintenance, Cluster and the health service.
 #include <algorithm>
 
 #include "base/bytes.h"
@@ -17,7 +17,9 @@ namespace pb = etcdserverpb;
 
 namespace {
 constexpr size_t kSnapshotPiece = 64 << 10;
-}
+// What the original's database has before the first key: clients divide by it.
+constexpr uint64_t kEmptyDatabase = 20480, kEmptyInUse = 16384;
+}  // namespace
 
 void Api::RegisterMaintenance() {
   const std::string maintenance = "etcdserverpb.Maintenance";
@@ -32,11 +34,12 @@ void Api::RegisterMaintenance() {
 }
 
 Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
+  CO_TRY(MustBeSomeone(call));
   pb::StatusResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   out.set_version(std::string(replica::kServerVersion));
-  out.set_dbsize(static_cast<int64_t>(replica_.store().size_bytes()));
-  out.set_dbsizeinuse(static_cast<int64_t>(replica_.store().size_in_use_bytes()));
+  out.set_dbsize(static_cast<int64_t>(std::max<uint64_t>(replica_.store().size_bytes(), kEmptyDatabase)));
+  out.set_dbsizeinuse(static_cast<int64_t>(std::max<uint64_t>(replica_.store().size_in_use_bytes(), kEmptyInUse)));
   out.set_leader(replica_.leader());
   out.set_raftindex(replica_.committed_index());
   out.set_raftterm(replica_.term());
@@ -55,6 +58,7 @@ Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
 }
 
 Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
+  CO_TRY(MustAdminister(call));
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY_ASSIGN(mvcc::Store::Hash hash, replica_.store().HashAt(r.revision()));
@@ -68,6 +72,7 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
 
 // Over everything a snapshot would hold, bucket by bucket.
 Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
+  CO_TRY(MustAdminister(call));
   uint32_t crc = 0;
   mvcc::Buckets buckets = replica_.store().ExportBuckets(replica_.Mark());
   buckets["key"];
@@ -90,24 +95,28 @@ Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
 Task<Api::Bytes> Api::Alarm(const Call& call, std::string request) {
   pb::AlarmRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  auto out = co_await ProposeBytes(call.ctx, 10, request);
+  CO_TRY(r.action() == pb::AlarmRequest::GET ? MustBeSomeone(call) : MustAdminister(call));
+  auto out = co_await ProposeBytes(call, 10, request);
   if (out && r.action() == pb::AlarmRequest::DEACTIVATE) alarm_sent_ = false;
   co_return out;
 }
 
 // Space comes back by itself, segment by segment; there is nothing to stop the world for.
 Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
+  CO_TRY(MustAdminister(call));
   base::LogInfo("defragment request: nothing to do, space is reclaimed continuously");
   pb::DefragmentResponse out;
   co_return out.SerializeAsString();
 }
 
 Task<Api::Bytes> Api::MoveLeader(const Call& call, std::string request) {
+  CO_TRY(MustAdminister(call));
   co_return Err(base::FailedPrecondition("etcdserver: bad leader transferee"));
 }
 
 Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
+  CO_TRY(MustAdminister(stream.call()));
   // The database is built as a file of its own, so that a slow reader holds nothing but disk space.
   std::string path = options_.scratch_dir + "/snapshot." + std::to_string(++next_snapshot_) + ".tmp";
   CO_TRY(fs_.MakeDirectories(options_.scratch_dir));
@@ -151,18 +160,6 @@ Task<Api::Bytes> Api::MemberList(const Call& call, std::string request) {
     to->set_islearner(m.is_learner);
   }
   co_return out.SerializeAsString();
-}
-
-Task<Api::Bytes> Api::AuthStatus(const Call& call, std::string request) {
-  pb::AuthStatusResponse out;
-  out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
-  const std::string& v = replica_.store().buckets()["auth"]["authRevision"];
-  out.set_authrevision(v.size() == 8 ? base::GetBigEndian64(v.data()) : 1);
-  co_return out.SerializeAsString();
-}
-
-Task<Api::Bytes> Api::Authenticate(const Call& call, std::string request) {
-  co_return Err(base::FailedPrecondition("etcdserver: authentication is not enabled"));
 }
 
 Task<Api::Bytes> Api::HealthCheck(const Call& call, std::string request) {

@@ -99,27 +99,35 @@ void Api::WatchCommand(WatchSession& session, const pb::WatchRequest& request) {
       spec.no_put |= f == pb::WatchCreateRequest::NOPUT;
       spec.no_delete |= f == pb::WatchCreateRequest::NODELETE;
     }
-    std::string refused;
+    auto who = Caller(session.stream.call());
+    base::Status allowed = who ? replica_.applier().auth().MayRead(*who, spec.key, spec.end) : who.error();
     mvcc::KeyRange range = spec.range();
-    if (!range.single() && !range.open_ended() && range.key >= range.end) {
-      refused = "mvcc: watcher range is empty";
+    if (!allowed.ok()) {
+      RefuseWatch(session, allowed.message());
+    } else if (c.start_revision() < 0) {
+      RefuseWatch(session, mvcc::ErrCompacted().message());
+    } else if (!range.single() && !range.open_ended() && range.key >= range.end) {
+      RefuseWatch(session, "mvcc: watcher range is empty");
     } else if (auto id = session.watches.Watch(std::move(spec), c.watch_id()); !id) {
-      refused = "mvcc: " + std::string(id.error().message());
+      RefuseWatch(session, "mvcc: " + std::string(id.error().message()));
     }
-    if (refused.empty()) return;
-    std::string out;
-    wire::PutBytes(out, 1, Header(replica_.store().revision()));
-    wire::PutUint(out, 2, static_cast<uint64_t>(int64_t{-1}));
-    wire::PutUint(out, 3, 1);
-    wire::PutUint(out, 4, 1);
-    wire::PutBytes(out, 6, refused);
-    session.answers.push_back(std::move(out));
-    session.wake.NotifyAll();
   } else if (request.has_cancel_request()) {
     session.watches.Cancel(request.cancel_request().watch_id());
   } else if (request.has_progress_request()) {
     session.watches.RequestProgress();
   }
+}
+
+// A watch that is never made is answered as made and cancelled at once.
+void Api::RefuseWatch(WatchSession& session, std::string_view reason) {
+  std::string out;
+  wire::PutBytes(out, 1, Header(replica_.store().revision()));
+  wire::PutUint(out, 2, static_cast<uint64_t>(int64_t{-1}));
+  wire::PutUint(out, 3, 1);
+  wire::PutUint(out, 4, 1);
+  wire::PutBytes(out, 6, reason);
+  session.answers.push_back(std::move(out));
+  session.wake.NotifyAll();
 }
 
 Task<void> Api::WatchWriter(WatchSession& session) {
