@@ -1,10 +1,16 @@
+// Keys, transactions, compaction, and what all commands share.
+#include <google/protobuf/message.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
 
+#include "base/json_writer.h"
 #include "kvstore/ctl/commands.h"
+#include "kvstore/transcode/json.h"
 #include "proto/etcd/rpc.pb.h"
 
 namespace kvstore::ctl {
@@ -12,29 +18,47 @@ namespace kvstore::ctl {
 using base::Task;
 namespace pb = etcdserverpb;
 
+// ---- shared
+
 int Fail(int code, std::string_view text) {
   std::fprintf(stderr, "Error: %.*s\n", static_cast<int>(text.size()), text.data());
   return code;
 }
-int Fail(const base::Status& why) {
-  std::string_view text = why.code() == base::Code::kDeadlineExceeded ? "context deadline exceeded" : why.message();
-  return Fail(kExitError, text);
+
+std::string ErrorText(const base::Status& why) {
+  static constexpr const char* kCodes[] = {
+      "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+      "DataLoss", "Unauthenticated"};
+  if (why.code() == base::Code::kDeadlineExceeded) return "context deadline exceeded";
+  std::string text(why.message());
+  // The client knows the server's errors by their text; others it shows with their code.
+  bool known = text.starts_with("etcdserver: ") && why.code() != base::Code::kUnimplemented;
+  return known ? text : "rpc error: code = " + std::string(kCodes[static_cast<size_t>(why.code())]) + " desc = " + text;
 }
+
+int Fail(const base::Status& why, int code) { return Fail(code, ErrorText(why)); }
 void Out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-namespace {
-
-// The first key behind all that begin with `prefix`; "\0" when there is none.
-std::string PrefixEnd(std::string prefix) {
-  while (!prefix.empty()) {
-    if (static_cast<unsigned char>(prefix.back()) != 0xff) {
-      prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
-      return prefix;
-    }
-    prefix.pop_back();
+bool PrintGeneric(const Run& run, const google::protobuf::Message& m, int& code) {
+  if (run.format == Format::kJson) {
+    Out(transcode::ToJson(m, transcode::JsonStyle::kGo) + "\n");
+  } else if (run.format == Format::kProtobuf) {
+    Out(m.SerializeAsString());
+  } else if (run.format == Format::kTable) {
+    code = Fail(kExitBadFeature, "table not supported as output format");
+  } else {
+    return false;
   }
-  return std::string(1, '\0');
+  return true;
 }
+
+Task<base::Result<std::unique_ptr<Connection>>> Connect(const Run& run) {
+  co_return co_await Connection::Open(run.loop, run.ctx, run.flags.client, run.Endpoints());
+}
+
+namespace {
 
 // Key and end as words and flags say it; an exit code when they contradict each other.
 int KeyRange(const Run& run, std::string_view command, std::string& key, std::string& end) {
@@ -64,68 +88,75 @@ void PrintKv(const mvccpb::KeyValue& kv, const Flags& f) {
   Out(Text(kv.value(), f.hex) + "\n");
 }
 
-template <class Response>
-void JsonStart(base::JsonWriter& w, const Response& r) {
-  w.BeginObject();
-  JsonHeader(w, r.header());
-}
-
-void JsonKvs(base::JsonWriter& w, std::string_view name,
-             const google::protobuf::RepeatedPtrField<mvccpb::KeyValue>& kvs) {
-  if (kvs.empty()) return;
-  w.Key(name).BeginArray();
-  for (const auto& kv : kvs) JsonKv(w, kv);
-  w.EndArray();
-}
-
-int NoTable() { return Fail(kExitBadFeature, "table is not supported as output format of this command"); }
-
 }  // namespace
 
-Task<int> Put(Run& run) {
+// ---- put
+
+int BuildPut(const Run& run, pb::PutRequest& r) {
   const Flags& f = run.flags;
-  pb::PutRequest r;
   size_t want = f.ignore_value ? 1 : 2;
-  if (run.args.empty() || run.args.size() > want) {
-    co_return Fail(kExitBadArgs, "put command needs 1 argument and input from stdin or 2 arguments");
-  }
+  constexpr const char* kNeeds = "put command needs 1 argument and input from stdin or 2 arguments";
+  if (run.args.empty() || run.args.size() > want) return Fail(kExitBadArgs, kNeeds);
   r.set_key(run.args[0]);
   if (run.args.size() == 2) r.set_value(run.args[1]);
   if (run.args.size() == 1 && !f.ignore_value) {
     r.set_value(std::string(std::istreambuf_iterator<char>(std::cin), {}));
-    if (r.value().empty()) {
-      co_return Fail(kExitBadArgs, "put command needs 1 argument and input from stdin or 2 arguments");
-    }
+    if (r.value().empty()) return Fail(kExitBadArgs, kNeeds);
   }
-  r.set_lease(static_cast<int64_t>(std::strtoull(f.lease.c_str(), nullptr, 16)));
+  auto lease = ParseInt(f.lease, 16);
+  if (!lease) {
+    return Fail(kExitBadArgs, "bad lease ID (" + std::string(lease.error().message()) + "), expecting ID in Hex");
+  }
+  r.set_lease(*lease);
   r.set_prev_kv(f.prev_kv);
   r.set_ignore_value(f.ignore_value);
   r.set_ignore_lease(f.ignore_lease);
-  auto c = Connection::Open(run.loop, f.client, f.client.endpoints);
-  if (!c) co_return Fail(c.error());
-  auto out = co_await (*c)->Call<pb::PutResponse>(run.ctx, "/etcdserverpb.KV/Put", r);
-  if (!out) co_return Fail(out.error());
-  if (run.format == Format::kJson) {
-    base::JsonWriter w;
-    JsonStart(w, *out);
-    if (out->has_prev_kv()) JsonKv(w.Key("prev_kv"), out->prev_kv());
-    w.EndObject();
-    Out(w.Take() + "\n");
-  } else if (run.format == Format::kFields) {
-    Out(FieldsHeader(out->header()) + (out->has_prev_kv() ? FieldsKv(out->prev_kv()) : ""));
-  } else if (run.format == Format::kTable) {
-    co_return NoTable();
+  return 0;
+}
+
+void PrintPut(const Run& run, const pb::PutResponse& r) {
+  if (run.format == Format::kFields) {
+    Out(FieldsHeader(r.header(), run.flags.hex) +
+        (r.has_prev_kv() ? FieldsKv(r.prev_kv(), "Prev", run.flags.hex) : ""));
   } else {
     Out("OK\n");
-    if (out->has_prev_kv()) PrintKv(out->prev_kv(), f);
+    if (r.has_prev_kv()) PrintKv(r.prev_kv(), run.flags);
   }
-  co_return 0;
 }
 
 namespace {
 
-int RangeFlags(const Run& run, pb::RangeRequest& r) {
+// A call whose answer has a printer for simple and fields at once.
+template <class Response, class Request>
+Task<int> CallAndPrint(Run& run, std::string method, Request r, void (*print)(const Run&, const Response&)) {
+  auto c = co_await Connect(run);
+  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  auto out = co_await (*c)->template Call<Response>(run.ctx, std::move(method), std::move(r));
+  if (!out) co_return Fail(out.error());
+  int code = 0;
+  if (!PrintGeneric(run, *out, code)) print(run, *out);
+  co_return code;
+}
+
+}  // namespace
+
+Task<int> Put(Run& run) {
+  pb::PutRequest r;
+  if (int code = BuildPut(run, r)) co_return code;
+  co_return co_await CallAndPrint<pb::PutResponse>(run, "/etcdserverpb.KV/Put", r, PrintPut);
+}
+
+// ---- get
+
+int BuildGet(const Run& run, pb::RangeRequest& r) {
   const Flags& f = run.flags;
+  std::string key, end;
+  if (int code = KeyRange(run, "get", key, end)) return code;
+  if (f.keys_only && f.count_only) {
+    return Fail(kExitBadArgs, "`--keys-only` and `--count-only` cannot be set at the same time, choose one");
+  }
+  r.set_key(key);
+  r.set_range_end(end);
   r.set_limit(f.limit);
   r.set_revision(f.rev);
   r.set_keys_only(f.keys_only);
@@ -147,158 +178,209 @@ int RangeFlags(const Run& run, pb::RangeRequest& r) {
   }
   pb::RangeRequest::SortTarget target = pb::RangeRequest::KEY;
   bool known = f.sort_by == "MODIFY" ? (target = pb::RangeRequest::MOD, true)
-                                     : pb::RangeRequest::SortTarget_Parse(f.sort_by, &target);
-  if (!f.sort_by.empty() && (!known || f.sort_by == "MOD"))
-    return Fail(kExitBadFeature, "bad sort target " + f.sort_by);
+                                     : f.sort_by != "MOD" && pb::RangeRequest::SortTarget_Parse(f.sort_by, &target);
+  if (!f.sort_by.empty() && !known) return Fail(kExitBadFeature, "bad sort target " + f.sort_by);
   r.set_sort_target(target);
   return 0;
 }
 
-}  // namespace
+void PrintGet(const Run& run, const pb::RangeResponse& r) {
+  if (run.format == Format::kFields) {
+    Out(FieldsHeader(r.header(), run.flags.hex));
+    for (const auto& kv : r.kvs()) Out(FieldsKv(kv, "", run.flags.hex));
+    Out(FieldLine("More", r.more() ? "true" : "false") + FieldLine("Count", std::to_string(r.count())));
+  } else {
+    for (const auto& kv : r.kvs()) PrintKv(kv, run.flags);
+  }
+}
 
 Task<int> Get(Run& run) {
-  const Flags& f = run.flags;
-  if (f.count_only && run.format != Format::kFields) {
+  if (run.flags.count_only && run.format != Format::kFields) {
     co_return Fail(kExitBadArgs, "--count-only is only for `--write-out=fields`");
   }
   pb::RangeRequest r;
+  if (int code = BuildGet(run, r)) co_return code;
+  co_return co_await CallAndPrint<pb::RangeResponse>(run, "/etcdserverpb.KV/Range", r, PrintGet);
+}
+
+// ---- del
+
+int BuildDel(const Run& run, pb::DeleteRangeRequest& r) {
   std::string key, end;
-  if (int code = KeyRange(run, "get", key, end)) co_return code;
-  if (int code = RangeFlags(run, r)) co_return code;
+  if (int code = KeyRange(run, "del", key, end)) return code;
+  if (run.flags.range && run.args.size() != 2) {
+    return Fail(kExitBadArgs, "del command needs two arguments when `--range` is set");
+  }
   r.set_key(key);
   r.set_range_end(end);
-  auto c = Connection::Open(run.loop, f.client, f.client.endpoints);
-  if (!c) co_return Fail(c.error());
-  auto out = co_await (*c)->Call<pb::RangeResponse>(run.ctx, "/etcdserverpb.KV/Range", r);
-  if (!out) co_return Fail(out.error());
-  if (run.format == Format::kJson) {
-    base::JsonWriter w;
-    JsonStart(w, *out);
-    JsonKvs(w, "kvs", out->kvs());
-    if (out->more()) w.Key("more").Bool(true);
-    if (out->count() != 0) w.Key("count").Int(out->count());
-    w.EndObject();
-    Out(w.Take() + "\n");
-  } else if (run.format == Format::kFields) {
-    Out(FieldsHeader(out->header()));
-    for (const auto& kv : out->kvs()) Out(FieldsKv(kv));
-    Out("\"More\" : " + std::string(out->more() ? "true" : "false") + "\n\"Count\" : " + std::to_string(out->count()) +
-        "\n");
-  } else if (run.format == Format::kTable) {
-    co_return NoTable();
+  r.set_prev_kv(run.flags.prev_kv);
+  return 0;
+}
+
+void PrintDel(const Run& run, const pb::DeleteRangeResponse& r) {
+  if (run.format == Format::kFields) {
+    Out(FieldsHeader(r.header(), run.flags.hex) + FieldLine("Deleted", std::to_string(r.deleted())));
+    for (const auto& kv : r.prev_kvs()) Out(FieldsKv(kv, "Prev", run.flags.hex));
   } else {
-    for (const auto& kv : out->kvs()) PrintKv(kv, f);
+    Out(std::to_string(r.deleted()) + "\n");
+    for (const auto& kv : r.prev_kvs()) PrintKv(kv, run.flags);
   }
-  co_return 0;
 }
 
 Task<int> Del(Run& run) {
-  const Flags& f = run.flags;
   pb::DeleteRangeRequest r;
-  std::string key, end;
-  if (int code = KeyRange(run, "del", key, end)) co_return code;
-  r.set_key(key);
-  r.set_range_end(end);
-  r.set_prev_kv(f.prev_kv);
-  auto c = Connection::Open(run.loop, f.client, f.client.endpoints);
-  if (!c) co_return Fail(c.error());
-  auto out = co_await (*c)->Call<pb::DeleteRangeResponse>(run.ctx, "/etcdserverpb.KV/DeleteRange", r);
-  if (!out) co_return Fail(out.error());
-  if (run.format == Format::kJson) {
-    base::JsonWriter w;
-    JsonStart(w, *out);
-    if (out->deleted() != 0) w.Key("deleted").Int(out->deleted());
-    JsonKvs(w, "prev_kvs", out->prev_kvs());
-    w.EndObject();
-    Out(w.Take() + "\n");
-  } else if (run.format == Format::kFields) {
-    Out(FieldsHeader(out->header()) + "\"Deleted\" : " + std::to_string(out->deleted()) + "\n");
-    for (const auto& kv : out->prev_kvs()) Out(FieldsKv(kv));
-  } else if (run.format == Format::kTable) {
-    co_return NoTable();
-  } else {
-    Out(std::to_string(out->deleted()) + "\n");
-    for (const auto& kv : out->prev_kvs()) PrintKv(kv, f);
-  }
-  co_return 0;
+  if (int code = BuildDel(run, r)) co_return code;
+  co_return co_await CallAndPrint<pb::DeleteRangeResponse>(run, "/etcdserverpb.KV/DeleteRange", r, PrintDel);
 }
+
+// ---- txn
 
 namespace {
 
-void PrintEvents(const Run& run, const pb::WatchResponse& r) {
-  if (run.format == Format::kJson) {
-    base::JsonWriter w;
-    w.BeginObject();
-    JsonHeader(w, r.header(), "Header");
-    w.Key("Events").BeginArray();
-    for (const auto& e : r.events()) {
-      w.BeginObject();
-      if (e.type() == mvccpb::Event::DELETE) w.Key("type").Int(1);
-      JsonKv(w.Key("kv"), e.kv());
-      if (e.has_prev_kv()) JsonKv(w.Key("prev_kv"), e.prev_kv());
-      w.EndObject();
-    }
-    w.EndArray().Key("CompactRevision").Int(r.compact_revision()).Key("Canceled").Bool(r.canceled());
-    w.Key("Created").Bool(r.created()).EndObject();
-    Out(w.Take() + "\n");
+base::Result<pb::Compare> ParseCompare(const std::string& line) {
+  auto malformed = [&](const std::string& why = "") {
+    return base::Err(base::InvalidArgument("malformed comparison: " + line + why));
+  };
+  size_t open = line.find('(');
+  if (open == std::string::npos) return malformed();
+  std::string target = line.substr(0, open);
+  std::string_view rest = std::string_view(line).substr(open + 1);
+  auto skip = [&rest] { rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size())); };
+  auto key = Unquote(rest);
+  if (!key || !rest.starts_with(")")) return malformed();
+  rest.remove_prefix(1);
+  skip();
+  size_t space = std::min(rest.find(' '), rest.size());
+  std::string op(rest.substr(0, space));
+  rest.remove_prefix(space);
+  skip();
+  auto value = Unquote(rest);
+  if (!value) return malformed();
+  pb::Compare c;
+  c.set_key(*key);
+  static const std::map<std::string, pb::Compare::CompareResult> kOps = {
+      {"=", pb::Compare::EQUAL}, {"!=", pb::Compare::NOT_EQUAL}, {">", pb::Compare::GREATER}, {"<", pb::Compare::LESS}};
+  if (!kOps.contains(op)) return malformed(" (unknown result op " + op + ")");
+  c.set_result(kOps.at(op));
+  if (target == "val" || target == "value") {
+    c.set_target(pb::Compare::VALUE);
+    c.set_value(*value);
+    return c;
+  }
+  auto number = ParseInt(*value, target == "lease" ? 16 : 10);
+  auto bad = [&] { return base::Err(base::InvalidArgument("invalid txn compare request: " + line)); };
+  if (target == "ver" || target == "version") {
+    c.set_target(pb::Compare::VERSION);
+    if (!number) return bad();
+    c.set_version(*number);
+  } else if (target == "c" || target == "create") {
+    c.set_target(pb::Compare::CREATE);
+    if (!number) return bad();
+    c.set_create_revision(*number);
+  } else if (target == "m" || target == "mod") {
+    c.set_target(pb::Compare::MOD);
+    if (!number) return bad();
+    c.set_mod_revision(*number);
+  } else if (target == "lease") {
+    c.set_target(pb::Compare::LEASE);
+    if (!number) return bad();
+    c.set_lease(*number);
   } else {
-    for (const auto& e : r.events()) {
-      Out(e.type() == mvccpb::Event::DELETE ? "DELETE\n" : "PUT\n");
-      if (e.has_prev_kv()) PrintKv(e.prev_kv(), run.flags);
-      PrintKv(e.kv(), run.flags);
+    return malformed(" (unknown target " + target + ")");
+  }
+  return c;
+}
+
+// "put k v", with the flags that the command has by itself.
+base::Result<pb::RequestOp> ParseOp(const Run& run, const std::string& line) {
+  TRY_ASSIGN(std::vector<std::string> words, SplitWords(line));
+  auto bad = [&] { return base::Err(base::InvalidArgument("invalid txn request: " + line)); };
+  if (words.size() < 2) return base::Err(base::InvalidArgument("invalid txn compare request: " + line));
+  const Command* command = FindCommand(words[0]);
+  if (command == nullptr) return bad();
+  Flags flags;
+  base::FlagSet set({.name = words[0]});
+  set.AllowPositional();
+  command->add_flags(set, flags);
+  if (!set.Parse({words.begin() + 1, words.end()}).ok()) return bad();
+  Run one{run.loop, run.ctx, flags, run.format, set.positional(), {}};
+  pb::RequestOp op;
+  int code = words[0] == "put"   ? BuildPut(one, *op.mutable_request_put())
+             : words[0] == "get" ? BuildGet(one, *op.mutable_request_range())
+             : words[0] == "del" ? BuildDel(one, *op.mutable_request_delete_range())
+                                 : kExitInvalidInput;
+  if (code != 0) return bad();
+  return op;
+}
+
+// Lines up to an empty one; false at the end of the input.
+bool NextLine(std::string& line) {
+  if (!std::getline(std::cin, line)) return false;
+  size_t from = line.find_first_not_of(" \t\r"), to = line.find_last_not_of(" \t\r");
+  line = from == std::string::npos ? "" : line.substr(from, to - from + 1);
+  return true;
+}
+
+base::Status ReadTxn(const Run& run, pb::TxnRequest& t) {
+  auto prompt = [&](const char* text) {
+    if (run.flags.interactive) Out(text);
+    std::fflush(stdout);
+  };
+  base::Status eof = base::InvalidArgument("EOF");
+  std::string line;
+  prompt("compares:\n");
+  for (;;) {
+    if (!NextLine(line)) return eof;
+    if (line.empty()) break;
+    TRY_ASSIGN(*t.add_compare(), ParseCompare(line));
+  }
+  for (bool success : {true, false}) {
+    prompt(success ? "success requests (get, put, del):\n" : "failure requests (get, put, del):\n");
+    for (;;) {
+      if (!NextLine(line)) return eof;
+      if (line.empty()) break;
+      TRY_ASSIGN(*(success ? t.add_success() : t.add_failure()), ParseOp(run, line));
     }
   }
-  std::fflush(stdout);
+  return base::Ok();
+}
+
+void PrintTxn(const Run& run, const pb::TxnResponse& r) {
+  bool fields = run.format == Format::kFields;
+  if (fields) {
+    Out(FieldsHeader(r.header(), run.flags.hex) + FieldLine("Succeeded", r.succeeded() ? "true" : "false"));
+  } else {
+    Out(r.succeeded() ? "SUCCESS\n" : "FAILURE\n");
+  }
+  for (const pb::ResponseOp& op : r.responses()) {
+    if (!fields) Out("\n");
+    if (op.has_response_put()) PrintPut(run, op.response_put());
+    if (op.has_response_range()) PrintGet(run, op.response_range());
+    if (op.has_response_delete_range()) PrintDel(run, op.response_delete_range());
+  }
 }
 
 }  // namespace
 
-Task<int> Watch(Run& run) {
-  const Flags& f = run.flags;
-  if (run.format != Format::kSimple && run.format != Format::kJson) co_return NoTable();
-  if (run.args.size() > 2) co_return Fail(kExitBadArgs, "watch: running a command is not supported yet by keelson");
-  std::string key, end;
-  if (int code = KeyRange(run, "watch", key, end)) co_return code;
-  pb::WatchRequest r;
-  auto* create = r.mutable_create_request();
-  create->set_key(key);
-  create->set_range_end(end);
-  create->set_start_revision(f.rev);
-  create->set_prev_kv(f.prev_kv);
-  create->set_progress_notify(f.progress_notify);
-  auto c = Connection::Open(run.loop, f.client, f.client.endpoints);
-  if (!c) co_return Fail(c.error());
-  auto stream = co_await (*c)->channel().Open(run.ctx, "/etcdserverpb.Watch/Watch");
-  if (!stream) co_return Fail(stream.error());
-  base::Status sent = co_await (*stream)->Write(run.ctx, base::Share(r.SerializeAsString()));
-  if (!sent.ok()) co_return Fail(sent);
-  for (;;) {
-    auto bytes = co_await (*stream)->Read(run.ctx);
-    if (!bytes) co_return Fail(kExitInterrupted, bytes.error().message());
-    if (!*bytes) co_return Fail(kExitInterrupted, "watch is canceled by the server");
-    pb::WatchResponse w;
-    if (!w.ParseFromString(**bytes)) co_return Fail(kExitInterrupted, "unreadable answer");
-    if (w.canceled()) {
-      std::fprintf(stderr, "watch was canceled (%s)\n", w.cancel_reason().c_str());
-      co_return Fail(kExitInterrupted, "watch is canceled by the server");
-    }
-    if (!w.created() && w.events_size() > 0) PrintEvents(run, w);
-  }
+Task<int> Txn(Run& run) {
+  if (!run.args.empty()) co_return Fail(kExitBadArgs, "txn command does not accept argument");
+  pb::TxnRequest t;
+  if (base::Status s = ReadTxn(run, t); !s.ok()) co_return Fail(kExitInvalidInput, s.message());
+  co_return co_await CallAndPrint<pb::TxnResponse>(run, "/etcdserverpb.KV/Txn", t, PrintTxn);
 }
 
 Task<int> Compaction(Run& run) {
   if (run.args.size() != 1) co_return Fail(kExitBadArgs, "compaction command needs 1 argument");
-  char* rest = nullptr;
+  auto revision = ParseInt(run.args[0]);
+  if (!revision) co_return Fail(kExitError, revision.error().message());
   pb::CompactionRequest r;
-  r.set_revision(std::strtoll(run.args[0].c_str(), &rest, 10));
-  if (run.args[0].empty() || *rest != '\0') {
-    co_return Fail(kExitError, "strconv.ParseInt: parsing " + base::GoQuote(run.args[0]) + ": invalid syntax");
-  }
-  auto c = Connection::Open(run.loop, run.flags.client, run.flags.client.endpoints);
-  if (!c) co_return Fail(c.error());
+  r.set_revision(*revision);
+  r.set_physical(run.flags.physical);
+  auto c = co_await Connect(run);
+  if (!c) co_return Fail(c.error(), kExitBadConnection);
   auto out = co_await (*c)->Call<pb::CompactionResponse>(run.ctx, "/etcdserverpb.KV/Compact", r);
   if (!out) co_return Fail(out.error());
-  Out("compacted revision " + run.args[0] + "\n");
+  Out("compacted revision " + std::to_string(*revision) + "\n");
   co_return 0;
 }
 

@@ -1,10 +1,10 @@
-// What kvctl prints, in etcdctl's formats: simple, table, json, fields. Pure; any thread.
+// What kvctl prints, in etcdctl's formats: simple, table, json, fields, protobuf. Pure; any thread.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "base/json_writer.h"
 #include "base/status.h"
 
 namespace etcdserverpb {
@@ -16,21 +16,31 @@ class KeyValue;
 
 namespace kvstore::ctl {
 
-enum class Format { kSimple, kTable, kJson, kFields };
+enum class Format { kSimple, kTable, kJson, kFields, kProtobuf };
 base::Result<Format> ParseFormat(const std::string& name);
 
 // A box with centred heads and cells set to the right.
 std::string Table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
+std::string Row(const std::vector<std::string>& cells);  // "a, b, c\n"
 // "20 kB", "2.1 GB": powers of 1000, one decimal below ten.
 std::string HumanBytes(uint64_t bytes);
 std::string Hex(uint64_t id);
+std::string Hex16(int64_t id);  // 16 digits, as leases are shown
 // With `hex`, every byte as \x..; otherwise as it is.
 std::string Text(const std::string& bytes, bool hex);
+// `"Name" : value` and a line's end.
+std::string FieldLine(std::string_view name, std::string_view value);
+std::string FieldsHeader(const etcdserverpb::ResponseHeader& h, bool hex = false);
+std::string FieldsKv(const mvccpb::KeyValue& kv, std::string_view prefix = "", bool hex = false);
 
-// "header":{...} as the first field of an open object.
-void JsonHeader(base::JsonWriter& w, const etcdserverpb::ResponseHeader& h, std::string_view name = "header");
-void JsonKv(base::JsonWriter& w, const mvccpb::KeyValue& kv);
-std::string FieldsHeader(const etcdserverpb::ResponseHeader& h);
-std::string FieldsKv(const mvccpb::KeyValue& kv);
+// The first key behind all that begin with `prefix`; "\0" when there is none.
+std::string PrefixEnd(std::string prefix);
+// Words of a line, in the quotes a shell knows.
+base::Result<std::vector<std::string>> SplitWords(std::string_view line);
+// Reads a Go string literal at the beginning of `text` and moves behind it.
+base::Result<std::string> Unquote(std::string_view& text);
+// strconv's error texts.
+base::Result<int64_t> ParseInt(const std::string& text, int radix = 10);
+base::Result<uint64_t> ParseUint(const std::string& text, int radix = 10);
 
 }  // namespace kvstore::ctl
