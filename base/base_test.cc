@@ -2,12 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <zlib.h>
+
 #include <cmath>
 #include <cstdlib>
 
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/go_duration.h"
+#include "base/gzip.h"
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -38,6 +41,27 @@ TEST(Bytes, HexAndBase64) {
   for (auto bad : {"Zg=", "Zg", "Z===", "Zh==", "Zm9v\n", "Zm-_"}) EXPECT_EQ(Base64Decode(bad), std::nullopt) << bad;
   EXPECT_EQ(Base64UrlEncode("\xfb\xff"), "-_8");
   EXPECT_EQ(Base64UrlDecode("-_8"), "\xfb\xff");
+}
+
+TEST(Gzip, PiecesComeBackWhole) {
+  Random random(3);
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) text += static_cast<char>('a' + random.Next() % 7);
+  GzipWriter gzip(1);
+  std::string packed;
+  for (size_t at = 0; at < text.size(); at += 70'000)
+    packed += gzip.Pack(std::string_view(text).substr(at, 70'000), at + 70'000 >= text.size());
+  EXPECT_LT(packed.size(), text.size() / 2);
+  z_stream z{};
+  ASSERT_EQ(inflateInit2(&z, 15 + 16), Z_OK);
+  std::string back(text.size() + 1, 0);
+  z.next_in = reinterpret_cast<unsigned char*>(packed.data());
+  z.avail_in = static_cast<unsigned>(packed.size());
+  z.next_out = reinterpret_cast<unsigned char*>(back.data());
+  z.avail_out = static_cast<unsigned>(back.size());
+  EXPECT_EQ(inflate(&z, Z_FINISH), Z_STREAM_END);
+  EXPECT_EQ(back.substr(0, z.total_out), text);
+  inflateEnd(&z);
 }
 
 TEST(Bytes, Checksums) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apiserver/chain/answer.h"
 #include "apiserver/chain/encode.h"
 #include "apiserver/chain/negotiate.h"
 #include "apiserver/registry/body.h"
@@ -176,6 +177,12 @@ struct RestFront::Impl {
   base::Task<base::Result<Request>> Build(Exchange& exchange, Identity identity, const ParsedPath& path);
   base::Task<void> ServeWatch(Exchange& exchange, const Request& request);
   base::Task<base::Result<Identity>> Identify(Exchange& exchange);
+  std::string NewAuditId() {
+    std::string bytes;
+    base::PutBigEndian64(bytes, random.Next());
+    base::PutBigEndian64(bytes, random.Next());
+    return base::UuidFromBytes(bytes);
+  }
   base::Task<void> Refuse(Exchange& exchange, base::Status error, std::vector<std::string> warnings = {}) {
     return RespondError(exchange, std::move(error), &chain.services().registry->schema(), std::move(warnings));
   }
@@ -376,7 +383,8 @@ base::Task<base::Result<Identity>> RestFront::Impl::Identify(Exchange& exchange)
   co_return co_await chain.Identify(exchange.context(), credentials, ImpersonationOf(exchange.headers()));
 }
 
-base::Task<void> RestFront::Serve(Exchange& exchange) {
+base::Task<void> RestFront::Serve(Exchange& inner) {
+  Answer exchange(inner, impl_->NewAuditId());
   auto identity = co_await impl_->Identify(exchange);
   if (!identity) {
     co_await impl_->Refuse(exchange, identity.error());

@@ -38,6 +38,7 @@ ARROWS = {
 LIBRARIES = {
     "boost/": r"^base/.*\.cc$",
     "openssl/": r"^(base|deploy|machinery/auth|apiserver/auth)/.*\.cc$|/tls_impl\.h$|/testing_peers\.h$",
+    "zlib.h": r"^base/.*\.cc$",
     "nghttp2/": r"^base/.*\.cc$|/http2_session\.h$",
     "spdlog/": r"^base/.*\.cc$",
     "CLI/": r"^base/.*\.cc$",

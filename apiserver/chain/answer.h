@@ -1,0 +1,49 @@
+// An exchange as the REST front shows it to handlers: every answer carries the request's Audit-Id, and a long one is
+// packed for clients that take gzip. Everything else passes through. Lives as long as the handler's call.
+#pragma once
+
+#include <string>
+
+#include "base/net/server.h"
+
+namespace apiserver::chain {
+
+class Answer final : public base::net::Exchange {
+ public:
+  // The id is the one the client sent, or `fresh_id`.
+  Answer(base::net::Exchange& inner, std::string fresh_id);
+
+  std::string_view method() const override { return inner_.method(); }
+  std::string_view path() const override { return inner_.path(); }
+  std::string_view query() const override { return inner_.query(); }
+  const base::net::Headers& headers() const override { return inner_.headers(); }
+  const base::net::Peer& peer() const override { return inner_.peer(); }
+  int http_major() const override { return inner_.http_major(); }
+  const base::Context& context() const override { return inner_.context(); }
+  base::Executor& executor() override { return inner_.executor(); }
+  base::Task<base::Result<std::string>> ReadBody(base::Context ctx) override { return inner_.ReadBody(std::move(ctx)); }
+  std::optional<std::string> TakeWholeBody() override { return inner_.TakeWholeBody(); }
+
+  using Exchange::Respond;
+  base::Task<base::Status> Respond(int status, base::net::Headers headers, base::SharedBytes body) override;
+  base::Task<base::Status> StartResponse(int status, base::net::Headers headers) override;
+  base::Task<base::Status> Write(base::SharedBytes piece) override { return inner_.Write(std::move(piece)); }
+  base::Task<base::Status> Write(std::string prefix, base::SharedBytes piece) override {
+    return inner_.Write(std::move(prefix), std::move(piece));
+  }
+  size_t unsent_bytes() const override { return inner_.unsent_bytes(); }
+  base::Task<base::Status> Finish(base::net::Headers trailers) override { return inner_.Finish(std::move(trailers)); }
+  base::Task<base::Status> RespondOnce(int status, base::net::Headers headers, std::string prefix,
+                                       base::SharedBytes piece, base::net::Headers trailers) override;
+  base::Task<base::Result<std::unique_ptr<base::net::ByteStream>>> Upgrade(base::net::Headers headers) override {
+    return inner_.Upgrade(std::move(headers));
+  }
+
+ private:
+  base::Task<base::Status> RespondPacked(int status, base::net::Headers headers, base::SharedBytes body);
+
+  base::net::Exchange& inner_;
+  std::string id_;
+};
+
+}  // namespace apiserver::chain
