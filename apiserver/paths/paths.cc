@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/api_error.h"
+#include "machinery/ops/openapi_protobuf.h"
 
 namespace apiserver::paths {
 
@@ -237,16 +238,27 @@ Paths::Task Paths::Group(Exchange& e) {
 }
 
 Paths::Task Paths::OpenApiV2(Exchange& e) {
-  std::string media = RestFront::Negotiate(e.headers().Get("accept"), {kJson});
+  // The name with '@' is the older one; answers carry the other.
+  constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+  constexpr std::string_view kProtobufAt = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+  std::string media = RestFront::Negotiate(e.headers().Get("accept"), {kJson, kProtobufAt, kProtobuf});
   if (media.empty()) {
-    (void)co_await e.Respond(406, Of(kPlain), std::string("OpenAPI v2 is served as application/json only\n"));
+    (void)co_await e.Respond(406, Of(kPlain), std::string("406 Not Acceptable\n"));
     co_return;
   }
-  if (last_openapi_.first != "/openapi/v2") {
-    auto body = base::Share(openapi_.V2());
-    last_openapi_ = {"/openapi/v2", {body, Upper(base::HexEncode(base::Sha256(*body)))}};
+  bool protobuf = media != kJson;
+  std::string name = protobuf ? "/openapi/v2 protobuf" : "/openapi/v2";
+  if (last_openapi_.first != name) {
+    std::string text = openapi_.V2();
+    if (protobuf) {
+      auto tree = machinery::value::FromJson(text);
+      CHECK_MSG(tree.has_value(), "our own document parses");
+      text = machinery::ops::OpenApiV2Protobuf(*tree);
+    }
+    auto body = base::Share(std::move(text));
+    last_openapi_ = {name, {body, Upper(base::HexEncode(base::Sha256(*body)))}};
   }
-  co_await Cached(e, Of(kJson), last_openapi_.second.body, last_openapi_.second.etag);
+  co_await Cached(e, Of(protobuf ? kProtobuf : kJson), last_openapi_.second.body, last_openapi_.second.etag);
 }
 
 Paths::Task Paths::OpenApiV3(Exchange& e) {

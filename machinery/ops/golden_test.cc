@@ -14,6 +14,7 @@
 #include "machinery/ops/conversion.h"
 #include "machinery/ops/defaulting.h"
 #include "machinery/ops/openapi.h"
+#include "machinery/ops/openapi_protobuf.h"
 #include "machinery/ops/patch.h"
 #include "machinery/ops/table.h"
 #include "proto/schema_blob.h"
@@ -275,6 +276,27 @@ TEST(Golden, PatchesGiveTheOriginalsObjects) {
 }
 
 // --- OpenAPI ---
+
+TEST(OpenApi, Version2AsProtobuf) {
+  auto field = [](int number, const std::string& bytes) {
+    std::string out;
+    for (unsigned v : {static_cast<unsigned>(number << 3 | 2), static_cast<unsigned>(bytes.size())}) {
+      for (; v >= 0x80; v >>= 7) out += static_cast<char>(v | 0x80);
+      out += static_cast<char>(v);
+    }
+    return out + bytes;
+  };
+  auto doc = value::FromJson(R"({"swagger":"2.0","paths":{"/a":{"get":{"operationId":"g","parameters":[
+      {"name":"q","in":"query","type":"string","uniqueItems":true}]}}},
+    "definitions":{"d":{"type":"string","x-k":"v","additionalProperties":{"$ref":"r"}}}})");
+  ASSERT_TRUE(doc.has_value());
+  std::string query = field(2, "query") + field(4, "q") + field(6, "string") + std::string("\xa0\x01\x01", 3);
+  std::string get = field(5, "g") + field(8, field(1, field(2, field(3, query))));
+  std::string schema = field(21, field(1, field(1, "r"))) + field(22, field(1, "string")) +
+                       field(31, field(1, "x-k") + field(2, field(2, "v\n")));
+  EXPECT_EQ(OpenApiV2Protobuf(*doc), field(1, "2.0") + field(8, field(2, field(1, "/a") + field(2, field(2, get)))) +
+                                         field(9, field(1, field(1, "d") + field(2, schema))));
+}
 
 Value ReadGzip(const fs::path& path) {
   std::string command = "gzip -dc " + path.string();
