@@ -162,6 +162,7 @@ base::Status Server::Impl::MakeFronts() {
   access.preferred_address_types = options.kubelet_preferred_address_types;
   access.timeout = options.kubelet_timeout;
   TRY(plane->MountStreaming(loop, *front, std::move(access)));
+  TRY(plane->AskPeers(loop));
   rpc::AddResources(grpc, core->chain());
   return base::Ok();
 }

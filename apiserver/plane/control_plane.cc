@@ -14,6 +14,7 @@
 #include "apiserver/auth/tokens.h"
 #include "apiserver/bootstrap/bootstrap.h"
 #include "apiserver/paths/paths.h"
+#include "apiserver/plane/peers.h"
 #include "apiserver/registry/core/claim_protection.h"
 #include "apiserver/registry/core/node_ports.h"
 #include "apiserver/registry/core/service_ips.h"
@@ -151,6 +152,7 @@ struct ControlPlane::Impl {
   std::unique_ptr<bootstrap::Bootstrap> bootstrap;
   std::unique_ptr<paths::Paths> paths;
   std::unique_ptr<streaming::Streaming> streaming;
+  std::unique_ptr<Peers> peers;
   paths::Health health;
   base::Status store_health = base::Unavailable("not asked yet");
   bool started = false, stopping = false;
@@ -312,6 +314,12 @@ void ControlPlane::MountOn(chain::RestFront& front) { impl_->paths->MountOn(fron
 base::Status ControlPlane::MountStreaming(base::Loop& loop, chain::RestFront& front, streaming::KubeletAccess access) {
   TRY_ASSIGN(impl_->streaming, streaming::Streaming::Make(loop, *impl_->registry, std::move(access)));
   impl_->streaming->MountOn(front);
+  return base::Ok();
+}
+
+base::Status ControlPlane::AskPeers(base::Loop& loop) {
+  TRY_ASSIGN(impl_->peers, Peers::Make(loop, impl_->registry->storage()));
+  impl_->registry->facilities().components = impl_->peers.get();
   return base::Ok();
 }
 

@@ -58,6 +58,8 @@ class ControlPlane {
   Wiring Connect(registry::Registry& registry, base::MetricsRegistry* metrics);
   void MountOn(chain::RestFront& front);
   base::Status MountStreaming(base::Loop& loop, chain::RestFront& front, streaming::KubeletAccess access);
+  // ComponentStatus: asks the other daemons of this machine for their health.
+  base::Status AskPeers(base::Loop& loop);
 
   // Creates what a server creates for itself, once the caches are filled. The server is ready afterwards.
   base::Task<base::Status> Start(base::Context ctx);

@@ -15,6 +15,7 @@ class TokenIssuer;
 
 namespace apiserver::registry {
 
+class ComponentHealth;
 class ServiceIps;
 class NodePorts;
 
@@ -26,6 +27,7 @@ struct Facilities {
   base::BlockingPool* signing_pool = nullptr;  // RSA signatures are made off the loop; null: on it
   ServiceIps* service_ips = nullptr;           // null: services get no addresses
   NodePorts* node_ports = nullptr;
+  ComponentHealth* components = nullptr;  // null: no ComponentStatus
 };
 
 }  // namespace apiserver::registry

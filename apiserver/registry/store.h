@@ -100,6 +100,9 @@ class Store {
   void FinishList(Outcome& out, const storage::WatchCache::Page& page, const Request& r,
                   const storage::Filter& filter) const;
   base::Task<base::Result<ObjectPtr>> Read(base::Context ctx, const std::string& key, const std::string& revision);
+  // Of kinds that are put together when they are read.
+  base::Task<base::Result<Outcome>> ReadComputed(base::Context ctx, const machinery::schema::Kind& version,
+                                                 const Request& r);
 
   // --- store_write.cc ---
   base::Result<Value> ToStorageVersion(const machinery::schema::Kind& version, Value object) const;

@@ -96,6 +96,7 @@ std::vector<std::string> Strategy::WarningsOnUpdate(const Operation&, const Valu
 base::Task<base::Result<Value>> Strategy::Answer(Operation, Value) const {
   co_return base::Err(object::MethodNotAllowed());
 }
+base::Task<base::Result<std::vector<Value>>> Strategy::Items(Operation) const { co_return std::vector<Value>(); }
 std::optional<int64_t> Strategy::GracePeriod(const Value&, std::optional<int64_t>) const { return std::nullopt; }
 base::Status Strategy::ValidateDelete(const Operation&, const Value&) const { return base::Ok(); }
 

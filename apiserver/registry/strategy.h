@@ -96,6 +96,9 @@ class Strategy {
 
   // Not stored: the kind's whole point would not be enforced. The text the client gets ("" = store it).
   virtual std::string RefuseText() const { return {}; }
+  // Never stored: put together anew by Items whenever it is read.
+  virtual bool IsComputed() const { return false; }
+  virtual base::Task<base::Result<std::vector<Value>>> Items(Operation op) const;
   // Answers a create without storing anything (TokenReview, SubjectAccessReview): the object to answer with.
   virtual bool CreateOnly() const { return false; }
   virtual base::Task<base::Result<Value>> Answer(Operation op, Value object) const;
