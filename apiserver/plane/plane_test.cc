@@ -275,6 +275,127 @@ TEST_F(PlaneTest, RolesDecideAndAreNotEscalated) {
   EXPECT_NE(bound.error().message().find("Resources:[\"secrets\"]"), std::string_view::npos);
 }
 
+// A namespace's limits and a class's overhead, from the words of the request to what is stored.
+TEST_F(PlaneTest, LimitRangesFillInAndRefuse) {
+  StartWith();
+  ASSERT_TRUE(
+      Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"default"}})").has_value());
+  ASSERT_TRUE(Do(Verb::kCreate, "/v1/limitranges", "default", "", R"({"metadata":{"name":"l"},"spec":{"limits":[
+    {"type":"Container","default":{"cpu":"500m"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"1"},
+     "maxLimitRequestRatio":{"cpu":"5"}},
+    {"type":"Pod","max":{"memory":"1Gi"}},
+    {"type":"PersistentVolumeClaim","min":{"storage":"1Gi"},"max":{"storage":"2Gi"}}]}})")
+                  .has_value());
+  auto pod = [&](const std::string& resources) {
+    return Do(Verb::kCreate, "/v1/pods", "default", "",
+              R"({"metadata":{"generateName":"p-"},"spec":{"containers":[{"name":"c","image":"i","resources":)" +
+                  resources + "}]}}");
+  };
+  auto filled = pod(R"({"limits":{"memory":"1Gi"}})");
+  ASSERT_TRUE(filled.has_value()) << filled.error().ToString();
+  EXPECT_EQ(filled->At("metadata", "annotations", "kubernetes.io/limit-ranger").string_or(),
+            "LimitRanger plugin set: cpu request for container c; cpu limit for container c");
+  EXPECT_EQ(filled->At("spec", "containers").At(size_t{0}).At("resources", "limits", "cpu").string_or(), "500m");
+  EXPECT_EQ(filled->At("status", "qosClass").string_or(), "Burstable");
+  auto why = [&](base::Result<Value> answer) {
+    std::string text(answer.has_value() ? "" : answer.error().message());
+    return text.substr(std::min(text.size(), text.find("forbidden: ") + 11));
+  };
+  EXPECT_EQ(why(pod(R"({"limits":{"cpu":"2","memory":"1Gi"}})")),
+            "maximum cpu usage per Container is 1, but limit is 2");
+  EXPECT_EQ(why(pod(R"({"limits":{"cpu":"1","memory":"2Gi"},"requests":{"cpu":"100m"}})")),
+            "[cpu max limit to request ratio per Container is 5, but provided ratio is 10.000000, maximum memory usage "
+            "per Pod is 1Gi, but limit is 2Gi]");
+  auto claim = [&](const std::string& size) {
+    return Do(Verb::kCreate, "/v1/persistentvolumeclaims", "default", "",
+              R"({"metadata":{"generateName":"c-"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":
+                 {"storage":")" +
+                  size + R"("}}}})");
+  };
+  EXPECT_TRUE(claim("2Gi").has_value());
+  EXPECT_EQ(why(claim("3Gi")), "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi");
+  EXPECT_EQ(why(claim("1Mi")), "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi");
+}
+
+TEST_F(PlaneTest, RuntimeClassesBringOverheadAndPlace) {
+  StartWith();
+  ASSERT_TRUE(
+      Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"default"}})").has_value());
+  ASSERT_TRUE(Do(Verb::kCreate, "node.k8s.io/v1/runtimeclasses", "", "", R"({"metadata":{"name":"vm"},"handler":"vm",
+    "overhead":{"podFixed":{"cpu":"250m"}},"scheduling":{"nodeSelector":{"vm":"yes"},
+    "tolerations":[{"key":"vm","operator":"Exists"}]}})")
+                  .has_value());
+  auto pod = [&](const std::string& more) {
+    return Do(Verb::kCreate, "/v1/pods", "default", "",
+              R"({"metadata":{"generateName":"p-"},"spec":{"containers":[{"name":"c","image":"i"}],)" + more + "}}");
+  };
+  auto made = pod(R"("runtimeClassName":"vm","nodeSelector":{"a":"b"},"tolerations":[{"key":"vm","operator":"Equal",
+                     "value":"x","effect":"NoSchedule"}])");
+  ASSERT_TRUE(made.has_value()) << made.error().ToString();
+  const Value& spec = made->At("spec");
+  EXPECT_EQ(machinery::value::ToJson(spec.At("overhead")), R"({"cpu":"250m"})");
+  EXPECT_EQ(machinery::value::ToJson(spec.At("nodeSelector")), R"({"a":"b","vm":"yes"})");
+  bool narrow = false, wide = false;
+  for (const Value& t : spec.At("tolerations").list())
+    if (t.At("key").string_or() == "vm") (t.At("operator").string_or() == "Exists" ? wide : narrow) = true;
+  EXPECT_TRUE(wide);
+  EXPECT_FALSE(narrow);  // covered by the class's
+  auto text = [&](const std::string& more) {
+    auto answer = pod(more);
+    return std::string(answer.has_value() ? "" : answer.error().message());
+  };
+  EXPECT_NE(text(R"("runtimeClassName":"none")").find("RuntimeClass \"none\" not found"), std::string::npos);
+  EXPECT_NE(text(R"("overhead":{"cpu":"1"})").find("Pod Overhead set without corresponding RuntimeClass defined"),
+            std::string::npos);
+  EXPECT_NE(text(R"("runtimeClassName":"vm","overhead":{"cpu":"1"})").find("doesn't match RuntimeClass's defined"),
+            std::string::npos);
+  EXPECT_NE(text(R"("runtimeClassName":"vm","nodeSelector":{"vm":"no"})").find("nodeSelector[vm] = yes"),
+            std::string::npos);
+}
+
+TEST_F(PlaneTest, PodsAreResizedThroughTheirSubresourceOnly) {
+  StartWith();
+  ASSERT_TRUE(
+      Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"default"}})").has_value());
+  ASSERT_TRUE(Do(Verb::kCreate, "/v1/pods", "default", "", R"({"metadata":{"name":"p"},"spec":{"containers":[
+    {"name":"c","image":"i","resources":{"requests":{"cpu":"100m"},"limits":{"cpu":"200m"}}}]}})")
+                  .has_value());
+  auto resize = [&](const std::string& what, const std::string& containers) {
+    return Do(Verb::kPatch, "/v1/pods" + what, "default", "p",
+              R"({"metadata":{"labels":{"a":"b"}},"spec":{"containers":)" + containers + "}}");
+  };
+  const std::string more =
+      R"([{"name":"c","image":"j","resources":{"requests":{"cpu":"150m"},"limits":{"cpu":"200m"}}}])";
+  EXPECT_FALSE(resize("", more).has_value());
+  auto done = resize("/resize", more);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  const Value& c = done->At("spec", "containers").At(size_t{0});
+  EXPECT_EQ(c.At("resources", "requests", "cpu").string_or(), "150m");
+  EXPECT_EQ(c.At("image").string_or(), "i");
+  EXPECT_TRUE(done->At("metadata", "labels").is_null());
+  EXPECT_EQ(object::GenerationOf(*done), 2);
+  auto why = [&](const std::string& containers) {
+    auto answer = resize("/resize", containers);
+    return std::string(answer.has_value() ? "" : answer.error().message());
+  };
+  EXPECT_NE(why(R"([{"name":"c","image":"i","resources":{"limits":{"cpu":"200m","memory":"1Gi"}}}])")
+                .find("QOS Class may not change"),
+            std::string::npos);
+  EXPECT_NE(why(R"([{"name":"d","image":"i"}])").find("containers may not be renamed or reordered on resize"),
+            std::string::npos);
+  EXPECT_NE(why(R"([{"name":"c","image":"i"},{"name":"d","image":"i"}])")
+                .find("containers may not be added or removed on resize"),
+            std::string::npos);
+  auto debug = Do(Verb::kPatch, "/v1/pods/ephemeralcontainers", "default", "p",
+                  R"({"spec":{"ephemeralContainers":[{"name":"e","image":"i"}]}})");
+  ASSERT_TRUE(debug.has_value()) << debug.error().ToString();
+  EXPECT_EQ(object::GenerationOf(*debug), 3);
+  auto gone =
+      Do(Verb::kPatch, "/v1/pods/ephemeralcontainers", "default", "p", R"({"spec":{"ephemeralContainers":[]}})");
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_NE(gone.error().message().find("existing ephemeral containers \"e\" may not be removed"), std::string::npos);
+}
+
 TEST_F(PlaneTest, TokensLiveAsLongAsWhatTheyAreBoundTo) {
   StartWith();
   ASSERT_TRUE(Do(Verb::kCreate, "/v1/serviceaccounts", "default", "", R"({"metadata":{"name":"sa"}})").has_value());

@@ -302,7 +302,10 @@ class PodStrategy final : public Strategy {
       return validation::ValidatePodStatusUpdate(pod, old);
     };
     out["ephemeralcontainers"] = SpecView("ephemeralContainers", validation::ValidatePodEphemeralContainersUpdate);
-    out["resize"] = SpecView("containers", validation::ValidatePodResize);
+    Subresource& resize = out["resize"];
+    resize.is_view = true;
+    resize.prepare = PrepareResize;
+    resize.validate = ValidateResize;
     Subresource& binding = out["binding"];
     binding.action_type = schema.FindObject("", "v1", "Binding");
     binding.act = [](Operation op, Value body) { return ActBind(std::move(op), std::move(body)); };
@@ -320,8 +323,7 @@ class PodStrategy final : public Strategy {
     s.is_view = true;
     s.prepare = [field](const Operation&, Value& pod, const Value& old) {
       Value changed = pod.At("spec", field);
-      Value next = old;
-      next.Set("metadata", pod.At("metadata"));
+      Value next = WithMeta(old, pod);
       if (!(changed == old.At("spec", field))) object::SetGeneration(next, object::GenerationOf(old) + 1);
       if (changed.is_null())
         next.Ensure("spec").Remove(field);
@@ -332,6 +334,63 @@ class PodStrategy final : public Strategy {
     s.validate = [check](const Operation&, const Value& pod, const Value& old) { return check(pod, old); };
     return s;
   }
+
+  // `old` with the metadata that a write to one of its views may bring (resourceVersion and the like).
+  static Value WithMeta(const Value& old, const Value& pod) {
+    Value next = old;
+    next.Set("metadata", pod.At("metadata"));
+    for (std::string_view field : {"labels", "annotations", "finalizers", "ownerReferences"})
+      object::SetMeta(next, field, object::MetaOf(old).At(field));
+    return next;
+  }
+
+  // Containers as they were but for what resizing changes. Where they are not the same ones, the new list stays as it
+  // came: validation says what is wrong with it.
+  static Value ResizedContainers(const Value& now, const Value& before) {
+    if (!now.is_list() || !before.is_list()) return now;
+    Value out = before;
+    for (size_t i = 0; i < now.list().size(); ++i) {
+      const Value& container = now.list()[i];
+      if (!(container.At("name") == before.list()[i].At("name"))) return now;
+      for (std::string_view field : {"resources", "resizePolicy"}) {
+        Value& kept = out.list()[i];
+        if (container.At(field).is_null())
+          kept.Remove(field);
+        else
+          kept.Set(field, container.At(field));
+      }
+    }
+    return out;
+  }
+
+  static void PrepareResize(const Operation&, Value& pod, const Value& old) {
+    auto count = [](const Value& p, std::string_view list) {
+      return p.At("spec", list).is_list() ? p.At("spec", list).list().size() : 0;
+    };
+    for (std::string_view list : {"containers", "initContainers"})
+      if (count(pod, list) != count(old, list)) return;
+    Value next = WithMeta(old, pod);
+    Value& spec = next.Ensure("spec");
+    for (std::string_view list : {"containers", "initContainers"})
+      if (count(pod, list) > 0) spec.Set(list, ResizedContainers(pod.At("spec", list), old.At("spec", list)));
+    if (pod.At("spec", "resources").is_null())
+      spec.Remove("resources");
+    else
+      spec.Set("resources", pod.At("spec", "resources"));
+    if (!(next.At("spec") == old.At("spec"))) object::SetGeneration(next, object::GenerationOf(old) + 1);
+    pod = std::move(next);
+  }
+
+  static FieldErrors ValidateResize(const Operation&, const Value& pod, const Value& old) {
+    FieldErrors errors = validation::ValidatePodResize(pod, old);
+    std::string was(old.At("status", "qosClass").string_or());
+    if (was.empty()) was = QosClassOf(old);
+    if (was != QosClassOf(pod))
+      errors.push_back(object::Invalid("spec", pod.At("status", "qosClass"),
+                                       "Pod QOS Class may not change as a result of resizing"));
+    return errors;
+  }
+
   static base::Task<base::Result<SubresourceAnswer>> ActBind(Operation op, Value body) {
     CO_TRY_ASSIGN(Value answer, co_await Bind(op, op.request->namespace_name, op.request->name, std::move(body)));
     co_return SubresourceAnswer{201, std::move(answer), op.registry->schema().FindObject("", "v1", "Status")};
@@ -358,20 +417,29 @@ class BindingStrategy final : public Strategy {
 
 std::string_view QosClassOf(const Value& pod) {
   bool any = false, guaranteed = true;
-  for (std::string_view list : {"containers", "initContainers"}) {
-    const Value& containers = pod.At("spec", list);
-    if (!containers.is_list()) continue;
-    for (const auto& c : containers.list()) {
-      for (std::string_view resource : {"cpu", "memory"}) {
-        auto amount = [&](std::string_view which) {
-          auto q = object::Quantity::Parse(c.At("resources", which, resource).string_or("0"));
-          return q ? *q : object::Quantity();
-        };
-        auto request = amount("requests"), limit = amount("limits");
-        if (!request.IsZero() || !limit.IsZero()) any = true;
-        if (limit.IsZero() || !(request.IsZero() || request == limit)) guaranteed = false;
-      }
+  auto consider = [&](const Value& c) {
+    for (std::string_view resource : {"cpu", "memory"}) {
+      auto amount = [&](std::string_view which) {
+        auto q = object::Quantity::Parse(c.At("resources", which, resource).string_or("0"));
+        return q ? *q : object::Quantity();
+      };
+      auto request = amount("requests"), limit = amount("limits");
+      if (!request.IsZero() || !limit.IsZero()) any = true;
+      if (limit.IsZero() || !(request.IsZero() || request == limit)) guaranteed = false;
     }
+  };
+  // What the pod states for all its containers together counts alone.
+  const Value& spec = pod.At("spec");
+  auto has = [&](std::string_view which) {
+    const Value& amounts = spec.At("resources", which);
+    return amounts.is_map() && !amounts.map().empty();
+  };
+  if (has("requests") || has("limits")) {
+    consider(spec);
+  } else {
+    for (std::string_view list : {"containers", "initContainers"})
+      if (spec.At(list).is_list())
+        for (const auto& c : spec.At(list).list()) consider(c);
   }
   if (!any) return "BestEffort";
   return guaranteed ? "Guaranteed" : "Burstable";

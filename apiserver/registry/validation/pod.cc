@@ -404,21 +404,116 @@ FieldErrors ValidatePodEphemeralContainersUpdate(const Value& pod, const Value& 
   return errors;
 }
 
+namespace {
+
+// The containers must be the same ones in the same order before anything else can be said about them.
+FieldErrors ValidateSameContainers(const Value& now, const Value& before, const char* list) {
+  const List &a = Items(now.At(list)), &b = Items(before.At(list));
+  std::string path = Child("spec", list);
+  if (a.size() != b.size()) return {FieldForbidden(path, std::string(list) + " may not be added or removed on resize")};
+  FieldErrors errors;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (Text(a[i].At("name")) != Text(b[i].At("name")))
+      errors.push_back(FieldForbidden(Child(Index(path, i), "name"),
+                                      std::string(list) + " may not be renamed or reordered on resize"));
+  return errors;
+}
+
+bool LostResources(const Value& now, const Value& before) {
+  if (!before.is_map()) return false;
+  return std::any_of(before.map().begin(), before.map().end(), [&](const auto& e) { return now.At(e.key).is_null(); });
+}
+
+FieldErrors ValidateNothingRemoved(const Value& now, const Value& before, const std::string& path,
+                                   const std::string& whose) {
+  FieldErrors errors;
+  if (LostResources(now.At("requests"), before.At("requests")))
+    errors.push_back(FieldForbidden(Child(path, "requests"), whose + " requests cannot be removed"));
+  if (LostResources(now.At("limits"), before.At("limits")))
+    errors.push_back(FieldForbidden(Child(path, "limits"), whose + " limits cannot be removed"));
+  return errors;
+}
+
+// Puts the old amounts of cpu and memory back; what still differs may not change.
+void TakeBack(Value& holder, const Value& before) {
+  for (const char* list : {"requests", "limits"})
+    for (const char* name : {"cpu", "memory"}) {
+      const Value& was = before.At("resources", list, name);
+      if (!was.is_null())
+        holder.Ensure("resources").Ensure(list).Set(name, was);
+      else if (holder.At("resources", list).is_map())
+        holder.Ensure("resources").Ensure(list).Remove(name);
+    }
+}
+
+bool HasAmounts(const Value& holder) {
+  return Size(holder.At("resources", "requests")) + Size(holder.At("resources", "limits")) > 0;
+}
+
+FieldErrors ValidatePodLevelResize(Value& now, const Value& before) {
+  if (before.At("resources").is_map() && !now.At("resources").is_map())
+    return {FieldForbidden("spec.resources", "pod-level resources cannot be removed")};
+  FieldErrors errors =
+      ValidateNothingRemoved(now.At("resources"), before.At("resources"), "spec.resources", "pod-level resource");
+  TakeBack(now, before);
+  if (!before.At("resources").is_map() && !HasAmounts(now) && Size(now.At("resources", "claims")) == 0)
+    now.Remove("resources");
+  if (!SemanticEqual(now.At("resources"), before.At("resources")))
+    errors.push_back(FieldForbidden("spec", "only cpu and memory resources are mutable at pod-level"));
+  return errors;
+}
+
+FieldErrors ValidateContainerResize(Value& now, const Value& before, const char* list, size_t i) {
+  bool init = std::string_view(list) == "initContainers";
+  bool changed = !SemanticEqual(now, before);
+  TakeBack(now, before);
+  std::string path = Index(Child("spec", list), i);
+  FieldErrors errors;
+  if (!SemanticEqual(now, before))
+    errors.push_back(
+        init ? FieldForbidden(path, "only cpu and memory resources for init or sidecar containers are mutable")
+             : FieldForbidden("spec", "only cpu and memory resources are mutable"));
+  if (!init || !changed || now.At("restartPolicy").string_or() == "Always") return errors;
+  for (const Value& policy : Items(now.At("resizePolicy")))
+    if (policy.At("restartPolicy").string_or() == "RestartContainer")
+      errors.push_back(FieldForbidden(
+          path, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"));
+  return errors;
+}
+
+// A node that resizes says what its running containers have.
+bool NodeResizes(const Value& pod) {
+  for (const Value& c : Items(pod.At("status", "containerStatuses")))
+    if (c.At("state", "running").is_map()) return c.At("resources").is_map();
+  return true;
+}
+
+}  // namespace
+
 FieldErrors ValidatePodResize(const Value& pod, const Value& old) {
   FieldErrors errors = MetaUpdate(pod, old);
   Append(errors, ValidateMetadataAndSpec(pod));
   if (object::AnnotationsOf(old).At(kMirror).is_string()) return {FieldForbidden("", "static pods cannot be resized")};
+  if (old.At("spec", "os", "name").string_or() == "windows")
+    return {FieldForbidden("", "windows pods cannot be resized")};
+  if (!NodeResizes(old)) errors.push_back(FieldForbidden("spec", "Pod running on node without support for resize"));
   Value now = pod.At("spec");
-  for (const char* list : {"containers", "initContainers"}) {
-    if (Size(now.At(list)) != Size(old.At("spec", list))) {
-      errors.push_back(FieldForbidden(Child("spec", list), "pod resize may not add or remove containers"));
-      return errors;
-    }
-    if (!now.At(list).is_list()) continue;
-    List& containers = now.Ensure(list).list();
-    for (size_t i = 0; i < containers.size(); ++i) CopyField(containers[i], old.At("spec", list).At(i), "resources");
+  const Value& before = old.At("spec");
+  if (HasAmounts(now) || HasAmounts(before)) Append(errors, ValidatePodLevelResize(now, before));
+  FieldErrors other = ValidateSameContainers(now, before, "containers");
+  Append(other, ValidateSameContainers(now, before, "initContainers"));
+  if (!other.empty()) {
+    Append(errors, other);
+    return errors;
   }
-  if (!SemanticEqual(now, old.At("spec")))
+  for (const char* list : {"initContainers", "containers"})
+    for (size_t i = 0; i < Size(now.At(list)); ++i)
+      Append(errors, ValidateNothingRemoved(now.At(list).At(i).At("resources"), before.At(list).At(i).At("resources"),
+                                            Child(Index(Child("spec", list), i), "resources"), "resource"));
+  for (const char* list : {"containers", "initContainers"})
+    for (size_t i = 0; i < Size(now.At(list)); ++i)
+      Append(errors, ValidateContainerResize(now.Ensure(list).list()[i], before.At(list).At(i), list, i));
+  if (errors.empty() && !SemanticEqual(now, before))
     errors.push_back(FieldForbidden("spec", "only cpu and memory resources are mutable"));
   return errors;
 }
