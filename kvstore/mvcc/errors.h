@@ -29,6 +29,29 @@ inline base::Status ErrTooManyRequests() { return base::ResourceExhausted("etcds
 inline base::Status ErrCorrupt() { return base::DataLoss("etcdserver: corrupt cluster"); }
 inline base::Status ErrNoLeader() { return base::Unavailable("etcdserver: no leader"); }
 inline base::Status ErrStopped() { return base::Unavailable("etcdserver: server stopped"); }
+inline base::Status ErrNotLeader() { return base::FailedPrecondition("etcdserver: not leader"); }
+inline base::Status ErrLeaderChanged() { return base::Unavailable("etcdserver: leader changed"); }
+inline base::Status ErrTimeoutLeaderFail() {
+  return base::Unavailable("etcdserver: request timed out, possibly due to previous leader failure");
+}
+inline base::Status ErrUnhealthy() { return base::Unavailable("etcdserver: unhealthy cluster"); }
+inline base::Status ErrMemberExists() { return base::FailedPrecondition("etcdserver: member ID already exist"); }
+inline base::Status ErrPeerUrlExists() { return base::FailedPrecondition("etcdserver: Peer URLs already exists"); }
+inline base::Status ErrMemberBadUrls() { return base::InvalidArgument("etcdserver: given member URLs are invalid"); }
+inline base::Status ErrMemberNotFound() { return base::NotFound("etcdserver: member not found"); }
+inline base::Status ErrMemberNotLearner() {
+  return base::FailedPrecondition("etcdserver: can only promote a learner member");
+}
+inline base::Status ErrLearnerNotReady() {
+  return base::FailedPrecondition("etcdserver: can only promote a learner member which is in sync with leader");
+}
+inline base::Status ErrTooManyLearners() {
+  return base::FailedPrecondition("etcdserver: too many learner members in cluster");
+}
+inline base::Status ErrNotEnoughStarted() {
+  return base::FailedPrecondition("etcdserver: re-configuration failed due to not enough started members");
+}
+inline base::Status ErrBadLeaderTransferee() { return base::FailedPrecondition("etcdserver: bad leader transferee"); }
 inline base::Status ErrTimeout() { return base::Unavailable("etcdserver: request timed out"); }
 inline base::Status ErrUserExists() { return base::FailedPrecondition("etcdserver: user name already exists"); }
 inline base::Status ErrUserNotFound() { return base::FailedPrecondition("etcdserver: user name not found"); }

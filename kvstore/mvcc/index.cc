@@ -73,10 +73,12 @@ Version* KeyEntry::Find(const Revision& r) {
   return it != v.end() && it->revision() == r ? &*it : nullptr;
 }
 
-KeyIndex::~KeyIndex() {
+void KeyIndex::Clear() {
   for (auto& [bound, leaf] : leaves_) {
     for (KeyEntry* e : leaf) KeyEntry::Delete(e);
   }
+  leaves_.clear();
+  size_ = 0;
 }
 
 namespace {

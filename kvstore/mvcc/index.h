@@ -66,7 +66,8 @@ class KeyEntry {
 class KeyIndex {
  public:
   KeyIndex() = default;
-  ~KeyIndex();
+  ~KeyIndex() { Clear(); }
+  void Clear();
   KeyIndex(const KeyIndex&) = delete;
 
   KeyEntry* Find(std::string_view key) const;

@@ -548,6 +548,23 @@ Buckets Store::ExportBuckets(const AppliedMark& mark) const {
   return out;
 }
 
+Status Store::Clear() {
+  index_.Clear();
+  segments_.reset();
+  TRY(fs_.RemoveAll(directory_));
+  TRY(fs_.MakeDirectories(directory_));
+  leases_ = Leases(options_.min_lease_ttl);
+  buckets_.clear();
+  mark_ = {};
+  revision_ = 1;
+  compact_revision_ = -1;
+  compacting_ = false;
+  compact_cursor_.clear();
+  rewriting_ = rewrite_offset_ = 0;
+  TRY_ASSIGN(segments_, Segments::Open(fs_, directory_, {}, options_.segments));
+  return Ok();
+}
+
 void Store::ImportBegin(Buckets buckets) {
   for (const char* name : {"scheduledCompactRev", "finishedCompactRev"}) {
     const std::string& rev = buckets["meta"][name];

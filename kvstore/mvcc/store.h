@@ -122,6 +122,10 @@ class Store final : public History {
   // other buckets. `each` may be called many times.
   base::Status ExportKeys(const std::function<base::Status(std::string_view key, std::string_view value)>& each) const;
   Buckets ExportBuckets(const AppliedMark& mark) const;
+  // Starts over as an empty store, files too, because a snapshot replaces everything; watchers stay. RestartWatches
+  // comes after the import.
+  base::Status Clear();
+  void RestartWatches(int64_t told) { hub_.Restart(told); }
   // Fills an empty store from such a database: the buckets, then the keys in revision order.
   void ImportBegin(Buckets buckets);
   base::Status ImportKey(std::string_view revision_key, std::string_view value);

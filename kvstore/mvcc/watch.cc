@@ -18,10 +18,13 @@ bool Wanted(const WatchSpec& s, const Event& e) { return e.is_delete ? !s.no_del
 
 // ---- WatchStream
 
-WatchStream::WatchStream(WatchHub& hub, std::function<void()> wake) : hub_(hub), wake_(std::move(wake)) {}
+WatchStream::WatchStream(WatchHub& hub, std::function<void()> wake) : hub_(hub), wake_(std::move(wake)) {
+  hub_.streams_.push_back(this);
+}
 
 WatchStream::~WatchStream() {
   for (auto& [id, w] : watchers_) hub_.Remove(w.get());
+  std::erase(hub_.streams_, this);
 }
 
 Result<int64_t> WatchStream::Watch(WatchSpec spec, int64_t wanted) {
@@ -142,6 +145,17 @@ void WatchHub::MakeUnsynced(Watcher* w) {
   prev_kv_count_ += w->spec.prev_kv;
   w->synced = false;
   unsynced_.push_back(w);
+}
+
+void WatchHub::Restart(int64_t told) {
+  for (WatchStream* stream : streams_) {
+    for (auto& [id, w] : stream->watchers_) {
+      if (!w->synced) continue;
+      w->next = std::max(w->next, told + 1);
+      MakeUnsynced(w.get());
+    }
+  }
+  Wake();
 }
 
 void WatchHub::Notify(int64_t revision, const std::vector<EventPtr>& events) {

@@ -128,6 +128,9 @@ class WatchHub {
   // Called by the Store after each transaction that changed something.
   void Notify(int64_t revision, const std::vector<EventPtr>& events);
   bool has_watchers() const { return count_ > 0; }
+  // History was replaced as a whole (a snapshot of another member): whoever had heard everything up to `told` reads on
+  // from there.
+  void Restart(int64_t told);
   bool wants_prev_kv() const { return prev_kv_count_ > 0; }
   // Lets one unsynced watcher read on; false when none is waiting.
   base::Result<bool> SyncStep();
@@ -146,6 +149,7 @@ class WatchHub {
   void Wake();
 
   const History& history_;
+  std::vector<WatchStream*> streams_;
   std::unordered_map<std::string, std::vector<Watcher*>> by_key_;  // synced ones; looked up, never walked
   std::vector<Watcher*> by_range_;
   std::list<Watcher*> unsynced_;

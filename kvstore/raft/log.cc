@@ -32,6 +32,7 @@ Result<Entries> MemoryStorage::Slice(uint64_t lo, uint64_t hi, uint64_t max_byte
 }
 
 Result<std::shared_ptr<const Snapshot>> MemoryStorage::LatestSnapshot() const {
+  if (make_snapshot) return make_snapshot();
   if (!snapshot_) return Err(base::Unavailable("no snapshot yet"));
   return snapshot_;
 }

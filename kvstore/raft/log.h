@@ -45,6 +45,8 @@ class MemoryStorage final : public Storage {
   void Restore(std::shared_ptr<const Snapshot> snapshot);
   void SetSnapshot(std::shared_ptr<const Snapshot> snapshot) { snapshot_ = std::move(snapshot); }
   uint64_t bytes() const { return bytes_; }
+  // Where LatestSnapshot comes from when snapshots are made on demand.
+  std::function<std::shared_ptr<const Snapshot>()> make_snapshot;
 
  private:
   HardState hard_state_;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "base/bytes.h"
-
 namespace kvstore::raft {
 
 using base::Err;
@@ -697,6 +695,9 @@ void Raft::LeaderHeartbeatResp(Progress& p, const Message& m) {
 }
 
 void Raft::TransferLeader(NodeId to) { (void)Step({.type = MessageType::kTransferLeader, .from = to}); }
+void Raft::StepDown() {
+  if (role_ == Role::kLeader) BecomeFollower(term_, kNone);
+}
 void Raft::ForgetLeader() { (void)Step({.type = MessageType::kForgetLeader}); }
 void Raft::ReportUnreachable(NodeId id) { (void)Step({.type = MessageType::kUnreachable, .from = id}); }
 void Raft::ReportSnapshot(NodeId id, bool failed) {
@@ -952,7 +953,8 @@ void Raft::LeaderReadIndex(Message& m) {
 
 std::string Raft::ReadContext() const {
   std::string context;
-  if (!reads_.empty()) base::PutLittleEndian64(context, confirmed_reads_ + reads_.size());
+  uint64_t latest = confirmed_reads_ + reads_.size();
+  for (int shift = 0; !reads_.empty() && shift < 64; shift += 8) context.push_back(static_cast<char>(latest >> shift));
   return context;
 }
 
@@ -979,7 +981,9 @@ void Raft::AnswerRead(const Message& request, uint64_t index) {
 void Raft::AckReads(NodeId from, const std::string& context) {
   if (context.size() != 8) return;
   uint64_t& acked = read_acks_[from];
-  acked = std::max(acked, base::GetLittleEndian64(context.data()));
+  uint64_t number = 0;
+  for (size_t i = 0; i < 8; ++i) number |= static_cast<uint64_t>(static_cast<unsigned char>(context[i])) << (8 * i);
+  acked = std::max(acked, number);
   uint64_t confirmed = membership_.voters.CommittedIndex([this](NodeId id) {
     auto it = read_acks_.find(id);
     return it == read_acks_.end() ? 0 : it->second;

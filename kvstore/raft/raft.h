@@ -77,6 +77,8 @@ class Raft {
   void ReadIndex(std::string context);
   void TransferLeader(NodeId to);
   void ForgetLeader();
+  // A leader that cannot do its work (its disk stalls) makes room for another.
+  void StepDown();
   void ReportUnreachable(NodeId id);
   void ReportSnapshot(NodeId id, bool failed);
   // The driver calls this when it applies a membership entry. A change with kNone ids only ends the pending one.

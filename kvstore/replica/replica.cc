@@ -30,6 +30,8 @@ constexpr size_t kLeaseRevokesPerTick = 500;
 constexpr base::Duration kRevokeRetry = std::chrono::seconds(5);
 // Log segments behind the checkpoint that are too many to keep.
 constexpr size_t kMaxLogSegments = 3;
+constexpr base::Duration kReadRetry = std::chrono::milliseconds(500);
+constexpr uint64_t kPublishEvery = 5;  // ticks
 
 std::string LeaseRevoke(int64_t id) {
   std::string inner, out;
@@ -44,6 +46,7 @@ Replica::Replica(Environment env, Options options, base::Random random)
     : env_(env),
       options_(std::move(options)),
       random_(random),
+      leader_event_(env.executor),
       idle_(env.executor),
       request_(std::make_unique<etcdserverpb::InternalRaftRequest>()) {
   if (options_.wal_dir.empty()) options_.wal_dir = options_.data_dir + "/member/wal";
@@ -71,8 +74,11 @@ Result<std::unique_ptr<Replica>> Replica::Open(Environment env, Options options,
 
 Status Replica::OpenFiles() {
   std::string member = options_.data_dir + "/member";
-  TRY(env_.fs.MakeDirectories(member));
-  TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, member + "/kv", options_.store));
+  TRY(env_.fs.MakeDirectories(member + "/snap"));
+  TRY(FinishInstall());
+  if (!store_) {
+    TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, member + "/kv", options_.store));
+  }
   if (store_->checkpointed().index == 0) TRY(ImportForeignState());
   applier_ = std::make_unique<mvcc::Applier>(*store_);
   store_->SetNow(env_.executor.Now());
@@ -80,19 +86,19 @@ Status Replica::OpenFiles() {
     if (store_->checkpointed().index != 0) {
       return base::DataLoss("the write-ahead log " + options_.wal_dir + " is missing, but there is a checkpoint");
     }
-    uint64_t id = MemberId(options_.peer_urls, options_.cluster_token);
-    TRY_ASSIGN(auto fresh, wal::Wal::Create(env_.fs, options_.wal_dir, {id, ClusterId({id})}, options_.wal));
+    TRY(CreateLog());
   }
   uint64_t after = store_->checkpointed().index;
   TRY_ASSIGN(wal::Wal::Opened opened, wal::Wal::Open(env_.fs, options_.wal_dir, after, options_.wal));
   wal_ = std::move(opened.wal);
   member_id_ = opened.contents.metadata.node_id;
   cluster_id_ = opened.contents.metadata.cluster_id;
-  if (after == 0 && opened.contents.entries.empty()) {
+  if (after == 0 && opened.contents.entries.empty() && !options_.existing) {
     TRY(Bootstrap());
     TRY_ASSIGN(opened, wal::Wal::Open(env_.fs, options_.wal_dir, after, options_.wal));
     wal_ = std::move(opened.wal);
   }
+  if (options_.force_new_cluster) TRY(DropOthers(opened.contents));
   MakeRaft(std::move(opened.contents));
   return Ok();
 }
@@ -108,15 +114,6 @@ Status Replica::ImportForeignState() {
   TRY(store_->FinishCheckpoint(c));
   base::LogInfo("imported etcd database", {{"path", db}, {"consistent-index", mark.index}});
   return Ok();
-}
-
-Status Replica::Bootstrap() {
-  mvcc::Member self{.id = member_id_, .name = options_.name, .peer_urls = options_.peer_urls};
-  raft::Entry first{.type = raft::EntryType::kConfChange, .term = 1, .index = 1};
-  first.data = std::make_shared<const std::string>(
-      wal::EncodeConfChangeV1(0, raft::ConfChangeType::kAddNode, member_id_, mvcc::MemberToJson(self)));
-  TRY(wal_->Save({.term = 1, .commit = 1}, {first}));
-  return wal_->Sync();
 }
 
 void Replica::MakeRaft(wal::Contents contents) {
@@ -135,8 +132,20 @@ void Replica::MakeRaft(wal::Contents contents) {
   hs.commit = std::clamp(hs.commit, mark.index, storage_.LastIndex());
   hs.term = std::max(hs.term, mark.term);
   storage_.SetHardState(hs);
+  storage_.make_snapshot = [this] {
+    auto s = std::make_shared<raft::Snapshot>();
+    s->meta = {conf_state_, applied_, applied_term_};
+    return s;
+  };
   raft::Options o{.id = member_id_, .election_ticks = options_.election_ticks, .storage = &storage_};
   o.applied = mark.index;
+  o.pre_vote = options_.pre_vote;
+  o.tracer = raft::Tracer([](raft::TraceLevel level, const std::string& line) {
+    // Ordinary with asynchronous writes, and as frequent.
+    if (line.starts_with("entry at ")) return;
+    if (level == raft::TraceLevel::kInfo) base::LogInfo(line, {{"logger", "raft"}});
+    if (level > raft::TraceLevel::kInfo) base::LogWarning(line, {{"logger", "raft"}});
+  });
   raft_ = std::make_unique<raft::Raft>(o, random_.Fork());
 }
 
@@ -144,6 +153,7 @@ void Replica::Start() {
   CHECK(!started_);
   started_ = true;
   store_->watches().on_work = [this] { SyncWatchers(); };
+  TellPeers();
   Schedule();
   Tick();
 }
@@ -164,6 +174,7 @@ void Replica::Process() {
     raft::Ready rd = raft_->TakeReady();
     if (rd.soft_state) {
       if (rd.soft_state->leader != raft::kNone) ++counters_.leader_changes;
+      LeaderChanged();
       bool leads = rd.soft_state->role == raft::Role::kLeader;
       if (leads && !was_leader_) BecameLeader();
       was_leader_ = leads;
@@ -182,8 +193,13 @@ void Replica::RouteMessage(raft::Message m) {
     ScheduleApply();
   } else if (m.to == member_id_) {
     (void)raft_->Step(std::move(m));
+  } else if (transport_ != nullptr && !IsRemoved(m.to)) {
+    if (m.type == raft::MessageType::kSnap) {
+      SendSnapshot(std::move(m));
+    } else {
+      transport_->Send(std::move(m));
+    }
   }
-  // Messages to peers: a cluster of one has none.
 }
 
 // ---- log lane
@@ -195,6 +211,7 @@ void Replica::PumpLog() {
   for (const raft::Message& m : to_log_) worth_it |= !m.entries.empty() || !m.responses.empty() || m.snapshot;
   if (!worth_it && !(stopping_ && !to_log_.empty())) return;
   log_busy_ = true;
+  log_busy_since_ = env_.executor.Now();
   struct Job {
     std::vector<raft::Message> batch;
     uint64_t release_to;
@@ -214,7 +231,10 @@ void Replica::PumpLog() {
   env_.log_pool.Run(
       [job, wal, clock, no_sync] {
         auto work = [&]() -> Status {
-          for (const raft::Message& m : job->batch) TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
+          for (const raft::Message& m : job->batch) {
+            if (m.snapshot) TRY(wal->SaveSnapshot(m.snapshot->meta));
+            TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
+          }
           if (job->release_to != 0) TRY(wal->SaveSnapshot(job->release_meta));
           job->from = clock->Now();
           if (!no_sync) TRY(wal->Sync());
@@ -243,10 +263,20 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Dura
   ++counters_.syncs;
   if (on_sync) on_sync(took);
   for (raft::Message& m : done) {
+    if (m.snapshot) storage_.Restore(m.snapshot);
     storage_.Append(m.entries);
     if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
-    for (raft::Message& r : m.responses) RouteMessage(std::move(r));
+    if (m.snapshot) {
+      // Its answers vouch for the state too.
+      CHECK(!installing_);
+      installing_ = std::move(m);
+      continue;
+    }
+    for (raft::Message& r : m.responses) {
+      (installing_ ? installing_->responses.push_back(std::move(r)) : RouteMessage(std::move(r)));
+    }
   }
+  MaybeInstall();
   Process();
   if (!log_busy_) idle_.NotifyAll();
 }
@@ -281,9 +311,9 @@ void Replica::ApplySome() {
     to_apply_.pop_front();
     apply_at_ = 0;
     for (raft::Message& r : responses) (void)raft_->Step(std::move(r));
-    // Nobody else will ask for them: there are no followers yet.
-    storage_.Compact(applied_);
+    CompactLog();
   }
+  MaybeInstall();
   ReleaseReads();
   MaybeCheckpoint();
   if (!to_apply_.empty()) ScheduleApply();
@@ -320,17 +350,6 @@ Status Replica::ApplyEntry(const raft::Entry& e) {
   return Ok();
 }
 
-Status Replica::ApplyConfChange(const raft::Entry& e) {
-  auto change = wal::DecodeConfChange(e);
-  if (!change) return base::DataLoss("unreadable membership change");
-  TRY_ASSIGN(conf_state_, raft_->ApplyConfChange(*change));
-  for (const raft::ConfChangeSingle& c : change->changes) {
-    applier_->ApplyMemberChange(c.node_id, c.type == raft::ConfChangeType::kRemoveNode,
-                                c.type == raft::ConfChangeType::kAddNode, change->context);
-  }
-  return Ok();
-}
-
 // ---- proposals and reads
 
 // Entries of an earlier life are still in the log: an id they may bear must not be given out again, even when the clock
@@ -349,20 +368,42 @@ Task<Result<Answer>> Replica::Propose(Context ctx, std::string fields, mvcc::Ide
   if (!who.user.empty()) wire::PutBytes(header, 2, who.user);
   wire::PutNonZero(header, 3, who.revision);
   wire::PutBytes(fields, 100, header);
+  co_return co_await ProposeEntry(
+      ctx, id, [this, data = std::make_shared<const std::string>(std::move(fields))] { return raft_->Propose(data); });
+}
+
+// Hands an entry to the core, as soon as there is a leader to take it, and waits until it is applied here.
+Task<Result<Answer>> Replica::ProposeEntry(Context ctx, uint64_t id, std::function<Status()> propose) {
+  auto alive = alive_;
+  Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
+  auto why = [&](const Status& s) { return ctx.done() ? ctx.status() : s; };
   auto waiter = std::make_shared<Waiter>(env_.executor);
-  pending_[id] = waiter;
-  Status proposed = raft_->Propose(std::make_shared<const std::string>(std::move(fields)));
-  if (!proposed.ok()) {
-    ++counters_.proposals_failed;
+  for (;;) {
+    if (raft_->leader() == raft::kNone) {
+      if (Status s = co_await AwaitLeader(limited); !s.ok()) co_return Err(why(mvcc::ErrTimeout()));
+      if (!*alive || !failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
+      continue;
+    }
+    pending_[id] = waiter;
+    if (propose().ok()) break;
     pending_.erase(id);
-    co_return Err(raft_->leader() == raft::kNone ? mvcc::ErrNoLeader() : mvcc::ErrTooManyRequests());
+    ++counters_.proposals_failed;
+    if (raft_->uncommitted_bytes() > 0 && raft_->leader() == member_id_ && !transferring_) {
+      co_return Err(mvcc::ErrTooManyRequests());
+    }
+    // Leadership is on the move: the next leader will take it.
+    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 4)).ok()) {
+      co_return Err(why(mvcc::ErrTimeout()));
+    }
+    if (!*alive || !failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
   }
   Schedule();
-  auto alive = alive_;
-  auto answer = co_await waiter->shot.Wait(ctx);
+  uint64_t term = raft_->term();
+  auto answer = co_await waiter->shot.Wait(limited);
   if (!answer) {
-    if (*alive) pending_.erase(id);
-    co_return Err(answer.error());
+    if (!*alive) co_return Err(mvcc::ErrStopped());
+    pending_.erase(id);
+    co_return Err(why(raft_->term() == term ? mvcc::ErrTimeout() : mvcc::ErrTimeoutLeaderFail()));
   }
   if (answer->error == mvcc::ErrStopped()) co_return Err(answer->error);
   co_return std::move(*answer);
@@ -378,41 +419,42 @@ Task<Status> Replica::ReadBarrier(Context ctx) {
   if (!failure_.ok() || stopping_) co_return mvcc::ErrStopped();
   if (ReadsAreCurrent()) co_return Ok();
   auto reader = std::make_shared<Reader>(env_.executor);
-  std::string key;
-  base::PutBigEndian64(key, ++next_read_);
-  reads_[key] = reader;
-  // Without a leader the question would be dropped; Tick asks again.
-  if (raft_->leader() != raft::kNone) {
-    raft_->ReadIndex(key);
-    Schedule();
-  }
-  auto alive = alive_;
-  auto done = co_await reader->shot.Wait(ctx);
-  if (!done) {
-    if (*alive) reads_.erase(key);
-    co_return done.error();
-  }
+  reads_waiting_.push_back(reader);
+  AskReads();
+  auto done = co_await reader->shot.Wait(ctx.WithTimeout(env_.executor, RequestTimeout()));
+  if (!done) co_return ctx.done() ? ctx.status() : mvcc::ErrTimeout();
   co_return done->status;
 }
 
+// One question to the leader at a time, for everybody who waits by then. Its key is never used twice, not even in an
+// earlier life of this member: a late answer must not vouch for a later read.
+void Replica::AskReads() {
+  if (raft_->leader() == raft::kNone) return;
+  if (reads_asked_.empty()) reads_asked_ = std::exchange(reads_waiting_, {});
+  if (reads_asked_.empty()) return;
+  reads_key_.clear();
+  base::PutBigEndian64(reads_key_, NextId());
+  reads_asked_at_ = env_.executor.Now();
+  raft_->ReadIndex(reads_key_);
+  Schedule();
+}
+
 void Replica::AnswerReads(const std::vector<raft::ReadState>& states) {
-  if (states.empty()) return;
+  bool answered = false;
   for (const raft::ReadState& s : states) {
-    auto it = reads_.find(s.context);
-    // An index of 0 would mean "not known yet"; nothing is ever committed there.
-    if (it != reads_.end()) it->second->index = std::max<uint64_t>(s.index, 1);
+    if (s.context != reads_key_ || reads_asked_.empty()) continue;
+    reads_confirmed_.emplace_back(s.index, std::exchange(reads_asked_, {}));
+    answered = true;
   }
+  if (!answered) return;
   ReleaseReads();
+  if (!reads_waiting_.empty()) AskReads();
 }
 
 void Replica::ReleaseReads() {
-  for (auto it = reads_.begin(); it != reads_.end();) {
-    if (it->second->index != 0 && it->second->index <= applied_) {
-      it->second->shot.Set({});
-      it = reads_.erase(it);
-    } else {
-      ++it;
-    }
+  while (!reads_confirmed_.empty() && reads_confirmed_.front().first <= applied_) {
+    for (auto& reader : reads_confirmed_.front().second) reader->shot.Set({});
+    reads_confirmed_.pop_front();
   }
 }
 
@@ -421,13 +463,7 @@ void Replica::ReleaseReads() {
 void Replica::BecameLeader() {
   store_->leases().ExtendAll(env_.executor.Now());
   base::LogInfo("elected leader", {{"local-member-id", mvcc::MemberKey(member_id_)}, {"term", raft_->term()}});
-  Post([this] {
-    Publish();
-    for (auto& [key, r] : reads_) {
-      if (r->index == 0) raft_->ReadIndex(key);
-    }
-    Schedule();
-  });
+  Post([this] { Publish(); });
 }
 
 std::vector<mvcc::Member> Replica::Members() const {
@@ -440,34 +476,46 @@ std::vector<mvcc::Member> Replica::Members() const {
   return out;
 }
 
-// Tells the cluster this member's name, client URLs and, once, the cluster's version.
+// Tells the cluster this member's name and client URLs and, as its leader, the cluster's version.
 void Replica::Publish() {
+  if (publishing_ || raft_->leader() == raft::kNone || stopping_ || !failure_.ok()) return;
   auto members = Members();
   auto self = std::find_if(members.begin(), members.end(), [&](const mvcc::Member& m) { return m.id == member_id_; });
-  auto propose = [this](std::string fields) {
-    base::SpawnNow([](Replica* r, std::string f) -> Task<void> { (void)co_await r->Propose(Context(), std::move(f)); }(
-                                                     this, std::move(fields)));
-  };
-  if (self == members.end() || self->name != options_.name || self->client_urls != options_.client_urls) {
-    etcdserverpb::InternalRaftRequest r;
+  if (self == members.end()) return;  // not applied yet
+  etcdserverpb::InternalRaftRequest r;
+  if (self->name != options_.name || self->client_urls != options_.client_urls) {
     auto* set = r.mutable_cluster_member_attr_set();
     set->set_member_id(member_id_);
     set->mutable_member_attributes()->set_name(options_.name);
     for (const std::string& u : options_.client_urls) set->mutable_member_attributes()->add_client_urls(u);
-    propose(r.SerializeAsString());
-  }
-  auto& cluster = store_->buckets()["cluster"];
-  if (cluster["clusterVersion"] != kClusterVersion) {
-    etcdserverpb::InternalRaftRequest r;
+  } else if (is_leader() && store_->buckets()["cluster"]["clusterVersion"] != kClusterVersion) {
     r.mutable_cluster_version_set()->set_ver(std::string(kClusterVersion));
-    propose(r.SerializeAsString());
+  } else {
+    return;
   }
+  publishing_ = true;
+  base::SpawnNow([](Replica* self, std::shared_ptr<bool> alive, std::string fields) -> Task<void> {
+    (void)co_await self->Propose(Context(), std::move(fields));
+    if (!*alive) co_return;
+    self->publishing_ = false;
+    self->Publish();
+  }(this, alive_, r.SerializeAsString()));
 }
 
 void Replica::Tick() {
   tick_timer_ = 0;
   if (!failure_.ok() || stopping_) return;
-  raft_->Tick();
+  base::MonoTime now = env_.executor.Now();
+  // A leader whose disk hangs holds everybody up; a follower's cannot vouch for anything, so it does not stand either.
+  bool stalled = log_busy_ && now - log_busy_since_ > ElectionTimeout() && conf_state_.voters.size() > 1;
+  if (stalled && is_leader()) {
+    base::LogWarning("leader steps down: its log is not getting to the disk",
+                     {{"for", (now - log_busy_since_).count()}});
+    raft_->StepDown();
+  }
+  if (!stalled) raft_->Tick();
+  if (!reads_asked_.empty() && now - reads_asked_at_ > kReadRetry) AskReads();
+  if (++ticks_ % kPublishEvery == 0) Publish();
   if (raft_->HasReady()) Schedule();
   ExpireLeases();
   tick_timer_ = env_.executor.After(options_.heartbeat, [this, alive = alive_] {
@@ -515,7 +563,7 @@ void Replica::SyncWatchers() {
 mvcc::AppliedMark Replica::Mark() const { return {applied_, applied_term_, wal::EncodeConfState(conf_state_)}; }
 
 void Replica::MaybeCheckpoint() {
-  if (checkpointing_ || stopping_ || applied_ == checkpointed_) return;
+  if (checkpointing_ || installing_ || stopping_ || applied_ == checkpointed_) return;
   bool long_log = log_segments_ > kMaxLogSegments;
   if (applied_ - checkpointed_ < options_.snapshot_count && !long_log) return;
   Status s = StartCheckpoint();
@@ -556,6 +604,7 @@ void Replica::CheckpointDone(Result<mvcc::Store::Checkpoint> done) {
   auto conf = wal::DecodeConfState(done->mark.conf_state);
   release_meta_ = {conf.value_or(raft::ConfState()), done->mark.index, done->mark.term};
   release_to_ = done->mark.index;
+  MaybeInstall();
   PumpLog();
   if (!log_busy_) idle_.NotifyAll();
 }
@@ -566,9 +615,13 @@ void Replica::FailWaiting() {
   auto pending = std::move(pending_);
   pending_.clear();
   for (auto& [id, w] : pending) w->shot.Set(Answer{.error = mvcc::ErrStopped()});
-  auto reads = std::move(reads_);
-  reads_.clear();
-  for (auto& [key, r] : reads) r->shot.Set({mvcc::ErrStopped()});
+  for (Readers* readers : {&reads_waiting_, &reads_asked_}) {
+    for (auto& r : std::exchange(*readers, {})) r->shot.Set({mvcc::ErrStopped()});
+  }
+  for (auto& [index, readers] : std::exchange(reads_confirmed_, {})) {
+    for (auto& r : readers) r->shot.Set({mvcc::ErrStopped()});
+  }
+  leader_event_.NotifyAll();
 }
 
 void Replica::Fail(Status why) {

@@ -26,6 +26,7 @@
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/raft/raft.h"
+#include "kvstore/replica/transport.h"
 #include "kvstore/wal/wal.h"
 
 namespace kvstore::replica {
@@ -43,6 +44,29 @@ struct Options {
   wal::Options wal;
   mvcc::StoreOptions store;
   bool unsafe_no_sync = false;
+
+  // A new cluster's members: name -> peer URLs. Empty: this member alone.
+  std::map<std::string, std::vector<std::string>> initial_cluster;
+  // An existing cluster, as its members told: this member starts with an empty log and hears the rest from them.
+  struct Existing {
+    uint64_t cluster_id = 0;
+    uint64_t member_id = 0;
+    std::vector<mvcc::Member> members;
+  };
+  std::optional<Existing> existing;
+  // Disaster recovery: everybody else is dropped from the membership, the data stays.
+  bool force_new_cluster = false;
+  bool pre_vote = true;
+  bool strict_reconfig_check = true;
+  uint32_t max_learners = 1;
+  uint64_t catch_up_entries = 5000;  // kept for followers that lag
+};
+
+// A change of who is in the cluster: what is proposed as an entry.
+struct MemberChange {
+  raft::ConfChangeType type = raft::ConfChangeType::kAddNode;
+  raft::NodeId id = raft::kNone;
+  std::string context;  // the member as JSON
 };
 
 // What the world gives: executor, disk and threads come from outside.
@@ -74,6 +98,38 @@ class Replica {
   base::Task<base::Result<mvcc::Answer>> Propose(base::Context ctx, std::string fields, mvcc::Identity who = {});
   // Linearizable point: later reads of the store see everything answered before this call.
   base::Task<base::Status> ReadBarrier(base::Context ctx);
+
+  // ---- the cluster. A replica without a transport has no peers to talk to.
+  void Attach(Transport& transport) { transport_ = &transport; }
+  // When this member is no longer in the cluster: it must stop for good.
+  std::function<void()> on_removed;
+  // From the transport. kInvalidArgument: peers do not send that.
+  base::Status Receive(raft::Message m);
+  // Where a database that came with a MsgSnap is to be put, synced, before that message is handed to Receive.
+  std::string IncomingSnapshotPath(uint64_t index) const;
+  void ReportUnreachable(raft::NodeId peer);
+  void ReportSnapshot(raft::NodeId peer, bool failed);
+  // The connection to a peer broke: if it was the leader's, nobody waits for its silence to last an election timeout.
+  void PeerLost(raft::NodeId peer);
+  bool IsRemoved(raft::NodeId id) const;
+
+  // Changes the membership with etcd's checks; the members afterwards.
+  base::Task<base::Result<std::vector<mvcc::Member>>> ChangeMembers(base::Context ctx, MemberChange change);
+  base::Task<base::Result<std::vector<mvcc::Member>>> PromoteMember(base::Context ctx, raft::NodeId id);
+  base::Task<base::Status> MoveLeader(base::Context ctx, raft::NodeId to);
+  // Only the leader knows when leases end: these ask it. The new time to live; 0: there is no such lease.
+  base::Task<base::Result<int64_t>> RenewLease(base::Context ctx, int64_t id);
+  struct LeaseTimes {
+    int64_t ttl = -1, granted = 0;
+    std::vector<std::string> keys;
+  };
+  base::Task<base::Result<LeaseTimes>> LeaseTimeToLive(base::Context ctx, int64_t id, bool keys);
+  // The same, at the leader: kFailedPrecondition when this member is not.
+  base::Result<int64_t> RenewLeaseHere(int64_t id);
+  base::Result<LeaseTimes> LeaseTimesHere(int64_t id, bool keys) const;
+  bool is_learner() const;
+  // Who would lead best after this leader: the voter that is connected and has most of the log.
+  std::optional<raft::NodeId> Successor() const;
   // True when a barrier would return at once.
   bool ReadsAreCurrent() const;
 
@@ -104,7 +160,10 @@ class Replica {
   Replica(Environment env, Options options, base::Random random);
   base::Status OpenFiles();
   base::Status ImportForeignState();
+  base::Status FinishInstall();
+  base::Status CreateLog();
   base::Status Bootstrap();
+  base::Status DropOthers(wal::Contents& contents);
   void MakeRaft(wal::Contents contents);
 
   void Schedule();
@@ -112,12 +171,29 @@ class Replica {
   void RouteMessage(raft::Message m);
   void PumpLog();
   void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
+  void SendSnapshot(raft::Message m);
+  void MaybeInstall();
+  base::Status Install(const raft::Snapshot& snapshot);
+  base::Status ImportAndCheckpoint(const std::string& path, mvcc::AppliedMark mark);
+  void TellPeers();
+  void CompactLog();
+  void LeaderChanged();
+  base::Task<base::Status> AwaitLeader(base::Context ctx);
+  base::Status CheckChange(const raft::ConfChangeSingle& change, const std::string& context) const;
+  base::Status MayChange(const MemberChange& change) const;
+  base::Status MayPromote(raft::NodeId id) const;
+  size_t ActiveVoters(base::Duration at_least) const;
+  base::Duration RequestTimeout() const;
+  base::Duration ElectionTimeout() const { return options_.heartbeat * options_.election_ticks; }
   void ScheduleApply();
   void ApplySome();
   base::Status ApplyEntry(const raft::Entry& e);
   base::Status ApplyConfChange(const raft::Entry& e);
+  void AskReads();
   void AnswerReads(const std::vector<raft::ReadState>& states);
   void ReleaseReads();
+  base::Task<base::Result<mvcc::Answer>> ProposeEntry(base::Context ctx, uint64_t id,
+                                                      std::function<base::Status()> propose);
   void MaybeCheckpoint();
   base::Status StartCheckpoint();
   void CheckpointDone(base::Result<mvcc::Store::Checkpoint> done);
@@ -142,8 +218,8 @@ class Replica {
   struct Reader {
     explicit Reader(base::Executor& e) : shot(e) {}
     base::OneShot<Released> shot;
-    uint64_t index = 0;  // 0: its read state has not come yet
   };
+  using Readers = std::vector<std::shared_ptr<Reader>>;
 
   Environment env_;
   Options options_;
@@ -177,7 +253,23 @@ class Replica {
   uint64_t next_id_ = 0;
   std::map<uint64_t, std::shared_ptr<Waiter>> pending_;
   uint64_t next_read_ = 0;
-  std::map<std::string, std::shared_ptr<Reader>> reads_;
+  // Reads go in batches: one question is out, who comes meanwhile waits for the next.
+  Readers reads_waiting_;
+  Readers reads_asked_;
+  std::string reads_key_;
+  base::MonoTime reads_asked_at_{};
+  std::deque<std::pair<uint64_t, Readers>> reads_confirmed_;  // may go once the index is applied
+
+  Transport* transport_ = nullptr;
+  base::Event leader_event_;
+  // A snapshot that is in the log but not in the store yet, and what waits for that.
+  std::optional<raft::Message> installing_;
+  base::MonoTime log_busy_since_{};
+  uint64_t next_snapshot_file_ = 0;
+  bool publishing_ = false;
+  uint64_t ticks_ = 0;
+  bool removed_ = false;
+  bool transferring_ = false;
 
   size_t log_segments_ = 0;  // as of the last finished append
   bool checkpointing_ = false;

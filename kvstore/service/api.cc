@@ -36,6 +36,7 @@ Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& po
   RegisterMaintenance();
   RegisterAuth();
   RegisterConcurrency();
+  RegisterCluster();
   RegisterRefusals();
 }
 
@@ -47,6 +48,7 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
   auto run = [this, handler, started, ok, service, method](const Call& call, std::string request) -> Task<Bytes> {
     started->Add();
     metrics_->bytes_in.Add(static_cast<double>(request.size()));
+    if (NeedsLeader(call) && replica_.leader() == 0) co_return Err(mvcc::ErrNoLeader());
     Bytes out = co_await (this->*handler)(call, std::move(request));
     if (out) {
       ok->Add();
@@ -65,6 +67,7 @@ void Api::Stream(const std::string& service, const std::string& method,
   base::Counter* started = &metrics_->started.With({method, service, "bidi_stream"});
   auto run = [this, handler, started, service, method](base::net::GrpcServerStream& s) -> Task<base::Status> {
     started->Add();
+    if (NeedsLeader(s.call()) && replica_.leader() == 0) co_return mvcc::ErrNoLeader();
     base::Status out = co_await (this->*handler)(s);
     metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
     co_return out;
@@ -82,8 +85,6 @@ void Api::Refuse(const std::string& service, std::initializer_list<std::string_v
 }
 
 void Api::RegisterRefusals() {
-  Refuse("etcdserverpb.Cluster", {"MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"},
-         NotSupported("membership changes are"));
   Refuse("etcdserverpb.Maintenance", {"Downgrade"}, NotSupported("downgrades are"));
   Unary("grpc.health.v1.Health", "Check", &Api::HealthCheck);
 }
@@ -315,21 +316,13 @@ Task<Api::Bytes> Api::LeaseTimeToLive(const Call& call, std::string request) {
   CO_TRY(MustBeSomeone(call));
   CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
   if (r.keys()) CO_TRY(replica_.applier().auth().MayReadLease(who, r.id()));
+  CO_TRY_ASSIGN(auto times, co_await replica_.LeaseTimeToLive(call.ctx, r.id(), r.keys()));
   pb::LeaseTimeToLiveResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   out.set_id(r.id());
-  const mvcc::Lease* lease = replica_.store().leases().Find(r.id());
-  auto left = lease == nullptr ? base::Duration(-1)
-                               : std::chrono::duration_cast<base::Duration>(lease->expiry - call.executor.Now());
-  if (left <= base::Duration::zero()) {
-    out.set_ttl(-1);
-    co_return out.SerializeAsString();
-  }
-  out.set_ttl(std::chrono::duration_cast<std::chrono::seconds>(left).count());
-  out.set_grantedttl(lease->ttl);
-  if (r.keys()) {
-    for (const std::string& k : lease->keys) out.add_keys(k);
-  }
+  out.set_ttl(times.ttl);
+  out.set_grantedttl(times.granted);
+  for (std::string& k : times.keys) out.add_keys(std::move(k));
   co_return out.SerializeAsString();
 }
 
@@ -357,12 +350,12 @@ Task<base::Status> Api::LeaseKeepAlive(base::net::GrpcServerStream& stream) {
     CO_TRY(MustBeSomeone(stream.call()));
     CO_TRY_ASSIGN(mvcc::Identity who, Caller(stream.call()));
     CO_TRY(replica_.applier().auth().MayWriteLease(who, r.id()));
+    CO_TRY_ASSIGN(int64_t ttl, co_await replica_.RenewLease(stream.call().ctx, r.id()));
     pb::LeaseKeepAliveResponse out;
     out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
     out.set_id(r.id());
-    auto ttl = replica_.store().leases().Renew(r.id(), replica_.executor().Now());
-    out.set_ttl(ttl.value_or(0));
-    if (ttl) metrics_->lease_renewed.Add();
+    out.set_ttl(ttl);
+    if (ttl > 0) metrics_->lease_renewed.Add();
     CO_TRY(co_await stream.Write(base::Share(out.SerializeAsString())));
   }
 }

@@ -53,6 +53,7 @@ class Api {
   void RegisterMaintenance();
   void RegisterAuth();
   void RegisterConcurrency();
+  void RegisterCluster();
   void RegisterRefusals();
   void Unary(const std::string& service, const std::string& method, Handler handler);
   void Stream(const std::string& service, const std::string& method,
@@ -78,6 +79,10 @@ class Api {
   base::Task<Bytes> MoveLeader(const Call& call, std::string request);
   base::Task<base::Status> Snapshot(base::net::GrpcServerStream& stream);
   base::Task<Bytes> MemberList(const Call& call, std::string request);
+  base::Task<Bytes> MemberAdd(const Call& call, std::string request);
+  base::Task<Bytes> MemberRemove(const Call& call, std::string request);
+  base::Task<Bytes> MemberUpdate(const Call& call, std::string request);
+  base::Task<Bytes> MemberPromote(const Call& call, std::string request);
 
   template <uint32_t field>
   base::Task<Bytes> AuthChange(const Call& call, std::string request);

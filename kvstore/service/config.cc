@@ -13,13 +13,11 @@ using base::Ok;
 using base::Result;
 using base::Status;
 
-// Peers, their certificates and their timeouts: there are none to talk to in a cluster of one, so any value is right.
+// Limits and timeouts of the original's inner parts that have no counterpart here.
 struct Config::Accepted {
-  std::string peer_cert_file, peer_key_file, peer_trusted_ca_file, peer_client_cert_file, peer_client_key_file;
-  bool peer_client_cert_auth = false, peer_skip_client_san_verification = false, peer_auto_tls = false;
-  bool pre_vote = true, strict_reconfig_check = true, initial_election_tick_advance = true;
+  bool peer_skip_client_san_verification = false;
+  bool initial_election_tick_advance = true;
   uint32_t max_snapshots = 5, max_wals = 5;
-  uint64_t snapshot_catchup_entries = 5000;
   base::Duration raft_read_timeout = std::chrono::seconds(5), raft_write_timeout = std::chrono::seconds(5);
   base::Duration grpc_keepalive_min_time = std::chrono::seconds(5);
   base::Duration grpc_keepalive_interval = std::chrono::hours(2);
@@ -33,7 +31,6 @@ struct Config::Accepted {
   uint32_t compaction_batch_limit = 1000;
   base::Duration compaction_sleep_interval{};
   std::string v2_deprecation = "write-only";
-  uint32_t max_learners = 1;
 };
 
 void Config::AddFlags(base::FlagSet& f) {
@@ -47,8 +44,7 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("snapshot-count", &snapshot_count, "Number of committed transactions to trigger a snapshot to disk.");
   f.Add("heartbeat-interval", &heartbeat_interval_ms, "Time (in milliseconds) of a heartbeat interval.");
   f.Add("election-timeout", &election_timeout_ms, "Time (in milliseconds) for an election to timeout.");
-  f.Add("listen-peer-urls", &listen_peer_urls,
-        "List of URLs to listen on for peer traffic (a cluster of one has none).");
+  f.Add("listen-peer-urls", &listen_peer_urls, "List of URLs to listen on for peer traffic.");
   f.Add("listen-client-urls", &listen_client_urls, "List of URLs to listen on for client grpc traffic and http.");
   f.Add("quota-backend-bytes", &api.quota_backend_bytes,
         "Raise alarms when backend size exceeds the given quota. 0 means use the default quota.");
@@ -58,7 +54,7 @@ void Config::AddFlags(base::FlagSet& f) {
         "Maximum concurrent streams that each client can open at a time.");
   f.Add("max-snapshots", &a.max_snapshots, "Maximum number of snapshot files to retain.");
   f.Add("max-wals", &a.max_wals, "Maximum number of wal files to retain.");
-  f.Add("snapshot-catchup-entries", &a.snapshot_catchup_entries, "Entries kept for a slow follower to catch up.");
+  f.Add("snapshot-catchup-entries", &catch_up_entries, "Entries kept for a slow follower to catch up.");
   f.Add("initial-election-tick-advance", &a.initial_election_tick_advance, "Fast-forward election ticks on boot.");
   f.Add("grpc-keepalive-min-time", &a.grpc_keepalive_min_time, "Minimum interval between client pings.");
   f.Add("grpc-keepalive-interval", &a.grpc_keepalive_interval, "Interval of server-to-client pings.");
@@ -76,8 +72,8 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("initial-cluster-token", &initial_cluster_token, "Initial cluster token for the cluster during bootstrap.");
   f.Add("auto-compaction-mode", &compaction_mode, "Interpret 'auto-compaction-retention' one of: periodic|revision.");
   f.Add("auto-compaction-retention", &compaction_retention, "Auto compaction retention length. 0 means disable.");
-  f.Add("pre-vote", &a.pre_vote, "Enable the raft Pre-Vote algorithm.");
-  f.Add("strict-reconfig-check", &a.strict_reconfig_check, "Reject reconfigurations that would lose the quorum.");
+  f.Add("pre-vote", &pre_vote, "Enable the raft Pre-Vote algorithm.");
+  f.Add("strict-reconfig-check", &strict_reconfig_check, "Reject reconfigurations that would lose the quorum.");
   f.AddChoice("v2-deprecation", &a.v2_deprecation, {"not-yet", "write-only", "write-only-drop-data", "gone"},
               "Phase of v2store deprecation.");
   f.Section("Security");
@@ -86,12 +82,12 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("client-cert-auth", &client_cert_auth, "Enable client cert authentication.");
   f.Add("trusted-ca-file", &tls.ca_file, "Path to the client server TLS trusted CA cert file.");
   f.Add("cipher-suites", &tls.cipher_suites, "List of supported TLS cipher suites.");
-  f.Add("peer-cert-file", &a.peer_cert_file, "Path to the peer server TLS cert file.");
-  f.Add("peer-key-file", &a.peer_key_file, "Path to the peer server TLS key file.");
-  f.Add("peer-trusted-ca-file", &a.peer_trusted_ca_file, "Path to the peer server TLS trusted CA file.");
-  f.Add("peer-client-cert-file", &a.peer_client_cert_file, "Path to an explicit peer client TLS cert file.");
-  f.Add("peer-client-key-file", &a.peer_client_key_file, "Path to an explicit peer client TLS key file.");
-  f.Add("peer-client-cert-auth", &a.peer_client_cert_auth, "Enable peer client cert authentication.");
+  f.Add("peer-cert-file", &peer_tls.cert_file, "Path to the peer server TLS cert file.");
+  f.Add("peer-key-file", &peer_tls.key_file, "Path to the peer server TLS key file.");
+  f.Add("peer-trusted-ca-file", &peer_tls.ca_file, "Path to the peer server TLS trusted CA file.");
+  f.Add("peer-client-cert-file", &peer_client_cert_file, "Path to an explicit peer client TLS cert file.");
+  f.Add("peer-client-key-file", &peer_client_key_file, "Path to an explicit peer client TLS key file.");
+  f.Add("peer-client-cert-auth", &peer_client_cert_auth, "Enable peer client cert authentication.");
   f.Add("peer-skip-client-san-verification", &a.peer_skip_client_san_verification, "Skip SANs of peer certificates.");
   f.Section("Auth");
   f.Add("auth-token", &auth_token, "Specify auth token specific options.");
@@ -112,8 +108,9 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("watch-progress-notify-interval", &api.watch_progress_interval, "Interval of watch progress notifications.");
   f.Add("compaction-batch-limit", &a.compaction_batch_limit, "Revisions deleted in one compaction batch.");
   f.Add("compaction-sleep-interval", &a.compaction_sleep_interval, "Pause between compaction batches.");
-  f.Add("max-learners", &a.max_learners, "Maximum number of learners in the cluster.");
+  f.Add("max-learners", &max_learners, "Maximum number of learners in the cluster.");
   f.Section("Unsafe feature");
+  f.Add("force-new-cluster", &force_new_cluster, "Force to create a new one-member cluster.");
   f.Add("unsafe-no-fsync", &unsafe_no_fsync, "Disables fsync, unsafe, will cause data loss.");
   f.Unsupported({"auto-tls",
                  "bootstrap-defrag-threshold-megabytes",
@@ -152,7 +149,6 @@ void Config::AddFlags(base::FlagSet& f) {
                  "enable-log-rotation",
                  "enable-pprof",
                  "feature-gates",
-                 "force-new-cluster",
                  "host-whitelist",
                  "listen-client-http-urls",
                  "log-rotation-config-json",
@@ -191,30 +187,25 @@ Result<ListenUrl> ParseListenUrl(const std::string& url) {
   return out;
 }
 
-namespace {
-
-// "name=url,name=url" -> the urls of one name; other names are counted.
-struct Initial {
-  std::vector<std::string> own;
-  size_t others = 0;
-};
-Initial ParseInitialCluster(const std::string& text, const std::string& name) {
-  Initial out;
-  for (size_t at = 0; at < text.size();) {
-    size_t comma = std::min(text.find(',', at), text.size());
-    std::string item = text.substr(at, comma - at);
-    size_t eq = item.find('=');
-    if (eq != std::string::npos && item.substr(0, eq) == name) {
-      out.own.push_back(item.substr(eq + 1));
-    } else if (!item.empty()) {
-      ++out.others;
-    }
+std::map<std::string, std::vector<std::string>> Config::InitialCluster() const {
+  std::map<std::string, std::vector<std::string>> out;
+  for (size_t at = 0; at < initial_cluster.size();) {
+    size_t comma = std::min(initial_cluster.find(',', at), initial_cluster.size());
+    std::string item = initial_cluster.substr(at, comma - at);
+    if (size_t eq = item.find('='); eq != std::string::npos) out[item.substr(0, eq)].push_back(item.substr(eq + 1));
     at = comma + 1;
   }
   return out;
 }
 
-}  // namespace
+base::net::TlsFiles Config::PeerClientTls() const {
+  base::net::TlsFiles files = peer_tls;
+  if (!peer_client_cert_file.empty()) {
+    files.cert_file = peer_client_cert_file;
+    files.key_file = peer_client_key_file;
+  }
+  return files;
+}
 
 Status Config::Check(const base::FlagSet& flags) {
   if (data_dir.empty()) data_dir = name + ".etcd";
@@ -225,14 +216,12 @@ Status Config::Check(const base::FlagSet& flags) {
       initial_cluster += (initial_cluster.empty() ? "" : ",") + name + "=" + u;
     }
   }
-  Initial initial = ParseInitialCluster(initial_cluster, name);
-  if (initial.own.empty()) {
+  auto initial = InitialCluster();
+  if (!initial.contains(name)) {
     return InvalidArgument("couldn't find local name \"" + name + "\" in the initial cluster configuration");
   }
-  if (initial.others > 0) {
-    return base::Unimplemented("--initial-cluster: clusters of more than one member are not supported yet by keelson");
-  }
-  initial_advertise_peer_urls = initial.own;
+  initial_advertise_peer_urls = initial[name];
+  peer_urls_given = flags.Changed("listen-peer-urls") || initial.size() > 1 || initial_cluster_state == "existing";
   if (flags.Changed("listen-client-urls") && !flags.Changed("advertise-client-urls")) {
     return InvalidArgument("--advertise-client-urls is required when --listen-client-urls is set explicitly");
   }
@@ -250,12 +239,20 @@ Status Config::Check(const base::FlagSet& flags) {
       }
     }
   }
+  for (const std::string& u : listen_peer_urls) {
+    TRY_ASSIGN(ListenUrl listen, ParseListenUrl(u));
+    if (listen.tls && (peer_tls.cert_file.empty() || peer_tls.key_file.empty())) {
+      return InvalidArgument("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url " + u +
+                             " with HTTPS scheme");
+    }
+  }
   if (client_cert_auth && tls.ca_file.empty()) {
     return InvalidArgument("--client-cert-auth needs --trusted-ca-file");
   }
   using ClientAuth = base::net::TlsFiles::ClientAuth;
   tls.client_auth = client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
   if (!client_cert_auth) tls.ca_file.clear();
+  peer_tls.client_auth = peer_client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
   TRY(ParseCompactionPolicy(compaction_mode, compaction_retention));
   if (bcrypt_cost < base::kBcryptMinCost || bcrypt_cost > base::kBcryptMaxCost) bcrypt_cost = base::kBcryptDefaultCost;
   api.bcrypt_cost = static_cast<int>(bcrypt_cost);
@@ -281,6 +278,12 @@ Result<replica::Options> Config::ReplicaOptions() const {
   int64_t ms = int64_t{3} * o.election_ticks / 2 * heartbeat_interval_ms;
   o.store.min_lease_ttl = (ms + 999) / 1000;
   o.unsafe_no_sync = unsafe_no_fsync;
+  if (initial_cluster_state == "new") o.initial_cluster = InitialCluster();
+  o.force_new_cluster = force_new_cluster;
+  o.pre_vote = pre_vote;
+  o.strict_reconfig_check = strict_reconfig_check;
+  o.max_learners = max_learners;
+  o.catch_up_entries = catch_up_entries;
   return o;
 }
 

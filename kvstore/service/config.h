@@ -2,6 +2,7 @@
 // runs; one thread.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,16 @@ struct Config {
   bool client_cert_auth = false;
   bool unsafe_no_fsync = false;
   base::net::TlsFiles tls;
+  base::net::TlsFiles peer_tls;       // of the peer listeners
+  std::string peer_client_cert_file;  // "": the peer listeners' own
+  std::string peer_client_key_file;
+  bool peer_client_cert_auth = false;
+  bool force_new_cluster = false;
+  bool pre_vote = true;
+  bool strict_reconfig_check = true;
+  uint32_t max_learners = 1;
+  uint64_t catch_up_entries = 5000;
+  bool peer_urls_given = false;  // else a peer port that is taken does not keep a cluster of one from serving
   ApiOptions api;
   uint32_t max_concurrent_streams = 4294967295u;
 
@@ -50,6 +61,9 @@ struct Config {
   base::Status Check(const base::FlagSet& flags);
   base::Result<replica::Options> ReplicaOptions() const;
   base::LogOptions LogOptions() const;
+  // --initial-cluster: name -> peer URLs.
+  std::map<std::string, std::vector<std::string>> InitialCluster() const;
+  base::net::TlsFiles PeerClientTls() const;
 
  private:
   struct Accepted;  // flags that change nothing for a cluster of one

@@ -1,9 +1,10 @@
-// kvstore: an etcd server of one member.
+// kvstore: one member of an etcd cluster.
 #include <string>
 
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
+#include "kvstore/peer/http_transport.h"
 #include "kvstore/service/config.h"
 
 namespace {
@@ -35,11 +36,73 @@ Status ListenAll(base::net::Server& server, const service::Config& config) {
   return Ok();
 }
 
+Status ListenToPeers(base::net::Server& server, const service::Config& config) {
+  std::shared_ptr<base::net::ServerTls> tls;
+  if (!config.peer_tls.cert_file.empty()) {
+    base::net::TlsFiles files = config.peer_tls;
+    if (!config.peer_client_cert_auth) files.ca_file.clear();
+    TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
+  }
+  for (const std::string& url : config.listen_peer_urls) {
+    TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
+    auto bound = server.Listen(u.address, u.tls ? tls : nullptr);
+    if (!bound && config.peer_urls_given) return bound.error();
+    if (bound) {
+      base::LogInfo("serving peer traffic", {{"address", *bound}});
+    } else {
+      base::LogWarning("not listening for peers", {{"address", u.address}, {"error", bound.error()}});
+    }
+  }
+  return Ok();
+}
+
+// A member that joins asks the others who they are, and finds itself among them by its URLs.
+Task<base::Result<replica::Options::Existing>> AskTheOthers(base::Loop& loop, const service::Config& config,
+                                                            std::shared_ptr<base::net::ClientTls> tls) {
+  std::vector<std::string> urls;
+  for (const auto& [name, theirs] : config.InitialCluster()) {
+    if (name != config.name) urls.insert(urls.end(), theirs.begin(), theirs.end());
+  }
+  CO_TRY_ASSIGN(peer::ClusterView view, co_await peer::AskForMembers(loop, urls, tls));
+  std::vector<std::string> own = config.initial_advertise_peer_urls;
+  std::sort(own.begin(), own.end());
+  replica::Options::Existing existing{.cluster_id = view.cluster_id, .members = view.members};
+  for (mvcc::Member& m : view.members) {
+    std::sort(m.peer_urls.begin(), m.peer_urls.end());
+    if (m.peer_urls == own) existing.member_id = m.id;
+  }
+  if (view.members.size() != config.InitialCluster().size()) {
+    co_return base::Err(base::FailedPrecondition("error validating peerURLs: member count is unequal"));
+  }
+  if (existing.member_id == 0) {
+    co_return base::Err(
+        base::FailedPrecondition("error validating peerURLs: this member is not in the cluster; add it first"));
+  }
+  co_return existing;
+}
+
+// Leadership goes to somebody else before this member goes.
+Task<void> HandOver(replica::Replica& replica, base::Executor& executor) {
+  if (!replica.is_leader()) co_return;
+  auto to = replica.Successor();
+  if (!to) co_return;
+  Status s = co_await replica.MoveLeader(Context().WithTimeout(executor, std::chrono::seconds(2)), *to);
+  base::LogInfo("leadership transfer at shutdown", {{"to", mvcc::MemberKey(*to)}, {"result", s}});
+}
+
 Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto log_pool = base::NewThreadPool("wal", 1);
   auto other_pool = base::NewThreadPool("disk", 1);
   auto password_pool = base::NewThreadPool("password", 1);
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
+  std::shared_ptr<base::net::ClientTls> peer_tls;
+  if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty()) {
+    CO_TRY_ASSIGN(peer_tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
+  }
+  std::string log = options.wal_dir.empty() ? options.data_dir + "/member/wal" : options.wal_dir;
+  if (config.initial_cluster_state == "existing" && !wal::Exists(base::PosixFileSystem(), log)) {
+    CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, peer_tls));
+  }
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};
   CO_TRY_ASSIGN(std::unique_ptr<replica::Replica> replica,
                 replica::Replica::Open(env, options, base::Random::System()));
@@ -50,8 +113,16 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
     daemon.Shutdown();
   };
   service::Api api(*replica, base::PosixFileSystem(), *password_pool, daemon.metrics(), config.api);
+  peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
+                                {.own_urls = config.initial_advertise_peer_urls, .tls = peer_tls});
+  replica->Attach(transport);
+  replica->on_removed = [&] { daemon.Shutdown(); };
+  base::net::Server peers({&daemon.loop()}, [&](base::net::Exchange& e) { return transport.Handle(e); });
+  CO_TRY(ListenToPeers(peers, config));
   replica->Start();
-  CO_TRY(co_await replica->ReadBarrier(daemon.context()));
+  while (!daemon.context().done() && failure.ok() && !(co_await replica->ReadBarrier(daemon.context())).ok()) {
+    base::LogWarning("waiting for the cluster: no quorum yet");
+  }
   base::net::ServerLimits limits;
   limits.max_concurrent_streams = config.max_concurrent_streams;
   base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return api.Handle(e); }, limits);
@@ -68,6 +139,9 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   base::LogInfo("closing etcd server", {{"name", config.name}, {"data-dir", config.data_dir}});
   co_await tasks.CancelAndJoin();
   co_await server.Stop(std::chrono::seconds(1));
+  co_await HandOver(*replica, daemon.loop());
+  co_await transport.Stop();
+  co_await peers.Stop(std::chrono::milliseconds(100));
   co_await replica->Stop(/*checkpoint=*/true);
   base::LogInfo("closed etcd server", {{"name", config.name}, {"data-dir", config.data_dir}});
   co_return failure;

@@ -1,4 +1,4 @@
-// Maintenance, Cluster and the health service.
+// Maintenance and the health service.
 #include <algorithm>
 
 #include "base/bytes.h"
@@ -28,9 +28,7 @@ void Api::RegisterMaintenance() {
   Unary(maintenance, "Hash", &Api::Hash);
   Unary(maintenance, "Alarm", &Api::Alarm);
   Unary(maintenance, "Defragment", &Api::Defragment);
-  Unary(maintenance, "MoveLeader", &Api::MoveLeader);
   Stream(maintenance, "Snapshot", &Api::Snapshot);
-  Unary("etcdserverpb.Cluster", "MemberList", &Api::MemberList);
 }
 
 Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
@@ -47,6 +45,7 @@ Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
   out.set_storageversion(std::string(replica::kClusterVersion));
   out.set_dbsizequota(std::max<int64_t>(options_.quota_backend_bytes, 0));
   out.mutable_downgradeinfo();
+  out.set_islearner(replica_.is_learner());
   if (replica_.leader() == 0) out.add_errors("etcdserver: no leader");
   for (const auto& [key, empty] : replica_.store().buckets()["alarm"]) {
     pb::AlarmMember m;
@@ -109,11 +108,6 @@ Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
   co_return out.SerializeAsString();
 }
 
-Task<Api::Bytes> Api::MoveLeader(const Call& call, std::string request) {
-  CO_TRY(MustAdminister(call));
-  co_return Err(base::FailedPrecondition("etcdserver: bad leader transferee"));
-}
-
 Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
   CO_TRY(MustAdminister(stream.call()));
@@ -143,23 +137,6 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
     CO_TRY(co_await send(piece, size - at));
   }
   co_return co_await send(sha.Finish(), 0);
-}
-
-Task<Api::Bytes> Api::MemberList(const Call& call, std::string request) {
-  pb::MemberListRequest r;
-  if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  if (r.linearizable()) CO_TRY(co_await Barrier(call.ctx));
-  pb::MemberListResponse out;
-  out.mutable_header()->ParseFromString(Header(0));
-  for (const mvcc::Member& m : replica_.Members()) {
-    pb::Member* to = out.add_members();
-    to->set_id(m.id);
-    to->set_name(m.name);
-    for (const std::string& u : m.peer_urls) to->add_peerurls(u);
-    for (const std::string& u : m.client_urls) to->add_clienturls(u);
-    to->set_islearner(m.is_learner);
-  }
-  co_return out.SerializeAsString();
 }
 
 Task<Api::Bytes> Api::HealthCheck(const Call& call, std::string request) {

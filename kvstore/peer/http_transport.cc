@@ -1,0 +1,663 @@
+#include "kvstore/peer/http_transport.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "base/bytes.h"
+#include "base/json_writer.h"
+#include "base/log.h"
+#include "kvstore/mvcc/errors.h"
+#include "kvstore/wire/wire.h"
+
+namespace kvstore::peer {
+
+using base::Context;
+using base::Err;
+using base::Ok;
+using base::Result;
+using base::Status;
+using base::Task;
+using raft::Message;
+using raft::MessageType;
+using raft::NodeId;
+
+namespace {
+
+constexpr base::Duration kReadTimeout = std::chrono::seconds(5);
+constexpr base::Duration kHeartbeatEvery = kReadTimeout / 3;
+constexpr base::Duration kDialEvery = std::chrono::milliseconds(100);
+constexpr base::Duration kSnapshotAnswer = std::chrono::seconds(60);
+constexpr size_t kStreamQueue = 4096;
+constexpr size_t kPipelineQueue = 64;
+constexpr int kPipelines = 4;
+constexpr size_t kWriteBatch = 1 << 20;
+constexpr size_t kSnapshotPiece = 256 << 10;
+constexpr size_t kMaxMessageBytes = 64 << 20;
+constexpr size_t kMaxLeaseRequest = 1 << 20;
+constexpr std::string_view kMinClusterVersion = "3.0.0";
+
+constexpr std::string_view kStreamPaths[] = {"/raft/stream/message/", "/raft/stream/msgapp/"};
+
+std::string Hex(uint64_t id) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%" PRIx64, id);
+  return text;
+}
+
+// 0: not an id.
+uint64_t ParseHex(std::string_view text) {
+  if (text.empty() || text.size() > 16) return 0;
+  char* end = nullptr;
+  std::string copy(text);
+  uint64_t id = std::strtoull(copy.c_str(), &end, 16);
+  return *end == '\0' ? id : 0;
+}
+
+// "3.7.1" -> 3007; what is missing counts as 2.0.
+int MajorMinor(std::string_view version) {
+  int major = 2, minor = 0;
+  std::sscanf(std::string(version).c_str(), "%d.%d", &major, &minor);
+  return major * 1000 + minor;
+}
+
+std::vector<std::string> Split(std::string_view text, char by) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    size_t at = std::min(text.find(by), text.size());
+    out.emplace_back(text.substr(0, at));
+    text.remove_prefix(std::min(at + 1, text.size()));
+  }
+  return out;
+}
+
+// Runs blocking work beside the strand.
+Task<Status> OnPool(base::BlockingPool& pool, base::Executor& home, std::function<Status()> work) {
+  auto shot = std::make_shared<base::OneShot<bool>>(home);
+  auto result = std::make_shared<Status>();
+  pool.Run([work = std::move(work), result] { *result = work(); }, home, [shot] { shot->Set(true); });
+  (void)co_await shot->Wait(Context());
+  co_return *result;
+}
+
+}  // namespace
+
+// ---- peers
+
+// What goes out on a stream that the peer has opened.
+struct HttpTransport::Writer {
+  explicit Writer(base::Executor& e) : queue(e, kStreamQueue) {}
+  base::Channel<Message> queue;
+};
+
+struct HttpTransport::Peer {
+  Peer(base::Loop& loop, NodeId id_, std::vector<std::string> urls_, const Context& parent,
+       std::shared_ptr<base::net::ClientTls> tls)
+      : id(id_),
+        urls(std::move(urls_)),
+        ctx(parent.WithCancel()),
+        client(loop, {.endpoints = urls,
+                      .tls = std::move(tls),
+                      .force_http1 = true,
+                      .connect_timeout = std::chrono::seconds(1)}),
+        posts(loop, kPipelineQueue) {}
+
+  NodeId id;
+  std::vector<std::string> urls;
+  Context ctx;
+  base::net::Client client;
+  std::shared_ptr<Writer> writers[2];
+  base::Channel<Message> posts;
+  std::optional<base::MonoTime> active_since;
+};
+
+HttpTransport::HttpTransport(base::Loop& loop, replica::Replica& replica, base::FileSystem& fs,
+                             base::BlockingPool& pool, TransportOptions options)
+    : loop_(loop), replica_(replica), fs_(fs), pool_(pool), options_(std::move(options)), tasks_(loop, Context()) {}
+
+HttpTransport::~HttpTransport() = default;
+
+Task<void> HttpTransport::Stop() {
+  while (!peers_.empty()) Drop(peers_.begin()->first);
+  co_await tasks_.CancelAndJoin();
+}
+
+HttpTransport::PeerPtr HttpTransport::Find(NodeId id) const {
+  auto it = peers_.find(id);
+  return it == peers_.end() ? nullptr : it->second;
+}
+
+HttpTransport::PeerPtr HttpTransport::Add(NodeId id, std::vector<std::string> urls) {
+  auto peer = std::make_shared<Peer>(loop_, id, std::move(urls), tasks_.context(), options_.tls);
+  peers_[id] = peer;
+  base::LogInfo("starting remote peer", {{"remote-peer-id", Hex(id)}});
+  tasks_.Spawn(ReadStreams(peer, StreamKind::kMessage));
+  tasks_.Spawn(ReadStreams(peer, StreamKind::kAppend));
+  for (int i = 0; i < kPipelines; ++i) tasks_.Spawn(Pipeline(peer));
+  return peer;
+}
+
+void HttpTransport::Drop(NodeId id) {
+  auto it = peers_.find(id);
+  if (it == peers_.end()) return;
+  PeerPtr peer = it->second;
+  peers_.erase(it);
+  peer->ctx.Cancel();
+  peer->posts.Close();
+  for (auto& w : peer->writers) {
+    if (w) w->queue.Close();
+  }
+  base::LogInfo("stopped remote peer", {{"remote-peer-id", Hex(id)}});
+}
+
+void HttpTransport::SetPeers(std::vector<mvcc::Member> members) {
+  if (tasks_.context().done()) return;
+  std::map<NodeId, bool> listed;
+  for (mvcc::Member& m : members) {
+    listed[m.id] = true;
+    PeerPtr known = Find(m.id);
+    if (known && known->urls == m.peer_urls) continue;
+    if (known) Drop(m.id);
+    Add(m.id, std::move(m.peer_urls));
+  }
+  // Whoever was a member and is none any more is gone; who only told its URLs may be about to become one.
+  for (const auto& [id, yes] : listed_) {
+    if (!listed.contains(id)) Drop(id);
+  }
+  listed_ = std::move(listed);
+}
+
+std::optional<base::MonoTime> HttpTransport::ActiveSince(NodeId id) const {
+  PeerPtr peer = Find(id);
+  return peer ? peer->active_since : std::nullopt;
+}
+
+// A member that was just added may call before this one has applied its addition.
+void HttpTransport::AddRemote(const base::net::Headers& h) {
+  NodeId from = ParseHex(h.Get("x-server-from"));
+  std::string_view urls = h.Get("x-peerurls");
+  if (from == raft::kNone || urls.empty() || Find(from) || replica_.IsRemoved(from)) return;
+  Add(from, Split(urls, ','));
+}
+
+base::net::Headers HttpTransport::RequestHeaders(NodeId to) const {
+  base::net::Headers h;
+  h.Add("x-server-from", Hex(replica_.member_id()));
+  h.Add("x-server-version", std::string(replica::kServerVersion));
+  h.Add("x-min-cluster-version", std::string(kMinClusterVersion));
+  h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
+  h.Add("x-raft-to", Hex(to));
+  std::string urls;
+  for (const std::string& u : options_.own_urls) urls += (urls.empty() ? "" : ",") + u;
+  h.Add("x-peerurls", urls);
+  return h;
+}
+
+void HttpTransport::CheckRemoved(int status) {
+  if (status != 410 && status != 403) return;
+  base::LogWarning("the member has been permanently removed from the cluster");
+  if (replica_.on_removed) replica_.on_removed();
+}
+
+// ---- sending
+
+void HttpTransport::Dropped(const Peer& peer, const Message& m) {
+  base::LogV(2, "dropped internal Raft message since sending buffer is full",
+             {{"message-type", raft::MessageTypeName(m.type)}, {"remote-peer-id", Hex(peer.id)}});
+  NodeId id = peer.id;
+  // Never inside Send: the core is in the middle of something.
+  tasks_.Spawn([](HttpTransport* self, NodeId to) -> Task<void> {
+    co_await base::Yield(self->loop_);
+    self->replica_.ReportUnreachable(to);
+  }(this, id));
+}
+
+void HttpTransport::Send(Message m) {
+  PeerPtr peer = Find(m.to);
+  if (!peer) return;
+  auto& append = peer->writers[static_cast<size_t>(StreamKind::kAppend)];
+  auto& rest = peer->writers[static_cast<size_t>(StreamKind::kMessage)];
+  Writer* writer = m.type == MessageType::kApp && append ? append.get() : rest.get();
+  bool taken = writer ? writer->queue.TryPush(m) : peer->posts.TryPush(m);
+  if (!taken) Dropped(*peer, m);
+}
+
+Task<void> HttpTransport::Pipeline(PeerPtr peer) {
+  while (!peer->ctx.done()) {
+    auto m = co_await peer->posts.Pop(peer->ctx);
+    if (!m) co_return;
+    Status s = co_await Post(*peer, *m);
+    if (s.ok() || peer->ctx.done()) continue;
+    peer->active_since.reset();
+    replica_.ReportUnreachable(peer->id);
+  }
+}
+
+Task<Status> HttpTransport::Post(Peer& peer, const Message& m) {
+  base::net::ClientRequest r{.method = "POST", .path = "/raft", .headers = RequestHeaders(peer.id)};
+  r.headers.Set("content-type", "application/protobuf");
+  std::string body;
+  EncodeMessage(body, m);
+  r.body = base::Share(std::move(body));
+  Context ctx = peer.ctx.WithTimeout(loop_, kReadTimeout);
+  CO_TRY_ASSIGN(auto response, co_await peer.client.Do(ctx, std::move(r)));
+  (void)co_await response->ReadAll(ctx, 64 << 10);
+  CheckRemoved(response->status());
+  if (response->status() != 204) co_return base::Unavailable("peer answered " + std::to_string(response->status()));
+  if (!peer.active_since) peer.active_since = loop_.Now();
+  co_return Ok();
+}
+
+void HttpTransport::SendSnapshot(Message m, std::unique_ptr<base::File> database) {
+  PeerPtr peer = Find(m.to);
+  tasks_.Spawn(StreamSnapshot(std::move(peer), std::move(m), std::move(database)));
+}
+
+Task<void> HttpTransport::StreamSnapshot(PeerPtr peer, Message m, std::shared_ptr<base::File> database) {
+  co_await base::Yield(loop_);  // never inside SendSnapshot: the core is in the middle of something
+  Status s = base::Unavailable("no such peer");
+  if (peer) {
+    base::LogInfo("sending database snapshot",
+                  {{"snapshot-index", m.snapshot->meta.index}, {"remote-peer-id", Hex(peer->id)}});
+    s = co_await PostSnapshot(*peer, m, *database);
+  }
+  if (s.ok()) {
+    base::LogInfo("sent database snapshot",
+                  {{"snapshot-index", m.snapshot->meta.index}, {"remote-peer-id", Hex(m.to)}});
+  } else {
+    base::LogError("failed to send database snapshot", s, {{"remote-peer-id", Hex(m.to)}});
+    replica_.ReportUnreachable(m.to);
+  }
+  replica_.ReportSnapshot(m.to, !s.ok());
+}
+
+Task<Status> HttpTransport::PostSnapshot(Peer& peer, const Message& m, base::File& database) {
+  base::net::ClientRequest r{.method = "POST", .path = "/raft/snapshot", .headers = RequestHeaders(peer.id)};
+  r.headers.Set("content-type", "application/octet-stream");
+  CO_TRY_ASSIGN(auto stream, co_await peer.client.Open(peer.ctx, std::move(r)));
+  std::string body, head;
+  EncodeMessage(body, m);
+  base::PutBigEndian64(head, body.size());
+  CO_TRY(co_await stream->Write(peer.ctx, base::Share(head + body)));
+  CO_TRY_ASSIGN(uint64_t size, database.Size());
+  for (uint64_t at = 0; at < size;) {
+    CO_TRY_ASSIGN(std::string piece, database.ReadAt(at, kSnapshotPiece));
+    if (piece.empty()) co_return base::DataLoss("snapshot file is short");
+    at += piece.size();
+    CO_TRY(co_await stream->Write(peer.ctx, base::Share(std::move(piece))));
+  }
+  CO_TRY(co_await stream->CloseWrite(peer.ctx));
+  CO_TRY_ASSIGN(auto* response, co_await stream->Response(peer.ctx.WithTimeout(loop_, kSnapshotAnswer)));
+  CheckRemoved(response->status());
+  if (response->status() != 204) co_return base::Unavailable("peer answered " + std::to_string(response->status()));
+  co_return Ok();
+}
+
+Task<Result<replica::PeerAnswer>> HttpTransport::Ask(Context ctx, NodeId to, std::string path, std::string body) {
+  PeerPtr peer = Find(to);
+  if (!peer) co_return Err(base::Unavailable("no such peer"));
+  base::net::ClientRequest r{.method = "POST", .path = std::move(path), .headers = RequestHeaders(to)};
+  r.headers.Set("content-type", "application/protobuf");
+  r.body = base::Share(std::move(body));
+  Context limited = ctx.WithTimeout(loop_, kReadTimeout);
+  CO_TRY_ASSIGN(auto response, co_await peer->client.Do(limited, std::move(r)));
+  replica::PeerAnswer answer{.status = response->status()};
+  CO_TRY_ASSIGN(answer.body, co_await response->ReadAll(limited, kMaxMessageBytes));
+  co_return answer;
+}
+
+// ---- receiving what peers stream
+
+Task<void> HttpTransport::ReadStreams(PeerPtr peer, StreamKind kind) {
+  const char* name = kind == StreamKind::kAppend ? "stream MsgApp v2" : "stream Message";
+  bool told = false;
+  while (!peer->ctx.done()) {
+    Status s = co_await ReadStream(*peer, kind);
+    if (peer->ctx.done()) co_return;
+    if (!std::exchange(told, true) || s.code() == base::Code::kDataLoss) {
+      base::LogWarning("lost TCP streaming connection with remote peer",
+                       {{"stream-reader-type", name}, {"remote-peer-id", Hex(peer->id)}, {"error", s}});
+    }
+    if (s.ok()) told = false;  // it had been there
+    peer->active_since.reset();
+    (void)co_await base::Sleep(loop_, peer->ctx, kDialEvery);
+  }
+}
+
+// OK: the stream was there and ended.
+Task<Status> HttpTransport::ReadStream(Peer& peer, StreamKind kind) {
+  base::net::ClientRequest r{.path = std::string(kStreamPaths[static_cast<size_t>(kind)]) + Hex(replica_.member_id()),
+                             .headers = RequestHeaders(peer.id)};
+  CO_TRY_ASSIGN(auto response, co_await peer.client.Do(peer.ctx.WithTimeout(loop_, kReadTimeout), std::move(r)));
+  if (response->status() == 410) CheckRemoved(410);
+  if (response->status() != 200) {
+    auto why = co_await response->ReadAll(peer.ctx.WithTimeout(loop_, kReadTimeout), 4096);
+    co_return base::Unavailable("peer answered " + std::to_string(response->status()) + " " + why.value_or(""));
+  }
+  base::LogInfo("established TCP streaming connection with remote peer",
+                {{"stream-reader-type", kind == StreamKind::kAppend ? "stream MsgApp v2" : "stream Message"},
+                 {"remote-peer-id", Hex(peer.id)}});
+  if (!peer.active_since) peer.active_since = loop_.Now();
+  StreamDecoder decoder(kind, replica_.member_id(), peer.id);
+  for (;;) {
+    auto bytes = co_await response->Read(peer.ctx.WithTimeout(loop_, kReadTimeout));
+    if (!bytes || bytes->empty()) {
+      if (kind == StreamKind::kMessage && !peer.ctx.done()) replica_.PeerLost(peer.id);
+      co_return Ok();
+    }
+    decoder.Feed(*bytes);
+    for (;;) {
+      CO_TRY_ASSIGN(std::optional<Message> m, decoder.Next());
+      if (!m) break;
+      if (!IsLinkHeartbeat(*m)) (void)replica_.Receive(std::move(*m));
+    }
+  }
+}
+
+// ---- the other end
+
+Task<void> HttpTransport::Text(base::net::Exchange& e, int status, std::string text) {
+  base::net::Headers h;
+  h.Add("content-type", "text/plain; charset=utf-8");
+  h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
+  h.Add("x-server-version", std::string(replica::kServerVersion));
+  (void)co_await e.Respond(status, std::move(h), std::move(text));
+}
+
+Task<void> HttpTransport::Handle(base::net::Exchange& e) {
+  std::string_view path = e.path();
+  if (path == "/raft" || (path.starts_with("/raft/") && path != "/raft/probing")) {
+    co_await ServeRaft(e);
+  } else if (path == "/raft/probing") {
+    auto now = std::chrono::floor<std::chrono::seconds>(loop_.WallNow());
+    std::time_t seconds = now.time_since_epoch().count();
+    std::tm utc{};
+    gmtime_r(&seconds, &utc);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    co_await Text(e, 200, "{\"OK\":true,\"Now\":\"" + std::string(text) + "\"}\n");
+  } else if (path == "/members") {
+    std::string list;
+    for (const mvcc::Member& m : replica_.Members()) list += (list.empty() ? "" : ",") + mvcc::MemberToJson(m);
+    co_await Text(e, 200, "[" + list + "]\n");
+  } else if (path.starts_with("/members/promote/")) {
+    co_await ServePromote(e);
+  } else if (path == "/leases" || path == "/leases/internal") {
+    co_await ServeLease(e);
+  } else if (path == "/version") {
+    base::JsonWriter w;
+    w.BeginObject().Key("etcdserver").String(replica::kServerVersion);
+    w.Key("etcdcluster").String(replica::kClusterVersion).Key("storage").String(replica::kClusterVersion).EndObject();
+    co_await Text(e, 200, w.Take());
+  } else if (path == "/downgrade/enabled") {
+    co_await Text(e, 200, "false");
+  } else {
+    co_await Text(e, 404, "404 page not found\n");
+  }
+}
+
+std::string HttpTransport::Incompatibility(const base::net::Headers& h) const {
+  int theirs = MajorMinor(h.Get("x-server-version")), they_need = MajorMinor(h.Get("x-min-cluster-version"));
+  if (theirs < MajorMinor(kMinClusterVersion) || they_need > MajorMinor(replica::kServerVersion)) {
+    return "incompatible version\n";
+  }
+  return h.Get("x-etcd-cluster-id") == Hex(replica_.cluster_id()) ? "" : "cluster ID mismatch\n";
+}
+
+Task<void> HttpTransport::ServeRaft(base::net::Exchange& e) {
+  if (std::string why = Incompatibility(e.headers()); !why.empty()) {
+    base::LogWarning("request from a peer was refused",
+                     {{"remote-peer-server-name", e.headers().Get("x-server-from")},
+                      {"remote-peer-cluster-id", e.headers().Get("x-etcd-cluster-id")},
+                      {"local-member-cluster-id", Hex(replica_.cluster_id())},
+                      {"error", std::string_view(why).substr(0, why.size() - 1)}});
+    co_return co_await Text(e, 412, std::move(why));
+  }
+  if (e.path().starts_with("/raft/stream/")) co_return co_await ServeStream(e);
+  if (e.method() != "POST") co_return co_await Text(e, 405, "Method Not Allowed\n");
+  AddRemote(e.headers());
+  if (e.path() == "/raft") co_return co_await ServeMessage(e);
+  if (e.path() == "/raft/snapshot") co_return co_await ServeSnapshot(e);
+  co_await Text(e, 404, "404 page not found\n");
+}
+
+Task<void> HttpTransport::ServeStream(base::net::Exchange& e) {
+  for (StreamKind kind : {StreamKind::kMessage, StreamKind::kAppend}) {
+    std::string_view prefix = kStreamPaths[static_cast<size_t>(kind)];
+    if (!e.path().starts_with(prefix)) continue;
+    NodeId from = ParseHex(e.path().substr(prefix.size()));
+    if (from == raft::kNone) co_return co_await Text(e, 404, "invalid from\n");
+    if (replica_.IsRemoved(from)) co_return co_await Text(e, 410, "removed member\n");
+    AddRemote(e.headers());
+    PeerPtr peer = Find(from);
+    if (!peer) co_return co_await Text(e, 404, "error sender not found\n");
+    if (ParseHex(e.headers().Get("x-raft-to")) != replica_.member_id()) {
+      co_return co_await Text(e, 412, "to field mismatch\n");
+    }
+    co_return co_await WriteStream(e, std::move(peer), kind);
+  }
+  co_await Text(e, 404, "invalid path\n");
+}
+
+Task<void> HttpTransport::WriteStream(base::net::Exchange& e, PeerPtr peer, StreamKind kind) {
+  base::net::Headers h;
+  h.Add("x-server-version", std::string(replica::kServerVersion));
+  h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
+  if (!(co_await e.StartResponse(200, std::move(h))).ok()) co_return;
+  auto& slot = peer->writers[static_cast<size_t>(kind)];
+  if (slot) slot->queue.Close();
+  auto writer = slot = std::make_shared<Writer>(loop_);
+  StreamEncoder encoder(kind);
+  // At once, so that the other end has its first byte.
+  std::string out;
+  encoder.Heartbeat(out);
+  Context ctx = e.context();
+  while (!ctx.done() && !peer->ctx.done()) {
+    if (!(co_await e.Write(base::Share(std::exchange(out, {})))).ok()) break;
+    auto m = writer->queue.TryPop();
+    if (!m) {
+      auto next = co_await writer->queue.Pop(ctx.WithTimeout(loop_, kHeartbeatEvery));
+      if (!next && (writer->queue.closed() || ctx.done())) break;
+      if (!next) {
+        encoder.Heartbeat(out);
+        continue;
+      }
+      m = std::move(*next);
+    }
+    for (; m; m = out.size() < kWriteBatch ? writer->queue.TryPop() : std::nullopt) encoder.Message(out, *m);
+  }
+  if (slot == writer) {
+    slot.reset();
+    if (writer->queue.size() > 0) replica_.ReportUnreachable(peer->id);
+  }
+  (void)co_await e.Finish();
+}
+
+Task<void> HttpTransport::ServeMessage(base::net::Exchange& e) {
+  auto body = co_await e.ReadAll(e.context(), kMaxMessageBytes);
+  if (!body) co_return co_await Text(e, 400, "error reading raft message\n");
+  auto m = DecodeMessage(*body);
+  if (!m) co_return co_await Text(e, 400, "error unmarshalling raft message\n");
+  if (replica_.IsRemoved(m->from)) co_return co_await Text(e, 403, "cannot process message from removed member\n");
+  if (!replica_.Receive(std::move(*m)).ok()) co_return co_await Text(e, 500, "error processing raft message\n");
+  co_await Text(e, 204, "");
+}
+
+Task<void> HttpTransport::ServeSnapshot(base::net::Exchange& e) {
+  auto m = co_await TakeSnapshot(e);
+  if (!m) {
+    base::LogError("failed to save incoming database snapshot", m.error());
+    co_return co_await Text(e, 500, "failed to save KV snapshot (" + std::string(m.error().message()) + ")\n");
+  }
+  if (replica_.IsRemoved(m->from)) co_return co_await Text(e, 403, "cannot process message from removed member\n");
+  if (!replica_.Receive(std::move(*m)).ok()) co_return co_await Text(e, 500, "failed to process raft message\n");
+  co_await Text(e, 204, "");
+}
+
+Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
+  std::string head;
+  auto need = [&](size_t n) -> Task<Status> {
+    while (head.size() < n) {
+      CO_TRY_ASSIGN(std::string piece, co_await e.ReadBody(e.context()));
+      if (piece.empty()) co_return base::DataLoss("the snapshot ended early");
+      head += piece;
+    }
+    co_return Ok();
+  };
+  CO_TRY(co_await need(8));
+  uint64_t size = base::GetBigEndian64(head.data());
+  if (size > kMaxMessageBytes) co_return Err(base::InvalidArgument("message too large"));
+  CO_TRY(co_await need(8 + size));
+  auto m = DecodeMessage(std::string_view(head).substr(8, size));
+  if (!m || m->type != MessageType::kSnap || !m->snapshot) {
+    co_return Err(base::InvalidArgument("wrong raft message type"));
+  }
+  std::string path = replica_.IncomingSnapshotPath(m->snapshot->meta.index);
+  std::string partial = path + "." + std::to_string(next_file_++) + ".tmp";
+  base::LogInfo("receiving database snapshot",
+                {{"remote-snapshot-sender-id", Hex(m->from)}, {"incoming-snapshot-index", m->snapshot->meta.index}});
+  CO_TRY_ASSIGN(std::unique_ptr<base::File> opened, fs_.Open(partial, base::OpenMode::kCreate));
+  std::shared_ptr<base::File> file = std::move(opened);
+  std::string piece = head.substr(8 + size);
+  Status written = file->Truncate(0);
+  for (uint64_t at = 0; written.ok();) {
+    written = file->WriteAt(at, piece);
+    at += piece.size();
+    auto next = co_await e.ReadBody(e.context());
+    if (!next) written = next.error();
+    if (!next || next->empty()) break;
+    piece = std::move(*next);
+  }
+  if (written.ok()) written = co_await OnPool(pool_, loop_, [file] { return file->Sync(); });
+  if (written.ok()) written = fs_.Rename(partial, path);
+  if (!written.ok()) {
+    (void)fs_.Remove(partial);
+    co_return Err(written);
+  }
+  CO_TRY(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  co_return std::move(*m);
+}
+
+Task<void> HttpTransport::ServeLease(base::net::Exchange& e) {
+  if (e.method() != "POST") co_return co_await Text(e, 405, "Method Not Allowed\n");
+  auto body = co_await e.ReadAll(e.context(), kMaxLeaseRequest);
+  if (!body) co_return co_await Text(e, 400, "error reading body\n");
+  if (!(co_await replica_.ReadBarrier(e.context())).ok())
+    co_return co_await Text(e, 408, "waiting for node to catch up its applied index has timed out\n");
+  int64_t id = 0;
+  bool keys = false, internal = e.path() == "/leases/internal";
+  wire::Reader outer(*body);
+  while (outer.Next()) {
+    if (!internal && outer.field() == 1) id = static_cast<int64_t>(outer.value());
+    if (!internal || outer.field() != 1) continue;
+    wire::Reader r(outer.bytes());
+    while (r.Next()) {
+      if (r.field() == 1) id = static_cast<int64_t>(r.value());
+      if (r.field() == 2) keys = r.value() != 0;
+    }
+  }
+  std::string out;
+  if (internal) {
+    auto times = replica_.LeaseTimesHere(id, keys);
+    if (!times) co_return co_await Text(e, 500, "not a primary lessor\n");
+    if (times->ttl < 0) co_return co_await Text(e, 404, "lease not found\n");
+    std::string inner;
+    wire::PutBytes(inner, 1, "");
+    wire::PutNonZero(inner, 2, static_cast<uint64_t>(id));
+    wire::PutNonZero(inner, 3, static_cast<uint64_t>(times->ttl));
+    wire::PutNonZero(inner, 4, static_cast<uint64_t>(times->granted));
+    for (const std::string& k : times->keys) wire::PutBytes(inner, 5, k);
+    wire::PutBytes(out, 1, inner);
+  } else {
+    auto ttl = replica_.RenewLeaseHere(id);
+    if (!ttl) co_return co_await Text(e, 400, "not a primary lessor\n");
+    if (*ttl == 0) co_return co_await Text(e, 404, "lease not found\n");
+    wire::PutNonZero(out, 2, static_cast<uint64_t>(id));
+    wire::PutNonZero(out, 3, static_cast<uint64_t>(*ttl));
+  }
+  base::net::Headers h;
+  h.Add("content-type", "application/protobuf");
+  (void)co_await e.Respond(200, std::move(h), std::move(out));
+}
+
+Task<void> HttpTransport::ServePromote(base::net::Exchange& e) {
+  if (e.method() != "POST") co_return co_await Text(e, 405, "Method Not Allowed\n");
+  std::string text(e.path().substr(std::string_view("/members/promote/").size()));
+  char* end = nullptr;
+  uint64_t id = std::strtoull(text.c_str(), &end, 10);
+  if (text.empty() || *end != '\0') co_return co_await Text(e, 404, "member " + text + " not found in cluster\n");
+  auto members = co_await replica_.PromoteMember(e.context(), id);
+  if (!members) {
+    const Status& s = members.error();
+    int status = s == mvcc::ErrMemberNotFound()                                        ? 404
+                 : s == mvcc::ErrMemberNotLearner() || s == mvcc::ErrLearnerNotReady() ? 412
+                                                                                       : 500;
+    co_return co_await Text(e, status, std::string(s.message()) + "\n");
+  }
+  std::string list;
+  for (const mvcc::Member& m : *members) list += (list.empty() ? "" : ",") + mvcc::MemberToJson(m);
+  co_await Text(e, 200, "[" + list + "]\n");
+}
+
+// ---- joining
+
+namespace {
+
+// The objects of a JSON array.
+std::vector<std::string> Objects(std::string_view json) {
+  std::vector<std::string> out;
+  int depth = 0;
+  bool quoted = false;
+  size_t start = 0;
+  for (size_t i = 0; i < json.size(); ++i) {
+    char c = json[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{' && depth++ == 0) {
+      start = i;
+    } else if (c == '}' && --depth == 0) {
+      out.emplace_back(json.substr(start, i - start + 1));
+    }
+  }
+  return out;
+}
+
+Task<Result<ClusterView>> AskOne(base::Loop& loop, std::string url, std::shared_ptr<base::net::ClientTls> tls) {
+  base::net::Client client(
+      loop,
+      {.endpoints = {url}, .tls = std::move(tls), .force_http1 = true, .connect_timeout = std::chrono::seconds(1)});
+  Context ctx = Context().WithTimeout(loop, kReadTimeout);
+  CO_TRY_ASSIGN(auto response, co_await client.Do(ctx, {.path = "/members"}));
+  CO_TRY_ASSIGN(std::string body, co_await response->ReadAll(ctx, 4 << 20));
+  if (response->status() != 200)
+    co_return Err(base::Unavailable("peer answered " + std::to_string(response->status())));
+  ClusterView view{.cluster_id = ParseHex(response->headers().Get("x-etcd-cluster-id"))};
+  for (const std::string& object : Objects(body)) {
+    auto m = mvcc::MemberFromJson(object);
+    if (!m) co_return Err(base::DataLoss("unreadable member list"));
+    view.members.push_back(std::move(*m));
+  }
+  if (view.cluster_id == 0 || view.members.empty()) co_return Err(base::Unavailable("an empty member list"));
+  co_return view;
+}
+
+}  // namespace
+
+Task<Result<ClusterView>> AskForMembers(base::Loop& loop, std::vector<std::string> peer_urls,
+                                        std::shared_ptr<base::net::ClientTls> tls) {
+  Status last = base::Unavailable("could not retrieve cluster information from the given URLs");
+  for (const std::string& url : peer_urls) {
+    auto view = co_await AskOne(loop, url, tls);
+    if (view) co_return view;
+    last = view.error();
+    base::LogWarning("failed to get cluster response", {{"address", url + "/members"}, {"error", last}});
+  }
+  co_return Err(last);
+}
+
+}  // namespace kvstore::peer
