@@ -198,7 +198,7 @@ Status Replica::Install(const raft::Snapshot& snapshot) {
   int64_t told = store_->revision();
   TRY(store_->Clear());
   TRY(ImportAndCheckpoint(installing, {meta.index, meta.term, wal::EncodeConfState(meta.conf_state)}));
-  applier_->LoadAlarms();
+  applier_->Load();
   store_->leases().ExtendAll(env_.executor.Now());
   conf_state_ = meta.conf_state;
   applied_ = checkpointed_ = meta.index;
