@@ -57,7 +57,10 @@ uint64_t UsableAddresses(const Cidr& network) {
 }
 
 ServiceIps::ServiceIps(Registry& registry, std::vector<Cidr> ranges)
-    : registry_(registry), configured_(std::move(ranges)), background_(registry.executor(), base::Context()) {}
+    : registry_(registry),
+      configured_(std::move(ranges)),
+      background_(registry.executor(), base::Context()),
+      released_(registry.executor()) {}
 ServiceIps::~ServiceIps() = default;
 
 std::vector<Cidr> ServiceIps::Ranges() const {
@@ -86,9 +89,13 @@ bool ServiceIps::HasFamily(std::string_view family) const {
   return std::any_of(ranges.begin(), ranges.end(), [&](const Cidr& c) { return FamilyOf(c.address) == family; });
 }
 
-bool ServiceIps::Taken(const std::string& address) const {
+// The cache may not know yet that an address was given back; the store does.
+base::Task<base::Result<bool>> ServiceIps::Taken(base::Context ctx, std::string address) {
+  while (releasing_.contains(address)) CO_TRY(co_await released_.Wait(ctx));
   Store* store = registry_.FindStore(kGroup, "ipaddresses");
-  return store && store->Cached("", address) != nullptr;
+  if (!store || !store->Cached("", address)) co_return false;
+  CO_TRY_ASSIGN(ObjectPtr fresh, co_await store->Fresh(ctx, "", address));
+  co_return fresh != nullptr;
 }
 
 base::Task<base::Status> ServiceIps::CreateObject(base::Context ctx, std::string address, Owner owner) {
@@ -118,7 +125,8 @@ base::Task<base::Status> ServiceIps::Take(base::Context ctx, std::string address
   };
   if (std::none_of(ranges.begin(), ranges.end(), inside))
     co_return base::OutOfRange("the provided network does not match the current range");
-  if (Taken(address)) co_return base::AlreadyExists("provided IP is already allocated");
+  CO_TRY_ASSIGN(bool taken, co_await Taken(ctx, address));
+  if (taken) co_return base::AlreadyExists("provided IP is already allocated");
   if (dry_run) co_return base::Ok();
   auto s = co_await CreateObject(ctx, address, std::move(owner));
   if (object::IsAlreadyExists(s)) co_return base::AlreadyExists("provided IP is already allocated");
@@ -128,6 +136,7 @@ base::Task<base::Status> ServiceIps::Take(base::Context ctx, std::string address
 base::Task<base::Result<std::string>> ServiceIps::TakeAny(base::Context ctx, std::string family, Owner owner,
                                                           bool dry_run) {
   bool known = false;
+  Store* ips = registry_.FindStore(kGroup, "ipaddresses");
   for (const Cidr& range : Ranges()) {
     if (FamilyOf(range.address) != family) continue;
     known = true;
@@ -142,7 +151,7 @@ base::Task<base::Result<std::string>> ServiceIps::TakeAny(base::Context ctx, std
       uint64_t start = registry_.random().Below(part.count);
       for (uint64_t i = 0; i < part.count; ++i) {
         std::string address = AddressAt(range, part.first + (start + i) % part.count).ToString();
-        if (Taken(address)) continue;
+        if (ips && ips->Cached("", address)) continue;
         if (dry_run) co_return address;
         auto s = co_await CreateObject(ctx, address, owner);
         if (s.ok()) co_return address;
@@ -176,7 +185,15 @@ base::Task<void> ServiceIps::Release(base::Context ctx, std::vector<std::string>
 }
 
 void ServiceIps::ReleaseLater(std::vector<std::string> addresses, Owner owner) {
-  if (!addresses.empty()) background_.Spawn(Release(background_.context(), std::move(addresses), std::move(owner)));
+  if (addresses.empty()) return;
+  releasing_.insert(addresses.begin(), addresses.end());
+  background_.Spawn(ReleaseInTurn(std::move(addresses), std::move(owner)));
+}
+
+base::Task<void> ServiceIps::ReleaseInTurn(std::vector<std::string> addresses, Owner owner) {
+  co_await Release(background_.context(), addresses, std::move(owner));
+  for (const auto& address : addresses) releasing_.erase(releasing_.find(address));
+  released_.NotifyAll();
 }
 
 base::Task<base::Status> ServiceIps::Repair(base::Context ctx) {

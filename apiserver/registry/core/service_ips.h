@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -55,11 +56,15 @@ class ServiceIps {
  private:
   std::vector<machinery::object::Cidr> Ranges() const;
   base::Task<base::Status> CreateObject(base::Context ctx, std::string address, Owner owner);
-  bool Taken(const std::string& address) const;
+  base::Task<base::Result<bool>> Taken(base::Context ctx, std::string address);
+  base::Task<void> ReleaseInTurn(std::vector<std::string> addresses, Owner owner);
 
   Registry& registry_;
   std::vector<machinery::object::Cidr> configured_;
   base::TaskScope background_;
+  // Being given back in the background: whoever wants one of them waits for that.
+  std::multiset<std::string> releasing_;
+  base::Event released_;
 };
 
 }  // namespace apiserver::registry
