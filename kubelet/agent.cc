@@ -38,7 +38,9 @@ class Agent::EventSink final : public Events {
     }
     std::string path;
     if (!container.empty())
-      path = std::string(IsInitContainer(pod, container) ? "spec.initContainers{" : "spec.containers{") +
+      path = std::string(IsInitContainer(pod, container)        ? "spec.initContainers{"
+                         : IsEphemeralContainer(pod, container) ? "spec.ephemeralContainers{"
+                                                                : "spec.containers{") +
              std::string(container) + "}";
     recorder_->Event(client::ReferenceTo(pod, path), type, std::move(reason), std::move(message));
   }
@@ -222,6 +224,8 @@ base::Task<void> Agent::RunPods(base::Context ctx) {
 void Agent::OnApiPod(const client::Change<api::Pod>& change) {
   const api::Pod& pod = change.any();
   if (IsMirrorPod(pod)) {
+    // A mirror that was made anew knows nothing yet of how its pod does.
+    if (change.current) statuses_->Recheck(RuntimeUid(pod));
     mirrors_.NotifyAll();
     return;
   }
@@ -328,10 +332,7 @@ base::Task<void> Agent::Mirror(base::Context ctx, PodPtr pod) {
   // A pod of somebody else under the name of a mirror is not ours to remove.
   if (have && !IsMirrorPod(*have)) co_return;
   if (have) {
-    if (RuntimeUid(*have) == hash && !have->metadata().has_deletiontimestamp()) {
-      statuses_->Recheck(pod->metadata().uid());
-      co_return;
-    }
+    if (RuntimeUid(*have) == hash && !have->metadata().has_deletiontimestamp()) co_return;
     (void)co_await client_->Delete<api::Pod>(ctx, pod->metadata().namespace_(), pod->metadata().name(),
                                              {.grace_period_seconds = 0, .uid = have->metadata().uid()});
     co_return;
@@ -350,8 +351,6 @@ base::Task<void> Agent::Mirror(base::Context ctx, PodPtr pod) {
   auto made = co_await client_->Create<api::Pod>(ctx, std::move(mirror));
   if (!made && !machinery::object::IsAlreadyExists(made.error()))
     base::LogError("Failed creating a mirror pod", made.error(), {{"pod", FullName(*pod)}});
-  else if (const auto* status = statuses_->Get(pod->metadata().uid()))
-    statuses_->Set(*pod, *status);
 }
 
 std::optional<pod::WaitReason> Agent::AdmitPod(const api::Pod& pod) {

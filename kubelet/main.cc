@@ -7,10 +7,12 @@
 #include <fstream>
 
 #include "base/daemon.h"
+#include "base/file.h"
 #include "base/flags.h"
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/net/health.h"
+#include "base/net/self_signed.h"
 #include "kubelet/agent.h"
 #include "kubelet/manifests.h"
 #include "kubelet/model/resources.h"
@@ -51,6 +53,7 @@ struct Options {
   std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
   bool enable_server = true, anonymous = true, webhook_tokens = false;
   std::string address = "0.0.0.0", healthz_address = "127.0.0.1", client_ca, tls_cert, tls_key, tls_min_version;
+  std::string cert_dir = "/var/lib/kubelet/pki";
   std::string authorization_mode = "AlwaysAllow";
   int32_t port = 10250, healthz_port = 10248, read_only_port = 0;
   Duration token_ttl = std::chrono::minutes(2), allowed_ttl = std::chrono::minutes(5), denied_ttl = seconds(30);
@@ -62,7 +65,6 @@ struct Options {
 const std::initializer_list<std::string_view> kUnsupported = {"allowed-unsafe-sysctls",
                                                               "application-metrics-count-limit",
                                                               "bootstrap-kubeconfig",
-                                                              "cert-dir",
                                                               "cloud-provider",
                                                               "config-dir",
                                                               "container-hints",
@@ -242,6 +244,8 @@ void AddServerFlags(base::FlagSet& flags, Options& o) {
       .Config("readOnlyPort");
   flags.Add("healthz-bind-address", &o.healthz_address, "Address of the health server.").Config("healthzBindAddress");
   flags.Add("healthz-port", &o.healthz_port, "Port of the health server; 0 turns it off.").Config("healthzPort");
+  flags.Add("cert-dir", &o.cert_dir,
+            "Directory of the certificate that is made where --tls-cert-file and --tls-private-key-file give none.");
   flags.Add("tls-cert-file", &o.tls_cert, "Certificate to serve with.").Config("tlsCertFile");
   flags.Add("tls-private-key-file", &o.tls_key, "Its private key.").Config("tlsPrivateKeyFile");
   flags.AddChoice("tls-min-version", &o.tls_min_version, {"", "VersionTLS12", "VersionTLS13"}, "Lowest TLS version.")
@@ -342,6 +346,22 @@ std::string Configz(const base::FlagSet& flags) {
   }
   w.EndObject().EndObject();
   return w.Take();
+}
+
+// Certificate and key to serve with: those given, else a pair of our own that is made once and kept.
+base::Result<std::pair<std::string, std::string>> ServingFiles(const Options& o) {
+  if (!o.tls_cert.empty()) return std::pair(o.tls_cert, o.tls_key);
+  auto& disk = base::PosixFileSystem();
+  std::pair<std::string, std::string> files(o.cert_dir + "/kubelet.crt", o.cert_dir + "/kubelet.key");
+  if (disk.Exists(files.first).value_or(false) && disk.Exists(files.second).value_or(false)) return files;
+  std::string name = o.hostname_override;
+  if (char host[256]; name.empty() && gethostname(host, sizeof host) == 0) name = host;
+  TRY(disk.MakeDirectories(o.cert_dir, 0755));
+  TRY_ASSIGN(auto pair, base::net::MakeSelfSigned(name));
+  TRY(base::WriteFileAtomically(disk, files.second, pair.key, 0600));
+  TRY(base::WriteFileAtomically(disk, files.first, pair.certificate, 0644));
+  base::LogInfo("Using self-signed cert", {{"certFile", files.first}, {"keyFile", files.second}});
+  return files;
 }
 
 kubelet::AgentOptions AgentOptionsOf(const Options& o, const kubelet::MachineFacts& facts) {
@@ -453,17 +473,16 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
                                         .configz = std::move(configz)};
   kubelet::Server api(loop, agent, client.get(), health, std::move(server_options));
   base::net::Server server({&loop}, [&api](base::net::Exchange& e) { return api.Handle(e); });
-  if (o.enable_server && !o.tls_cert.empty()) {
+  if (o.enable_server) {
+    CO_TRY_ASSIGN(auto files, ServingFiles(o));
     CO_TRY_ASSIGN(auto tls,
-                  base::net::ServerTls::FromFiles({.cert_file = o.tls_cert,
-                                                   .key_file = o.tls_key,
+                  base::net::ServerTls::FromFiles({.cert_file = files.first,
+                                                   .key_file = files.second,
                                                    .ca_file = o.client_ca,
                                                    .minimum_version = o.tls_min_version == "VersionTLS13" ? 13 : 12}));
     auto bound = server.Listen(o.address + ":" + std::to_string(o.port), tls);
     if (!bound) co_return bound.error().Annotate("the kubelet's server");
     base::LogInfo("Starting to listen", {{"address", *bound}});
-  } else if (o.enable_server) {
-    base::LogWarning("No --tls-cert-file: logs, exec and port-forward are not served");
   }
   CO_TRY(co_await WaitForRuntime(daemon, runtime));
   base::LogInfo("Container runtime initialized",

@@ -66,8 +66,8 @@ void Probes::Update(PodPtr pod, const ObservedPod& observed) {
   std::set<std::string> running;
   for (const auto& o : observed.containers) {
     if (o.state != ContainerState::kRunning) continue;
-    const api::Container* spec = FindContainer(*pod, o.name);
-    if (!spec) continue;
+    ContainerPtr spec = FindContainer(*pod, o.name);
+    if (!spec || IsEphemeralContainer(*pod, o.name)) continue;
     bool init = IsInitContainer(*pod, o.name);
     if (init && !IsSidecar(*spec)) continue;
     running.insert(o.id);
@@ -130,7 +130,7 @@ plan::ProbeView Probes::View(const std::string& uid, const api::Pod& pod, const 
     if (o.state != ContainerState::kRunning) continue;
     const Container* c = Find(o.id);
     if (!c) {
-      const api::Container* spec = FindContainer(pod, o.name);
+      ContainerPtr spec = FindContainer(pod, o.name);
       if (spec && !spec->has_startupprobe()) out.started.insert(o.id);
       continue;
     }
@@ -146,7 +146,7 @@ std::set<std::string> Probes::Ready(const api::Pod& pod, const ObservedPod& obse
   for (const auto& o : observed.containers) {
     if (o.state != ContainerState::kRunning) continue;
     const Container* c = Find(o.id);
-    const api::Container* spec = FindContainer(pod, o.name);
+    ContainerPtr spec = FindContainer(pod, o.name);
     if (!c) {
       if (spec && !spec->has_startupprobe() && !spec->has_readinessprobe()) out.insert(o.id);
       continue;

@@ -248,7 +248,8 @@ base::Result<std::string> Server::LogFile(const Target& t, const std::string& co
     if (c->state != ContainerState::kCreated && !c->log_path.empty()) return c->log_path;
   std::string why = "ContainerCreating";
   if (const auto* status = agent_.statuses().Get(RuntimeUid(*t.pod)))
-    for (const auto* list : {&status->containerstatuses(), &status->initcontainerstatuses()})
+    for (const auto* list :
+         {&status->containerstatuses(), &status->initcontainerstatuses(), &status->ephemeralcontainerstatuses()})
       for (const auto& s : *list)
         if (s.name() == container && s.state().has_waiting()) why = s.state().waiting().reason();
   if (why == "ErrImagePull") why = "trying and failing to pull image";

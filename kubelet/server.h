@@ -40,7 +40,7 @@ class Server {
   struct Target {
     PodPtr pod;
     std::string container_id;
-    const api::Container* container = nullptr;
+    ContainerPtr container;
   };
   using Query = std::vector<std::pair<std::string, std::string>>;
   base::Task<base::Result<User>> Authenticate(base::net::Exchange& e);

@@ -13,7 +13,7 @@ namespace {
 // Conditions that others own (readiness gates, the scheduler's, disruption) stay as the API has them.
 void KeepForeign(const api::PodStatus& theirs, api::PodStatus& ours) {
   for (const auto& c : theirs.conditions())
-    if (!pod::FindCondition(ours, c.type())) *ours.add_conditions() = c;
+    if (c.type() != "PodResizePending" && !pod::FindCondition(ours, c.type())) *ours.add_conditions() = c;
   if (ours.nominatednodename().empty()) ours.set_nominatednodename(theirs.nominatednodename());
   for (const auto& c : theirs.resourceclaimstatuses()) *ours.add_resourceclaimstatuses() = c;
   // A pod that has ended does not begin again.
@@ -66,8 +66,13 @@ void StatusManager::Recheck(const std::string& uid) {
   if (it->second.finished && !it->second.deleted) Queue(uid);
   // A mirror made anew, or a status somebody else wrote: ours goes over it.
   PodPtr pod = api_pod ? api_pod(uid) : nullptr;
-  if (!pod || it->second.written.empty() || pod->status().phase() == it->second.status.phase()) return;
-  it->second.written.clear();
+  if (!pod) return;
+  Entry& e = it->second;
+  bool there = !e.written.empty() && e.written_to == pod->metadata().uid();
+  // The node controller calls pods of a silent node unready; they are what they are once it is heard again.
+  bool same = pod->status().phase() == e.status.phase() && pod::IsReady(pod->status()) == pod::IsReady(e.status);
+  if (there && same) return;
+  e.written.clear();
   Queue(uid);
 }
 
@@ -123,6 +128,7 @@ base::Task<base::Status> StatusManager::Write(base::Context ctx, std::string uid
     if (it == entries_.end()) co_return base::Ok();
     if (answer) {
       it->second.written = sent;
+      it->second.written_to = api_uid;
       break;
     }
     if (machinery::object::IsNotFound(answer.error())) co_return base::Ok();

@@ -37,7 +37,8 @@ class StatusManager {
  private:
   struct Entry {
     api::PodStatus status;
-    std::string written;  // serialized, as last accepted
+    std::string written;     // serialized, as last accepted
+    std::string written_to;  // uid of the API's pod that has it: a mirror may be made anew
     bool finished = false;
     bool deleted = false;  // the API was told
   };

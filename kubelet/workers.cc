@@ -386,7 +386,7 @@ base::Task<base::Status> Workers::Execute(WorkerPtr w, plan::Actions actions) {
     const ObservedContainer* c = w->observed.FindId(kill.id);
     if (!c) continue;
     int64_t grace = GracePeriodOf(*w->pod);
-    const api::Container* spec = FindContainer(*w->pod, kill.name);
+    ContainerPtr spec = FindContainer(*w->pod, kill.name);
     if (spec && kill.reason == plan::KillReason::kLiveness && spec->livenessprobe().has_terminationgraceperiodseconds())
       grace = spec->livenessprobe().terminationgraceperiodseconds();
     if (spec && kill.reason == plan::KillReason::kStartup && spec->startupprobe().has_terminationgraceperiodseconds())
@@ -401,6 +401,10 @@ base::Task<base::Status> Workers::Execute(WorkerPtr w, plan::Actions actions) {
     CO_TRY(co_await Refresh(w));  // how they ended decides on the back-off below
   }
   base::Status first;
+  for (const auto& name : actions.start_ephemeral) {
+    base::Status s = co_await StartContainer(w, name, sandbox_id);
+    if (!s.ok() && first.ok()) first = s;
+  }
   for (const auto& name : actions.start_init) {
     base::Status s = co_await StartContainer(w, name, sandbox_id);
     if (!s.ok() && first.ok()) first = s;
@@ -448,8 +452,22 @@ base::Task<base::Result<std::string>> Workers::CreateSandbox(WorkerPtr w, uint32
     ready.set_observedgeneration(pod->metadata().generation());
     pod::SetCondition(status, std::move(ready), Now());
     tools_.statuses.Set(*pod, std::move(status));
+    scope_.Spawn(ShowAddress(w));
   }
   co_return made->pod_sandbox_id();
+}
+
+// The turn that made the sandbox goes on with images. Where that takes long, what waits for the address need not.
+base::Task<void> Workers::ShowAddress(WorkerPtr w) {
+  if (!(co_await base::Sleep(tools_.loop, scope_.context(), seconds(2))).ok()) co_return;
+  const auto* last = tools_.statuses.Get(w->uid);
+  if (!last || !last->podip().empty() || w->phase != Phase::kSync || w->observed.sandboxes.empty()) co_return;
+  const auto& ips = w->pod->spec().hostnetwork() ? tools_.host_ips : w->observed.sandboxes.front().ips;
+  if (ips.empty()) co_return;
+  api::PodStatus status = *last;
+  status.set_podip(ips.front());
+  for (const auto& ip : ips) status.add_podips()->set_ip(ip);
+  tools_.statuses.Set(*w->pod, std::move(status));
 }
 
 namespace {
@@ -491,7 +509,9 @@ bool Workers::InCrashBackoff(Worker& w, const api::Container& c) {
 
 base::Task<base::Status> Workers::StartContainer(WorkerPtr w, std::string name, std::string sandbox_id) {
   PodPtr pod = w->pod;
-  const api::Container& c = *FindContainer(*pod, name);
+  ContainerPtr spec = FindContainer(*pod, name);
+  if (!spec) co_return base::Ok();  // the pod has changed meanwhile
+  const api::Container& c = *spec;
   if (InCrashBackoff(*w, c)) co_return base::Unavailable("CrashLoopBackOff: " + w->reasons[name].message);
   auto fail = [&](std::string reason, std::string message) {
     w->reasons[name] = {reason, message};
@@ -603,6 +623,12 @@ base::Task<base::Result<cri::ContainerConfig>> Workers::Configure(WorkerPtr w, c
     add(c.terminationmessagepath(), own + name);
   }
   pod::ContainerInput in{.pod = *pod, .container = c, .node = settings()};
+  for (const auto& e : pod->spec().ephemeralcontainers()) {
+    if (e.ephemeralcontainercommon().name() != c.name() || e.targetcontainername().empty()) continue;
+    const ObservedContainer* target = w->observed.Find(e.targetcontainername());
+    if (!target) co_return base::Err(base::NotFound("unable to find target container " + e.targetcontainername()));
+    in.target_container_id = target->id;
+  }
   in.image_id = image.id();
   in.image = &image;
   in.restart_count = restart_count;
@@ -693,7 +719,7 @@ base::Task<void> Workers::PreStop(WorkerPtr w, api::LifecycleHandler handler, co
                                   int64_t grace) {
   PodPtr pod = w->pod;
   api::Container container;
-  if (const auto* spec = FindContainer(*pod, c.name)) container = *spec;
+  if (auto spec = FindContainer(*pod, c.name)) container = *spec;
   base::Context bounded = scope_.context().WithTimeout(tools_.loop, seconds(grace));
   std::string id = c.id, name = c.name;
   base::Status s = co_await RunHandler(tools_.loop, bounded, tools_.runtime, std::move(handler), container, id,
@@ -708,7 +734,7 @@ base::Task<void> Workers::KillContainer(WorkerPtr w, ObservedContainer c, int64_
   if (message.empty()) message = "Stopping container " + c.name;
   tools_.events.Pod(*pod, c.name, "Normal", "Killing", message);
   base::MonoTime begun = tools_.loop.Now();
-  const api::Container* spec = FindContainer(*pod, c.name);
+  ContainerPtr spec = FindContainer(*pod, c.name);
   if (spec && spec->lifecycle().has_prestop() && grace > 0) co_await PreStop(w, spec->lifecycle().prestop(), c, grace);
   grace -= std::chrono::duration_cast<seconds>(tools_.loop.Now() - begun).count();
   // The hook's time counts, but a process always gets a moment to end by itself.
@@ -730,7 +756,7 @@ base::Task<base::Status> Workers::KillPod(WorkerPtr w, std::optional<int64_t> gr
     base::TaskScope kills(tools_.loop, w->kill_ctx);
     for (const auto& c : w->observed.containers) {
       if (c.state != ContainerState::kRunning && c.state != ContainerState::kUnknown) continue;
-      const api::Container* spec = FindContainer(*w->pod, c.name);
+      ContainerPtr spec = FindContainer(*w->pod, c.name);
       if ((spec && IsInitContainer(*w->pod, c.name) && IsSidecar(*spec)) != sidecars) continue;
       kills.Spawn(KillContainer(w, c, period, why, w->kill_ctx));
     }

@@ -99,6 +99,7 @@ class Workers {
   base::Task<base::Status> Prepare(WorkerPtr w);
   base::Task<base::Status> Execute(WorkerPtr w, plan::Actions actions);
   base::Task<base::Result<std::string>> CreateSandbox(WorkerPtr w, uint32_t attempt);
+  base::Task<void> ShowAddress(WorkerPtr w);
   base::Task<base::Status> StartContainer(WorkerPtr w, std::string name, std::string sandbox_id);
   base::Task<base::Result<cri::ContainerConfig>> Configure(WorkerPtr w, const api::Container& c,
                                                            const cri::Image& image, uint32_t restart_count);

@@ -61,7 +61,7 @@ Result<std::string> Hide(const std::string& content) {
 }
 }  // namespace
 
-Result<std::shared_ptr<ServerTls>> SelfSignedServerTls(const std::string& name, TlsFiles options) {
+Result<PemPair> MakeSelfSigned(const std::string& name) {
   Key key(EVP_EC_gen("P-256"));
   if (!key) return Err(Internal("cannot make a key"));
   Certificate certificate = Make(key.get(), name);
@@ -69,8 +69,13 @@ Result<std::shared_ptr<ServerTls>> SelfSignedServerTls(const std::string& name, 
   Bio cert_bio(BIO_new(BIO_s_mem())), key_bio(BIO_new(BIO_s_mem()));
   PEM_write_bio_X509(cert_bio.get(), certificate.get());
   PEM_write_bio_PrivateKey(key_bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  TRY_ASSIGN(options.cert_file, Hide(Text(cert_bio.get())));
-  TRY_ASSIGN(options.key_file, Hide(Text(key_bio.get())));
+  return PemPair{Text(cert_bio.get()), Text(key_bio.get())};
+}
+
+Result<std::shared_ptr<ServerTls>> SelfSignedServerTls(const std::string& name, TlsFiles options) {
+  TRY_ASSIGN(PemPair pair, MakeSelfSigned(name));
+  TRY_ASSIGN(options.cert_file, Hide(pair.certificate));
+  TRY_ASSIGN(options.key_file, Hide(pair.key));
   return ServerTls::FromFiles(std::move(options));
 }
 

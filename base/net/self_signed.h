@@ -10,6 +10,12 @@
 
 namespace base::net {
 
+struct PemPair {
+  std::string certificate, key;
+};
+// For those who keep it in files.
+Result<PemPair> MakeSelfSigned(const std::string& name);
+
 // Valid for a year for `name` and localhost; key and certificate live in this process only. `options` gives the client
 // CA, versions and ciphers.
 Result<std::shared_ptr<ServerTls>> SelfSignedServerTls(const std::string& name, TlsFiles options);

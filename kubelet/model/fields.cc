@@ -63,7 +63,7 @@ base::Result<std::string> FieldText(const api::Pod& pod, const std::string& path
 base::Result<std::string> ResourceText(const api::Pod& pod, const api::ResourceFieldSelector& selector,
                                        const std::string& own_container, const NodeFacts& node) {
   const std::string& name = selector.containername().empty() ? own_container : selector.containername();
-  const api::Container* c = FindContainer(pod, name);
+  ContainerPtr c = FindContainer(pod, name);
   if (!c) return base::Err(base::NotFound("container " + name + " not found"));
   const std::string& field = selector.resource();
   bool limits = field.starts_with("limits.");

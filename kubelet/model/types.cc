@@ -1,5 +1,6 @@
 #include "kubelet/model/types.h"
 
+#include "base/status.h"
 #include "kubelet/model/resources.h"
 
 namespace kubelet {
@@ -42,12 +43,26 @@ bool IsStaticPod(const api::Pod& pod) {
   return it != pod.metadata().annotations().end() && it->second != "api";
 }
 
-const api::Container* FindContainer(const api::Pod& pod, std::string_view name) {
-  for (const auto& c : pod.spec().initcontainers())
-    if (c.name() == name) return &c;
-  for (const auto& c : pod.spec().containers())
-    if (c.name() == name) return &c;
+ContainerPtr FindContainer(const api::Pod& pod, std::string_view name) {
+  for (const auto* list : {&pod.spec().initcontainers(), &pod.spec().containers()})
+    for (const auto& c : *list)
+      if (c.name() == name) return ContainerPtr(ContainerPtr(), &c);
+  for (const auto& c : pod.spec().ephemeralcontainers())
+    if (c.ephemeralcontainercommon().name() == name) return std::make_shared<const api::Container>(AsContainer(c));
   return nullptr;
+}
+
+api::Container AsContainer(const api::EphemeralContainer& container) {
+  // The two messages share their field numbers; that is how the API keeps them apart and alike.
+  api::Container out;
+  CHECK(out.ParseFromString(container.ephemeralcontainercommon().SerializeAsString()));
+  return out;
+}
+
+bool IsEphemeralContainer(const api::Pod& pod, std::string_view name) {
+  for (const auto& c : pod.spec().ephemeralcontainers())
+    if (c.ephemeralcontainercommon().name() == name) return true;
+  return false;
 }
 
 bool IsInitContainer(const api::Pod& pod, std::string_view name) {

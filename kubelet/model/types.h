@@ -94,7 +94,12 @@ const std::string& RuntimeUid(const api::Pod& pod);
 bool IsStaticPod(const api::Pod& pod);  // read from a file here
 bool IsMirrorPod(const api::Pod& pod);  // the API's picture of one
 
-const api::Container* FindContainer(const api::Pod& pod, std::string_view name);  // init and ordinary ones
+// Init, ordinary and ephemeral ones, by name; null when there is none. Good as long as the pod is.
+using ContainerPtr = std::shared_ptr<const api::Container>;
+ContainerPtr FindContainer(const api::Pod& pod, std::string_view name);
+// What an ephemeral container says, in the words of an ordinary one.
+api::Container AsContainer(const api::EphemeralContainer& container);
+bool IsEphemeralContainer(const api::Pod& pod, std::string_view name);
 bool IsInitContainer(const api::Pod& pod, std::string_view name);
 // An init container that restarts by itself and runs beside the ordinary ones.
 bool IsSidecar(const api::Container& container);

@@ -148,6 +148,11 @@ Actions Compute(const api::Pod& pod, const ObservedPod& observed, const ProbeVie
     PlanNewSandbox(pod, observed, out);
     return out;
   }
+  // They run once and are never restarted.
+  for (const auto& c : pod.spec().ephemeralcontainers())
+    if (const auto& name = c.ephemeralcontainercommon().name();
+        !pod.metadata().has_deletiontimestamp() && !observed.Find(name))
+      out.start_ephemeral.push_back(name);
   Initialization init{pod, observed, probes, sandbox.id, out};
   if (!init.Step()) return out;
 
@@ -172,6 +177,7 @@ Actions Compute(const api::Pod& pod, const ObservedPod& observed, const ProbeVie
     // Nothing is left to run: sidecars go, too.
     out.kill_pod = true;
     out.start_init.clear();
+    out.start_ephemeral.clear();
     out.kill.clear();
   }
   return out;

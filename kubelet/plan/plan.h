@@ -32,9 +32,13 @@ struct Actions {
   uint32_t attempt = 0;                 // of the sandbox to make
   std::vector<std::string> start_init;  // names, to be started in this order
   std::vector<std::string> start;
+  std::vector<std::string> start_ephemeral;  // whatever the others do: they are there to look at it
   std::vector<Kill> kill;
 
-  bool nothing() const { return !kill_pod && !create_sandbox && start_init.empty() && start.empty() && kill.empty(); }
+  bool nothing() const {
+    return !kill_pod && !create_sandbox && start_init.empty() && start.empty() && start_ephemeral.empty() &&
+           kill.empty();
+  }
 };
 
 Actions Compute(const api::Pod& pod, const ObservedPod& observed, const ProbeView& probes);

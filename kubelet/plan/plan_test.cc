@@ -27,6 +27,10 @@ api::Pod MakePod(const std::string& text) {
     }
     api::Container* c;
     size_t colon = word.find(':');
+    if (word.starts_with("debug:")) {
+      pod.mutable_spec()->add_ephemeralcontainers()->mutable_ephemeralcontainercommon()->set_name(word.substr(6));
+      continue;
+    }
     if (colon == std::string::npos) {
       c = pod.mutable_spec()->add_containers();
       c->set_name(word);
@@ -83,6 +87,7 @@ std::string ToText(const Actions& a) {
   for (const auto& k : a.kill) add("kill:" + k.name);
   for (const auto& n : a.start_init) add("init:" + n);
   for (const auto& n : a.start) add("start:" + n);
+  for (const auto& n : a.start_ephemeral) add("debug:" + n);
   return out.empty() ? "nothing" : out;
 }
 
@@ -131,6 +136,10 @@ const Case kCases[] = {
     {"and holds the others until it has started", "Always sidecar:s init:i c1", "S0 s:run", "init:i"},
     {"a sidecar comes back beside running containers", "Always sidecar:s c1", "S0 c1:run s:exit1", "init:s"},
     {"a pod being deleted starts nothing", "Always c1 deleted", "S0 c1:exit1", "killpod"},
+    {"an ephemeral container starts beside the others", "Always c1 debug:d", "S0 c1:run", "debug:d"},
+    {"also where initialization hangs", "Always init:i c1 debug:d", "S0 i:run", "debug:d"},
+    {"it is not restarted", "Always c1 debug:d", "S0 c1:run d:exit1", "nothing"},
+    {"it does not keep a pod alive", "Never c1 debug:d", "S0 c1:exit0", "killpod"},
     {"the newest observation counts", "Always c1", "S0 c1:run c1:exit1", "nothing"},
 };
 

@@ -150,7 +150,7 @@ std::vector<Env> ServiceEnvironment(const std::vector<std::shared_ptr<const api:
 base::Task<base::Result<std::vector<Env>>> MakeEnvironment(base::Context ctx, PodPtr pod, std::string container,
                                                            std::vector<Env> services, volumes::Source& source,
                                                            NodeFacts facts) {
-  const api::Container* c = FindContainer(*pod, container);
+  ContainerPtr c = FindContainer(*pod, container);
   CHECK(c);
   Builder builder{ctx, pod, *c, source, std::move(facts), {}, {}};
   for (auto& e : services) builder.base_values[e.name] = std::move(e.value);

@@ -231,6 +231,63 @@ TEST_F(Golden, StatusSequence) {
   EXPECT_GE(compared, 8);
 }
 
+// A pod with one container that runs as `id`.
+struct StatusOf : testing::Test {
+  StatusOf() {
+    auto* c = pod.mutable_spec()->add_containers();
+    c->set_name("c");
+    (*c->mutable_resources()->mutable_limits())["cpu"].set_string("1");
+    observed.sandboxes.push_back({.id = "s", .ready = true, .ips = {"10.0.0.1"}});
+    observed.containers.push_back(Running("c", "first"));
+  }
+  static ObservedContainer Running(std::string name, std::string id) {
+    ObservedContainer c;
+    c.name = std::move(name);
+    c.id = std::move(id);
+    c.state = ContainerState::kRunning;
+    return c;
+  }
+  api::PodStatus Look() {
+    StatusInput in{.pod = pod, .observed = observed, .reasons = reasons};
+    in.runtime_name = "r";
+    for (const auto& c : observed.containers) in.started.insert(c.id), in.ready.insert(c.id);
+    *pod.mutable_status() = MakeStatus(in);
+    return pod.status();
+  }
+  api::Pod pod;
+  ObservedPod observed;
+  std::map<std::string, WaitReason> reasons;
+};
+
+TEST_F(StatusOf, ResizeIsPendingUntilTheContainerIsMadeAnew) {
+  EXPECT_EQ(FindCondition(Look(), "PodResizePending"), nullptr);
+  (*pod.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_limits())["cpu"].set_string("2");
+  api::PodStatus asked = Look();
+  ASSERT_NE(FindCondition(asked, "PodResizePending"), nullptr);
+  EXPECT_EQ(FindCondition(asked, "PodResizePending")->reason(), "Infeasible");
+  EXPECT_EQ(asked.containerstatuses(0).resources().limits().at("cpu").string(), "1");
+  observed.containers[0].id = "second";
+  api::PodStatus anew = Look();
+  EXPECT_EQ(FindCondition(anew, "PodResizePending"), nullptr);
+  EXPECT_EQ(anew.containerstatuses(0).resources().limits().at("cpu").string(), "2");
+}
+
+TEST_F(StatusOf, EphemeralContainersAreShownAndCountForNothing) {
+  auto* common = pod.mutable_spec()->add_ephemeralcontainers()->mutable_ephemeralcontainercommon();
+  common->set_name("debug");
+  common->set_image("tools:1");
+  api::PodStatus waiting = Look();
+  ASSERT_EQ(waiting.ephemeralcontainerstatuses_size(), 1);
+  EXPECT_EQ(waiting.ephemeralcontainerstatuses(0).state().waiting().reason(), "ContainerCreating");
+  EXPECT_EQ(waiting.phase(), "Running");
+  EXPECT_TRUE(IsReady(waiting));
+  observed.containers.push_back(Running("debug", "d"));
+  api::PodStatus runs = Look();
+  EXPECT_TRUE(runs.ephemeralcontainerstatuses(0).state().has_running());
+  EXPECT_FALSE(runs.ephemeralcontainerstatuses(0).ready());
+  EXPECT_EQ(FindContainer(pod, "debug")->image(), "tools:1");
+}
+
 TEST(Expand, References) {
   std::vector<Env> env = {{"A", "1"}, {"B", "two"}};
   EXPECT_EQ(Expand("$(A)-$(B)-$(C)-$$(A)-$A-$", env), "1-two-$(C)-$(A)-$A-$");

@@ -47,8 +47,15 @@ void AddMounts(const api::Container& spec, api::ContainerStatus& out) {
   }
 }
 
-void AddResources(const api::Container& spec, bool running_or_done, api::ContainerStatus& out) {
+// A container keeps what it was started with; `old` says what that was.
+void AddResources(const api::Container& spec, const api::ContainerStatus* old, bool running_or_done,
+                  api::ContainerStatus& out) {
   if (!running_or_done) return;
+  if (old && old->has_resources() && old->containerid() == out.containerid()) {
+    *out.mutable_allocatedresources() = old->allocatedresources();
+    *out.mutable_resources() = old->resources();
+    return;
+  }
   *out.mutable_allocatedresources() = spec.resources().requests();
   *out.mutable_resources() = spec.resources();
   out.mutable_resources()->clear_claims();
@@ -93,7 +100,7 @@ struct Maker {
     if (instances.empty()) {
       Missing(old, out);
     } else {
-      Fill(spec, *instances[0], out);
+      Fill(spec, *instances[0], old, out);
       if (instances.size() > 1 && instances[1]->state == ContainerState::kExited)
         ToState(in, spec, *instances[1], *out.mutable_laststate());
       else if (old && old->laststate().has_terminated() && old->restartcount() == out.restartcount())
@@ -105,13 +112,14 @@ struct Maker {
     return out;
   }
 
-  void Fill(const api::Container& spec, const ObservedContainer& c, api::ContainerStatus& out) const {
+  void Fill(const api::Container& spec, const ObservedContainer& c, const api::ContainerStatus* old,
+            api::ContainerStatus& out) const {
     if (!c.image.empty()) out.set_image(c.image);
     out.set_imageid(c.image_id);
     out.set_containerid(in.runtime_name + "://" + c.id);
     out.set_restartcount(c.restart_count);
     ToState(in, spec, c, *out.mutable_state());
-    AddResources(spec, c.state == ContainerState::kRunning || c.state == ContainerState::kExited, out);
+    AddResources(spec, old, c.state == ContainerState::kRunning || c.state == ContainerState::kExited, out);
   }
 
   // Nothing in the runtime: not made yet, or lost.
@@ -243,6 +251,24 @@ api::PodCondition Ready(const api::Pod& pod, const api::PodStatus& s, const api:
   return Condition("Ready", false, "ReadinessGatesNotReady", missing);
 }
 
+bool SameAmounts(const ResourceList& a, const ResourceList& b) {
+  return a.size() == b.size() && std::ranges::all_of(a, [&](const auto& e) {
+           return b.contains(e.first) && ParseMilli(b.at(e.first).string()) == ParseMilli(e.second.string());
+         });
+}
+
+// A running container was asked to have other resources than it was started with.
+bool AsksForResize(const StatusInput& in, const api::PodStatus& status) {
+  for (const auto& s : status.containerstatuses()) {
+    auto spec = FindContainer(in.pod, s.name());
+    if (!spec || !s.state().has_running() || !s.has_resources()) continue;
+    if (!SameAmounts(spec->resources().requests(), s.resources().requests()) ||
+        !SameAmounts(spec->resources().limits(), s.resources().limits()))
+      return true;
+  }
+  return false;
+}
+
 void AddConditions(const StatusInput& in, api::PodStatus& out) {
   const api::PodStatus& old = in.pod.status();
   std::vector<api::PodCondition> made;
@@ -256,9 +282,15 @@ void AddConditions(const StatusInput& in, api::PodStatus& out) {
   made.push_back(Ready(in.pod, out, containers));
   made.push_back(containers);
   made.push_back(Condition("PodScheduled", true));
+  if (AsksForResize(in, out))
+    made.push_back(Condition("PodResizePending", true, "Infeasible",
+                             "In-place resize is not supported yet by keelson: the container keeps what it has until "
+                             "it is made anew"));
   google::protobuf::RepeatedPtrField<api::PodCondition> others;
   for (const auto& c : out.conditions())
-    if (std::ranges::none_of(made, [&](const auto& m) { return m.type() == c.type(); })) *others.Add() = c;
+    if (c.type() != "PodResizePending" &&
+        std::ranges::none_of(made, [&](const auto& m) { return m.type() == c.type(); }))
+      *others.Add() = c;
   out.clear_conditions();
   for (auto& c : made) {
     const auto* before = FindCondition(old, c.type());
@@ -367,6 +399,13 @@ api::PodStatus MakeStatus(const StatusInput& in) {
     *out.add_initcontainerstatuses() = maker.Make(c, true, old.initcontainerstatuses());
   for (const auto& c : in.pod.spec().containers())
     *out.add_containerstatuses() = maker.Make(c, false, old.containerstatuses());
+  for (const auto& e : in.pod.spec().ephemeralcontainers()) {
+    auto* status = out.add_ephemeralcontainerstatuses();
+    *status = maker.Make(AsContainer(e), false, old.ephemeralcontainerstatuses());
+    // Nobody waits for it: it is neither ready nor started as others are.
+    status->set_ready(false);
+    status->clear_started();
+  }
   out.set_observedgeneration(in.pod.metadata().generation());
   if (!in.failed_reason.empty()) {
     out.set_phase("Failed");
