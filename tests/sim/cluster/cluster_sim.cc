@@ -10,11 +10,13 @@
 #include "apiserver/storage/memory.h"
 #include "base/testing/sim_executor.h"
 #include "controller-manager/common/int_or_percent.h"
+#include "controller-manager/common/labels.h"
 #include "controller-manager/manager.h"
 #include "machinery/client/micro_time.h"
 #include "machinery/object/api_error.h"
 #include "proto/k8s/apps/v1/deployment.pb.h"
 #include "proto/k8s/apps/v1/replicaset.pb.h"
+#include "proto/k8s/coordination/v1/lease.pb.h"
 #include "proto/k8s/core/v1/namespace.pb.h"
 #include "proto/k8s/core/v1/node.pb.h"
 #include "proto/k8s/core/v1/pod.pb.h"
@@ -27,6 +29,7 @@ namespace request = machinery::request;
 using base::testing::SimExecutor;
 using k8s::io::api::apps::v1::Deployment;
 using k8s::io::api::apps::v1::ReplicaSet;
+using k8s::io::api::coordination::v1::Lease;
 using k8s::io::api::core::v1::Namespace;
 using k8s::io::api::core::v1::Node;
 using k8s::io::api::core::v1::Pod;
@@ -111,12 +114,14 @@ class FaultyTransport final : public request::Transport {
   request::Transport& inner_;
 };
 
-// A kubelet that runs nothing: after a while a pod bound to its node is ready, and a deleted one is gone.
+// A kubelet that runs nothing: it says that it lives, after a while a pod bound to its node is ready, and a deleted one
+// is gone.
 class SimKubelet {
  public:
   SimKubelet(SimExecutor& executor, client::Client& c, std::string node)
       : executor_(executor),
         client_(c),
+        node_(node),
         pods_(executor, c, {.field_selector = "spec.nodeName=" + node}),
         controller_(executor, "kubelet", 2,
                     [this](base::Context ctx, client::Key key) { return Sync(std::move(ctx), std::move(key)); }) {
@@ -126,10 +131,35 @@ class SimKubelet {
     base::TaskScope scope(executor_, ctx);
     scope.Spawn(pods_.Run(scope.context()));
     scope.Spawn(controller_.Run(scope.context()));
+    while ((co_await base::Sleep(executor_, ctx, (co_await Report(scope.context())) ? 10s : 1s)).ok()) {
+    }
     co_await scope.Join();
   }
 
  private:
+  // Ready once, and then the lease.
+  base::Task<bool> Report(base::Context ctx) {
+    auto node = co_await client_.Get<Node>(ctx, "", node_);
+    if (!node) co_return false;
+    auto* conditions = node->mutable_status()->mutable_conditions();
+    auto ready = std::ranges::find_if(*conditions, [](const auto& c) { return c.type() == "Ready"; });
+    if (ready == conditions->end() || ready->status() != "True") {
+      auto* c = ready == conditions->end() ? conditions->Add() : &*ready;
+      c->set_type("Ready");
+      c->set_status("True");
+      client::SetTime(*c->mutable_lastheartbeattime(), executor_.WallNow());
+      if (!(co_await client_.UpdateStatus<Node>(ctx, std::move(*node)))) co_return false;
+    }
+    auto held = co_await client_.Get<Lease>(ctx, "kube-node-lease", node_);
+    if (!held && !machinery::object::IsNotFound(held.error())) co_return false;
+    Lease lease = held.value_or(Lease());
+    lease.mutable_metadata()->set_namespace_("kube-node-lease");
+    lease.mutable_metadata()->set_name(node_);
+    client::SetMicroTime(*lease.mutable_spec()->mutable_renewtime(), executor_.WallNow());
+    if (held) co_return (co_await client_.Update<Lease>(ctx, std::move(lease))).has_value();
+    co_return (co_await client_.Create<Lease>(ctx, std::move(lease))).has_value();
+  }
+
   base::Task<base::Result<client::Done>> Sync(base::Context ctx, client::Key key) {
     auto pod = pods_.Get(key);
     if (!pod) co_return client::Done{};
@@ -142,13 +172,16 @@ class SimKubelet {
         co_return base::Err(gone);
       co_return client::Done{};
     }
-    if (pod->status().phase() == "Running") co_return client::Done{};
+    if (pod->status().phase() == "Running" && controller_manager::IsReady(*pod)) co_return client::Done{};
     Pod running = *pod;
     auto* status = running.mutable_status();
     status->set_phase("Running");
     status->set_podip("10.0.0.1");
+    status->clear_podips();
     status->add_podips()->set_ip("10.0.0.1");
-    auto* ready = status->add_conditions();
+    auto* conditions = status->mutable_conditions();
+    auto known = std::ranges::find_if(*conditions, [](const auto& c) { return c.type() == "Ready"; });
+    auto* ready = known == conditions->end() ? conditions->Add() : &*known;
     ready->set_type("Ready");
     ready->set_status("True");
     client::SetTime(*ready->mutable_lasttransitiontime(), executor_.WallNow());
@@ -158,6 +191,7 @@ class SimKubelet {
   }
   SimExecutor& executor_;
   client::Client& client_;
+  std::string node_;
   client::Informer<Pod> pods_;
   client::Controller controller_;
 };
@@ -240,6 +274,7 @@ class Cluster {
   void Restart();
   void StopProcess(Process& p);
   bool Converged();
+  void LoseNode();
   std::string WhyNot();
   void OnPod(const client::Change<Pod>& c);
   void CheckSoon(const std::map<std::string, int32_t>& bounds, std::string uid, int32_t there, std::string who);
@@ -266,6 +301,7 @@ class Cluster {
   client::Informer<Deployment> deployments_;
   std::vector<std::unique_ptr<Process>> processes_;
   int nodes_;
+  std::string dead_;  // the node that is lost, ""
   // What the witness knows.
   std::map<std::string, std::string> node_of_;                   // pod uid -> node
   std::map<std::string, std::map<std::string, int32_t>> sizes_;  // deployment uid -> replica set uid -> replicas
@@ -322,8 +358,10 @@ void Cluster::Setup() {
   servers_->Spawn(core_.Run(servers_->context()));
   CHECK(Await(core_.WaitReady(ctx_)).ok());
   Namespace ns;
-  ns.mutable_metadata()->set_name("default");
-  (void)Await(user_.Create<Namespace>(ctx_, ns));
+  for (const char* name : {"default", "kube-node-lease"}) {
+    ns.mutable_metadata()->set_name(name);
+    (void)Await(user_.Create<Namespace>(ctx_, ns));
+  }
   for (int i = 0; i < nodes_; ++i) {
     Node n;
     n.mutable_metadata()->set_name("node-" + std::to_string(i));
@@ -344,8 +382,8 @@ void Cluster::Setup() {
 
   processes_.push_back(std::make_unique<Process>(executor_, [this]() -> Process::Body {
     controller_manager::ManagerOptions options;
-    options.controllers = {"deployment-controller", "replicaset-controller", "garbage-collector-controller",
-                           "serviceaccount-controller"};
+    options.controllers = {"deployment-controller",     "replicaset-controller",     "garbage-collector-controller",
+                           "serviceaccount-controller", "node-lifecycle-controller", "taint-eviction-controller"};
     auto discover = [](base::Context) -> base::Task<base::Result<std::vector<controller_manager::ServedResource>>> {
       co_return Resources();
     };
@@ -551,6 +589,7 @@ std::string Cluster::WhyNot() {
   for (const auto& pod : pods_.List()) {
     const auto* owner = Owner(pod->metadata());
     if (!owner || !wanted.contains(owner->uid())) return "pod " + pod->metadata().name() + " is an orphan";
+    if (pod->metadata().has_deletiontimestamp() && pod->spec().nodename() == dead_) continue;
     if (pod->metadata().has_deletiontimestamp()) return "pod " + pod->metadata().name() + " is being deleted";
     if (pod->status().phase() != "Running") return "pod " + pod->metadata().name() + " does not run";
     --wanted[owner->uid()];
@@ -561,6 +600,25 @@ std::string Cluster::WhyNot() {
 }
 
 bool Cluster::Converged() { return WhyNot().empty(); }
+
+// Power off. The others take over what ran there; nobody ends a pod whose node cannot say that it has ended.
+void Cluster::LoseNode() {
+  size_t index = executor_.random().Below(static_cast<uint64_t>(nodes_));
+  dead_ = "node-" + std::to_string(index);
+  auto& kubelet = *processes_[processes_.size() - static_cast<size_t>(nodes_) + index];
+  Say("lose " + dead_);
+  StopProcess(kubelet);
+  // 50 s of grace and 300 s of toleration are the defaults.
+  executor_.RunFor(6min);
+  if (!executor_.RunUntil([&] { return Converged(); }, 5min))
+    Violation("no convergence without " + dead_ + ": " + WhyNot());
+  for (const auto& pod : pods_.List())
+    if (pod->spec().nodename() == dead_ && !pod->metadata().has_deletiontimestamp())
+      Violation("pod " + pod->metadata().name() + " stays on a dead node");
+  dead_.clear();
+  kubelet.Start();
+  ++report_.restarts;
+}
 
 Report Cluster::Run() {
   Setup();
@@ -578,6 +636,8 @@ Report Cluster::Run() {
   faults_.on = false;
   for (const char* name : {"a", "b", "c"}) Change(name, [](Deployment& d) { d.mutable_spec()->set_paused(false); });
   if (!executor_.RunUntil([&] { return Converged(); }, 15min)) Violation("no convergence: " + WhyNot());
+  if (random.OneIn(2)) LoseNode();
+  if (!executor_.RunUntil([&] { return Converged(); }, 15min)) Violation("no convergence at the end: " + WhyNot());
   // Settled means that nothing moves any more.
   executor_.RunFor(30s);
   if (!Converged()) Violation("did not stay converged: " + WhyNot());
