@@ -92,8 +92,7 @@ struct World {
 class DeploymentController final : public RunnableController {
  public:
   explicit DeploymentController(ManagerContext& context)
-      : context_(context),
-        executor_(context.executor),
+      : executor_(context.executor),
         client_(context.client),
         events_(context.events("deployment-controller")),
         deployments_(context.informers.Of<Deployment>()),
@@ -530,7 +529,6 @@ class DeploymentController final : public RunnableController {
     return std::max<base::Duration>(due - Now(), std::chrono::seconds(0)) + std::chrono::seconds(1);
   }
 
-  ManagerContext& context_;
   base::Executor& executor_;
   client::Client& client_;
   client::EventRecorder& events_;

@@ -92,6 +92,27 @@ def endpoints_elsewhere():
     return all(not e["conditions"]["ready"] for s in slices for e in s.get("endpoints") or [] if e.get("nodeName") == "n3")
 
 
+def ready(name):
+    return sh(f"kubectl get pod {name} -o jsonpath='{{.status.conditions[?(@.type==\"Ready\")].status}}'").stdout
+
+
+def cable_out():
+    """A node that is only cut off goes on working; what it ran is Ready again when it is heard again."""
+    tolerations = [{"key": "node.kubernetes.io/unreachable", "operator": "Exists"}, {"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]
+    patient = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "patient"},
+               "spec": {"nodeName": "n2", "tolerations": tolerations, "containers": [{"name": "web", "image": "demo.keelson.local/web:1"}]}}
+    sh(f"echo '{json.dumps(patient)}' | kubectl apply -f - && kubectl wait --for=condition=Ready pod/patient --timeout=30s", check=True)
+    run("ip -n switch link set n2 down")
+    until("the patient pod unready", lambda: ready("patient") == "False", GRACE + LEASE)
+    run("ip -n switch link set n2 up")
+    back = time.time()
+    until("the patient pod Ready again", lambda: ready("patient") == "True", 30)
+    restarts = sh("kubectl get pod patient -o jsonpath='{.status.containerStatuses[0].restartCount}'").stdout
+    print(f"    cable in: Ready again after {time.time() - back:.1f} s")
+    verdict("a pod that tolerates its node's silence goes on", restarts == "0", restarts)
+    until("n2 without taints", lambda: not taints("n2"), 20)
+
+
 def all_pods():
     return json.loads(sh("kubectl get pods -l app=web -o json").stdout)["items"]
 
@@ -149,6 +170,8 @@ def main():
     routes = sh("ip route show proto 211").stdout
     verdict("routes to the other nodes' pods are installed", routes.count("via 192.0.2.") == 2, routes)
 
+    cable_out()
+    sh("kubectl rollout status deploy/web --timeout=60s", check=True)
     killed = time.time()
     cut_off("n3")
     until(f"no traffic to the silent node within {GRACE + LEASE} s", endpoints_elsewhere, GRACE + LEASE)
