@@ -297,6 +297,57 @@ TEST_F(HostileTest, MalformedHttp2EndsTheConnection) {
   EXPECT_THAT(wrong.ReceiveAll(), StartsWith("HTTP/1.1 "));
 }
 
+// What the server sends on one request of these fields, until `wanted` is in it or nothing more comes.
+std::string AskHttp2(const std::string& address, std::string_view wanted, std::string_view fields,
+                     std::string_view body_frames = {}) {
+  RawPeer peer(address);
+  std::string request = std::string(kPreface) + Settings();
+  request += Frame(1, body_frames.empty() ? 5 : 4, 1, fields);
+  peer.Send(request.append(body_frames));
+  std::string answer;
+  for (int i = 0; i < 5 && answer.find(wanted) == std::string::npos; ++i) answer += peer.Receive();
+  return answer;
+}
+
+TEST_F(HostileTest, MalformedRequestsAreResetOneByOne) {
+  using namespace std::string_literals;
+  // :method GET, :scheme http, :path /hello, then :authority.
+  const std::string head = "\x82\x86\x04\x06/hello"s;
+  const std::string reset = "\0\0\4\3\0\0\0\0\1\0\0\0\1"s;  // RST_STREAM of stream 1, PROTOCOL_ERROR
+  EXPECT_THAT(AskHttp2(address_, "hello", head + "\x01\x01x"s), HasSubstr("hello"));
+  EXPECT_THAT(AskHttp2(address_, "hello", head), HasSubstr("hello")) << "authority may be missing";
+  EXPECT_THAT(AskHttp2(address_, "hello", head + "\x01\x0dhttp://a:1/b?"s), HasSubstr("hello"))
+      << "old gRPC clients send URLs";
+  for (const std::string& bad : {
+           "\x82\x86\x01\x01x"s,   // no :path
+           "\x86\x04\x06/hello"s,  // no :method
+           head + "\x82"s,         // :method twice
+           head + "\x00\x01"
+                  "a\x01"
+                  "b\x01\x01x"s,  // :authority behind a regular field
+           head + "\x00\x01"
+                  "A\x01"
+                  "b"s,  // upper case
+           head + "\x00\x01"
+                  "a\x02"
+                  "b\n"s,  // a line end in a value
+           head + "\x00\x0a"
+                  "connection\x05"
+                  "close"s,  // a field of connections
+           head + "\x00\x05:evil\x01"
+                  "b"s,                   // unknown pseudo field
+           head + "\x00\x02te\x04gzip"s,  // te
+       }) {
+    EXPECT_THAT(AskHttp2(address_, reset, bad), HasSubstr(reset)) << bad;
+  }
+  const std::string five = head +
+                           "\x00\x0e"
+                           "content-length\x01"
+                           "5"s;
+  EXPECT_THAT(AskHttp2(address_, reset, five, Frame(0, 1, 1, "123")), HasSubstr(reset))
+      << "a body shorter than it said";
+}
+
 TEST_F(HostileTest, RapidResetIsStopped) {
   RawPeer peer(address_);
   peer.Send(std::string(kPreface) + Settings());

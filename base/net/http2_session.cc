@@ -1,6 +1,7 @@
 #include "base/net/http2_session.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace base::net {
 namespace {
@@ -71,6 +72,40 @@ void Http2Stream::Reset(uint32_t error_code) {
   nghttp2_submit_rst_stream(session_->session_, NGHTTP2_FLAG_NONE, id_, error_code);
   session_->transport_->Kick();
 }
+
+bool RequestRules::Pseudo(std::string_view name) {
+  static constexpr std::string_view kNames[] = {":method", ":scheme", ":path", ":authority"};
+  for (uint8_t i = 0; i < 4; ++i) {
+    if (name != kNames[i]) continue;
+    bool first = (seen_ & (1 << i)) == 0;
+    seen_ |= static_cast<uint8_t>(1 << i);
+    return first && !regular_;
+  }
+  return false;
+}
+
+bool RequestRules::Field(std::string_view name, std::string_view value, bool trailer) {
+  auto bytes = [](std::string_view v) { return reinterpret_cast<const uint8_t*>(v.data()); };
+  bool good = !name.empty() && nghttp2_check_header_value(bytes(value), value.size()) != 0;
+  if (good && name[0] == ':') {
+    good = !trailer && Pseudo(name) && !(name != ":authority" && value.empty());
+  } else if (good) {
+    regular_ = true;
+    good = nghttp2_check_header_name(bytes(name), name.size()) != 0 && !(name != "host" && IsConnectionField(name)) &&
+           (name != "te" || value == "trailers");
+    if (good && name == "content-length" && !trailer) {
+      uint64_t n = 0;
+      auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+      good = !length_ && error == std::errc() && end == value.data() + value.size();
+      length_ = n;
+    }
+  }
+  malformed_ |= !good;
+  return good;
+}
+
+// :method, :scheme and :path; CONNECT is not served.
+bool RequestRules::HeadComplete() const { return !malformed_ && (seen_ & 7) == 7; }
 
 // nghttp2's C callbacks. None of them may re-enter nghttp2_session_send or mem_recv.
 struct Http2Callbacks {
@@ -173,8 +208,18 @@ struct Http2Callbacks {
       stream->headers_too_large_ = true;
       return 0;
     }
-    stream->OnHeader({reinterpret_cast<const char*>(name), name_length},
-                     {reinterpret_cast<const char*>(value), value_length});
+    std::string_view n{reinterpret_cast<const char*>(name), name_length};
+    std::string_view v{reinterpret_cast<const char*>(value), value_length};
+    if (Self(user).options_.server) {
+      bool trailer = frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+      if (stream->rules_.malformed() || !stream->rules_.Field(n, v, trailer)) return 0;
+    }
+    stream->OnHeader(n, v);
+    return 0;
+  }
+
+  static int Malformed(nghttp2_session* s, int32_t id) {
+    nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR);
     return 0;
   }
 
@@ -184,10 +229,22 @@ struct Http2Callbacks {
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
         if (stream == nullptr) break;
+        if (self.options_.server) {
+          bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+          bool head = frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+          // Trailers are the last frame of a request.
+          bool good = stream->headers_too_large_ ||
+                      (!stream->rules_.malformed() && (head ? stream->rules_.HeadComplete() : ends));
+          if (!good || (ends && !stream->rules_.BodyComplete())) return Malformed(s, frame->hd.stream_id);
+        }
         stream->OnHeadersEnd();
         if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->OnInEnd();
         break;
       case NGHTTP2_DATA:
+        if (stream != nullptr && self.options_.server && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+            !stream->rules_.BodyComplete()) {
+          return Malformed(s, frame->hd.stream_id);
+        }
         if (stream != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) stream->OnInEnd();
         break;
       case NGHTTP2_PING:
@@ -215,6 +272,11 @@ struct Http2Callbacks {
       nghttp2_session_consume(s, id, length);
       return 0;
     }
+    if (stream->rules_.malformed()) {
+      nghttp2_session_consume(s, id, length);
+      return 0;
+    }
+    stream->rules_.AddBody(length);
     stream->unconsumed_ += length;
     stream->OnData({reinterpret_cast<const char*>(data), length});
     return 0;
@@ -261,6 +323,8 @@ Http2Session::Http2Session(std::unique_ptr<Transport> transport, const Http2Opti
   nghttp2_option_set_max_settings(raw, 32);
   nghttp2_option_set_max_outbound_ack(raw, 200);
   nghttp2_option_set_peer_max_concurrent_streams(raw, 100);
+  // Its place is taken by RequestRules.
+  if (options.server) nghttp2_option_set_no_http_messaging(raw, 1);
   int made = options.server ? nghttp2_session_server_new2(&session_, Http2Callbacks::Table(), this, raw)
                             : nghttp2_session_client_new2(&session_, Http2Callbacks::Table(), this, raw);
   CHECK_MSG(made == 0, "nghttp2_session_new");

@@ -9,6 +9,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,26 @@
 namespace base::net {
 
 class Http2Session;
+
+// What a request's fields must be (RFC 9113, 8.1 to 8.3), checked here rather than by the library, because the library
+// refuses one thing that clients in use do: Debian's etcdctl and others of its age send their whole URL as authority.
+class RequestRules {
+ public:
+  // False: the request is malformed. Called for each field in order; `trailer` behind the body.
+  bool Field(std::string_view name, std::string_view value, bool trailer);
+  bool HeadComplete() const;
+  bool malformed() const { return malformed_; }
+  void AddBody(size_t n) { body_ += n; }
+  // The body is as long as content-length said.
+  bool BodyComplete() const { return !length_ || *length_ == body_; }
+
+ private:
+  bool Pseudo(std::string_view name);
+  bool malformed_ = false, regular_ = false;
+  uint8_t seen_ = 0;
+  std::optional<uint64_t> length_;
+  uint64_t body_ = 0;
+};
 
 // One stream's buffers; server exchanges and client requests derive from it.
 class Http2Stream {
@@ -61,6 +82,7 @@ class Http2Stream {
   // Received header bytes, for the bound.
   size_t header_bytes_ = 0;
   bool headers_too_large_ = false;
+  RequestRules rules_;  // of a server's streams
 
  private:
   struct Piece {
