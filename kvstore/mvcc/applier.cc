@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "base/json_writer.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/wire/wire.h"
@@ -339,6 +339,11 @@ Result<Answer> Applier::Apply(const pb::InternalRaftRequest& r, uint64_t index) 
     Alarm(r, a);
   } else if (r.has_cluster_version_set()) {
     store_.buckets()["cluster"]["clusterVersion"] = r.cluster_version_set().ver();
+  } else if (r.has_downgrade_info_set()) {
+    base::JsonWriter w;
+    w.BeginObject().Key("target-version").String(r.downgrade_info_set().ver());
+    w.Key("enabled").Bool(r.downgrade_info_set().enabled()).EndObject();
+    store_.buckets()["cluster"]["downgrade"] = w.Take();
   } else if (r.has_cluster_member_attr_set()) {
     const auto& s = r.cluster_member_attr_set();
     std::string& json = store_.buckets()["members"][MemberKey(s.member_id())];
@@ -407,6 +412,15 @@ Status Applier::LeaseGrant(const pb::InternalRaftRequest& r, Answer& a) {
 }
 
 // ---- alarms
+
+std::string Applier::downgrade_target() const {
+  const std::string& json = store_.buckets()["cluster"]["downgrade"];
+  constexpr std::string_view kName = "\"target-version\":\"";
+  size_t at = json.find(kName);
+  if (at == std::string::npos || json.find("\"enabled\":true") == std::string::npos) return "";
+  at += kName.size();
+  return json.substr(at, json.find('"', at) - at);
+}
 
 void Applier::Load() {
   auth_.Load();

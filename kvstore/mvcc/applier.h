@@ -41,6 +41,8 @@ class Applier {
 
   bool no_space() const { return no_space_; }
   bool corrupt() const { return corrupt_; }
+  // The version a downgrade of the cluster goes to ("3.6.0"), "" when none is under way.
+  std::string downgrade_target() const;
   mvcc::Auth& auth() { return auth_; }
   // Again from the store's buckets, after they came from elsewhere.
   void Load();

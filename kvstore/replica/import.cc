@@ -79,10 +79,6 @@ Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string
       return Ok();
     }));
   }
-  if (auto enabled = buckets["auth"].find("authEnabled");
-      enabled != buckets["auth"].end() && enabled->second == "\x01") {
-    return Err(base::Unimplemented("authentication is enabled in " + path + "; this version does not enforce it yet"));
-  }
   mvcc::AppliedMark mark;
   auto number = [&](const char* name) {
     const std::string& v = buckets["meta"][name];

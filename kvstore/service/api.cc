@@ -37,7 +37,7 @@ Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& po
   RegisterAuth();
   RegisterConcurrency();
   RegisterCluster();
-  RegisterRefusals();
+  RegisterHealth();
 }
 
 Api::~Api() { replica_.on_sync = nullptr; }
@@ -76,17 +76,10 @@ void Api::Stream(const std::string& service, const std::string& method,
   streams_["/" + service + "/" + method] = run;
 }
 
-void Api::Refuse(const std::string& service, std::initializer_list<std::string_view> methods, base::Status why) {
-  for (std::string_view m : methods) {
-    auto run = [why](const Call&, std::string) -> Task<Bytes> { co_return Err(why); };
-    grpc_.Unary("/" + service + "/" + std::string(m), run);
-    unary_["/" + service + "/" + std::string(m)] = run;
-  }
-}
-
-void Api::RegisterRefusals() {
-  Refuse("etcdserverpb.Maintenance", {"Downgrade"}, NotSupported("downgrades are"));
+void Api::RegisterHealth() {
+  Unary("etcdserverpb.Maintenance", "Downgrade", &Api::Downgrade);
   Unary("grpc.health.v1.Health", "Check", &Api::HealthCheck);
+  Stream("grpc.health.v1.Health", "Watch", &Api::HealthWatch);
 }
 
 Task<void> Api::Handle(base::net::Exchange& exchange) {

@@ -30,6 +30,7 @@ struct ApiOptions {
   std::string scratch_dir;  // for snapshots on their way out
   TokenPolicy tokens;
   int bcrypt_cost = 10;
+  bool gateway = true;            // POST /v3/...
   bool client_cert_auth = false;  // a verified certificate's common name is a user
 };
 
@@ -54,11 +55,10 @@ class Api {
   void RegisterAuth();
   void RegisterConcurrency();
   void RegisterCluster();
-  void RegisterRefusals();
+  void RegisterHealth();
   void Unary(const std::string& service, const std::string& method, Handler handler);
   void Stream(const std::string& service, const std::string& method,
               base::Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&));
-  void Refuse(const std::string& service, std::initializer_list<std::string_view> methods, base::Status why);
 
   base::Task<Bytes> Range(const Call& call, std::string request);
   base::Task<Bytes> Put(const Call& call, std::string request);
@@ -113,7 +113,9 @@ class Api {
   base::Task<base::Result<etcdserverpb::ResponseHeader>> ProclaimAs(const Call& call, std::string key, int64_t created,
                                                                     int64_t lease, std::string value);
 
+  base::Task<Bytes> Downgrade(const Call& call, std::string request);
   base::Task<Bytes> HealthCheck(const Call& call, std::string request);
+  base::Task<base::Status> HealthWatch(base::net::GrpcServerStream& stream);
   base::Task<base::Status> Watch(base::net::GrpcServerStream& stream);
 
   struct WatchSession;
@@ -139,8 +141,9 @@ class Api {
 
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
   base::Task<void> HandleGateway(base::net::Exchange& exchange);
-  std::pair<int, std::string> HealthText();
-  std::pair<int, std::string> Checks(bool readiness, std::string_view query);
+  std::pair<int, std::string> HealthText(std::string_view query);
+  std::optional<std::pair<int, std::string>> Checks(std::string_view type, std::string_view one,
+                                                    std::string_view query);
   std::string MetricsText();
 
   replica::Replica& replica_;

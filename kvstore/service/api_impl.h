@@ -24,6 +24,8 @@ struct Api::Metrics {
   base::Counter& lease_revoked;
   base::Counter& health_ok;
   base::Counter& health_failed;
+  base::Family<base::Gauge>& check;
+  base::Family<base::Counter>& checks;
   base::Histogram& fsync;
 };
 

@@ -44,6 +44,10 @@ Task<Api::Bytes> Api::Status(const Call& call, std::string request) {
   out.set_raftappliedindex(replica_.applied_index());
   out.set_storageversion(std::string(replica::kClusterVersion));
   out.set_dbsizequota(std::max<int64_t>(options_.quota_backend_bytes, 0));
+  if (std::string target = replica_.applier().downgrade_target(); !target.empty()) {
+    out.mutable_downgradeinfo()->set_enabled(true);
+    out.mutable_downgradeinfo()->set_targetversion(target);
+  }
   out.mutable_downgradeinfo();
   out.set_islearner(replica_.is_learner());
   if (replica_.leader() == 0) out.add_errors("etcdserver: no leader");
@@ -139,11 +143,6 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   co_return co_await send(sha.Finish(), 0);
 }
 
-Task<Api::Bytes> Api::HealthCheck(const Call& call, std::string request) {
-  bool serving = replica_.failure().ok() && replica_.leader() != 0;
-  std::string out;
-  wire::PutUint(out, 1, serving ? 1 : 2);
-  co_return out;
 }
 
 }  // namespace kvstore::service
