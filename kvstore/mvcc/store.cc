@@ -367,6 +367,7 @@ Status Store::Compact(int64_t revision) {
 }
 
 Result<bool> Store::MaintenanceStep() {
+  if (walks_ > 0) return compacting_ || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
   if (compacting_) {
     TRY(CompactSome());
     return true;
@@ -548,7 +549,25 @@ Buckets Store::ExportBuckets(const AppliedMark& mark) const {
   return out;
 }
 
+Store::Walk::Walk(Store& store)
+    : store_(store), generation_(store.generation_), versions_(store.KeptVersions(store.revision_)) {
+  ++store_.walks_;
+}
+Store::Walk::~Walk() { --store_.walks_; }
+
+Result<bool> Store::Walk::Step(size_t n, const std::function<Status(std::string_view, std::string_view)>& each) {
+  if (generation_ != store_.generation_) return Err(base::Unavailable("the store was replaced by a snapshot"));
+  Segments::Cursor cursor(*store_.segments_);
+  for (size_t end = std::min(at_ + n, versions_.size()); at_ < end; ++at_) {
+    const Version& v = versions_[at_];
+    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
+    TRY(each(RevisionKey(v.revision(), v.tombstone), bytes));
+  }
+  return at_ < versions_.size();
+}
+
 Status Store::Clear() {
+  ++generation_;
   index_.Clear();
   segments_.reset();
   TRY(fs_.RemoveAll(directory_));

@@ -122,6 +122,23 @@ class Store final : public History {
   // other buckets. `each` may be called many times.
   base::Status ExportKeys(const std::function<base::Status(std::string_view key, std::string_view value)>& each) const;
   Buckets ExportBuckets(const AppliedMark& mark) const;
+  // ExportKeys in steps, as of the revision at which it began, while the store goes on changing. As long as one lives,
+  // compaction and rewriting wait. kUnavailable once the store was cleared.
+  class Walk {
+   public:
+    explicit Walk(Store& store);
+    ~Walk();
+    Walk(const Walk&) = delete;
+    // Up to `n` more pairs; false: that was all.
+    base::Result<bool> Step(size_t n,
+                            const std::function<base::Status(std::string_view key, std::string_view value)>& each);
+
+   private:
+    Store& store_;
+    uint64_t generation_;
+    std::vector<Version> versions_;
+    size_t at_ = 0;
+  };
   // Starts over as an empty store, files too, because a snapshot replaces everything; watchers stay. RestartWatches
   // comes after the import.
   base::Status Clear();
@@ -172,6 +189,8 @@ class Store final : public History {
   int64_t changes_ = 0;
   std::vector<EventPtr> events_;
 
+  int walks_ = 0;
+  uint64_t generation_ = 0;  // of the store's whole content
   bool compacting_ = false;
   std::string compact_cursor_;
   uint32_t rewriting_ = 0;

@@ -93,7 +93,9 @@ Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string
   return mark;
 }
 
-Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out) {
+namespace {
+
+mvcc::Buckets AllBuckets(const mvcc::Store& store, const mvcc::AppliedMark& mark) {
   mvcc::Buckets buckets = store.ExportBuckets(mark);
   for (const char* name :
        {"alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "members", "members_removed", "meta"}) {
@@ -101,8 +103,14 @@ Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, b
   }
   buckets["meta"]["confState"] = ConfStateJson(mark.conf_state);
   buckets["meta"]["storageVersion"] = std::string(kClusterVersion);
+  return buckets;
+}
+
+}  // namespace
+
+Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out) {
   bolt::Writer w(out);
-  for (const auto& [name, keys] : buckets) {
+  for (const auto& [name, keys] : AllBuckets(store, mark)) {
     TRY(w.BeginBucket(name));
     if (name == "key") {
       TRY(store.ExportKeys([&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
@@ -110,9 +118,27 @@ Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, b
     for (const auto& [k, v] : keys) TRY(w.Add(k, v));
     TRY(w.EndBucket());
   }
-  TRY_ASSIGN(uint64_t size, w.Finish());
-  (void)size;
-  return Ok();
+  return StatusOf(w.Finish());
+}
+
+base::Task<Status> ExportDatabaseInTurns(mvcc::Store& store, mvcc::AppliedMark mark, base::File& out, base::Context ctx,
+                                         base::Executor& executor) {
+  constexpr size_t kKeysPerTurn = 256;
+  // Both at one moment: the keys' revision and what stands beside them.
+  mvcc::Store::Walk walk(store);
+  const mvcc::Buckets buckets = AllBuckets(store, mark);
+  bolt::Writer w(out);
+  for (const auto& [name, keys] : buckets) {
+    CO_TRY(w.BeginBucket(name));
+    for (bool more = name == "key"; more;) {
+      CO_TRY_ASSIGN(more, walk.Step(kKeysPerTurn, [&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
+      co_await base::Yield(executor);
+      if (ctx.done()) co_return ctx.status();
+    }
+    for (const auto& [k, v] : keys) CO_TRY(w.Add(k, v));
+    CO_TRY(w.EndBucket());
+  }
+  co_return StatusOf(w.Finish());
 }
 
 }  // namespace kvstore::replica

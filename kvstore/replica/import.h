@@ -3,7 +3,9 @@
 
 #include <string>
 
+#include "base/context.h"
 #include "base/file.h"
+#include "base/task.h"
 #include "kvstore/mvcc/store.h"
 
 namespace kvstore::replica {
@@ -14,5 +16,9 @@ base::Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::
 
 // The other way: the store as etcd's database, for snapshots. `storage_version` and the membership as etcd has them.
 base::Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out);
+
+// The same without holding up the strand: with a turn for others every few hundred keys.
+base::Task<base::Status> ExportDatabaseInTurns(mvcc::Store& store, mvcc::AppliedMark mark, base::File& out,
+                                               base::Context ctx, base::Executor& executor);
 
 }  // namespace kvstore::replica

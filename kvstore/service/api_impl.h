@@ -32,9 +32,6 @@ struct Api::Metrics {
 // "Ok", "NotFound": the label grpc_code.
 std::string_view GrpcCodeLabel(base::Code code);
 
-inline base::Status NotSupported(std::string_view what) {
-  return base::Unimplemented("etcdserver: " + std::string(what) + " not supported yet by keelson");
-}
 // The client asks not to be served by a member that is cut off ("require leader").
 inline bool NeedsLeader(const base::net::GrpcCall& call) { return call.headers.Get("hasleader") == "true"; }
 inline base::Status Unreadable() { return base::InvalidArgument("etcdserver: request cannot be decoded"); }

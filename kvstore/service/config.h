@@ -25,6 +25,7 @@ struct Config {
   std::vector<std::string> listen_peer_urls = {"http://localhost:2380"};
   std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
   std::vector<std::string> listen_metrics_urls;
+  std::vector<std::string> listen_client_http_urls;
   std::string initial_cluster = "default=http://localhost:2380";
   std::string initial_cluster_state = "new";
   std::string initial_cluster_token = "etcd-cluster";
@@ -41,6 +42,9 @@ struct Config {
   uint32_t auth_token_ttl_seconds = 300;
   uint32_t bcrypt_cost = 10;
   bool client_cert_auth = false;
+  bool auto_tls = false, peer_auto_tls = false;  // certificates of one's own making
+  std::string tls_min_version = "TLS1.2";
+  bool memory_mlock = false;
   bool unsafe_no_fsync = false;
   base::net::TlsFiles tls;
   base::net::TlsFiles peer_tls;       // of the peer listeners
@@ -66,6 +70,8 @@ struct Config {
   base::net::TlsFiles PeerClientTls() const;
 
  private:
+  base::Status CheckTls();
+  base::Status CheckDefaults() const;
   struct Accepted;  // flags that change nothing for a cluster of one
   std::shared_ptr<Accepted> accepted_;
 };

@@ -1,9 +1,18 @@
 // kvstore: one member of an etcd cluster.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
+#include "base/net/self_signed.h"
 #include "kvstore/peer/http_transport.h"
 #include "kvstore/service/config.h"
 
@@ -20,8 +29,10 @@ Status ListenAll(base::net::Server& server, const service::Config& config) {
   std::shared_ptr<base::net::ServerTls> tls;
   if (!config.tls.cert_file.empty()) {
     TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(config.tls));
+  } else if (config.auto_tls) {
+    TRY_ASSIGN(tls, base::net::SelfSignedServerTls(config.name, config.tls));
   }
-  for (const auto* urls : {&config.listen_client_urls, &config.listen_metrics_urls}) {
+  for (const auto* urls : {&config.listen_client_urls, &config.listen_metrics_urls, &config.listen_client_http_urls}) {
     for (const std::string& url : *urls) {
       TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
       TRY_ASSIGN(std::string bound, server.Listen(u.address, u.tls ? tls : nullptr));
@@ -42,6 +53,8 @@ Status ListenToPeers(base::net::Server& server, const service::Config& config) {
     base::net::TlsFiles files = config.peer_tls;
     if (!config.peer_client_cert_auth) files.ca_file.clear();
     TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
+  } else if (config.peer_auto_tls) {
+    TRY_ASSIGN(tls, base::net::SelfSignedServerTls(config.name, config.peer_tls));
   }
   for (const std::string& url : config.listen_peer_urls) {
     TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
@@ -90,13 +103,50 @@ Task<void> HandOver(replica::Replica& replica, base::Executor& executor) {
   base::LogInfo("leadership transfer at shutdown", {{"to", mvcc::MemberKey(*to)}, {"result", s}});
 }
 
+// Two processes on one log would write into each other's records. The lock goes with the process, however it ends.
+Status LockDataDirectory(const std::string& path) {
+  TRY(base::PosixFileSystem().MakeDirectories(path));
+  int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return base::FromErrno(errno, path);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    return base::FailedPrecondition("data directory " + path + " is in use by another process");
+  }
+  return Ok();
+}
+
+// The names that flags had while they were experiments.
+std::vector<std::string> WithoutExperimental(int argc, char** argv) {
+  std::vector<std::string> out;
+  for (int i = 0; i < argc; ++i) {
+    std::string arg = argv[i];
+    size_t dashes = std::min(arg.find_first_not_of('-'), arg.size());
+    constexpr std::string_view kWord = "experimental-";
+    if (i > 0 && dashes > 0 && std::string_view(arg).substr(dashes).starts_with(kWord)) {
+      arg = "--" + arg.substr(dashes + kWord.size());
+      std::fprintf(stderr, "flag %s is deprecated, use %s\n", argv[i], arg.c_str());
+    }
+    out.push_back(std::move(arg));
+  }
+  std::vector<std::string> formerly;
+  for (char** e = environ; *e != nullptr; ++e) formerly.emplace_back(*e);
+  constexpr std::string_view kPrefix = "ETCD_EXPERIMENTAL_";
+  for (const std::string& entry : formerly) {
+    size_t eq = entry.find('=');
+    if (!entry.starts_with(kPrefix) || eq == std::string::npos) continue;
+    setenv(("ETCD_" + entry.substr(kPrefix.size(), eq - kPrefix.size())).c_str(), entry.c_str() + eq + 1, 0);
+  }
+  return out;
+}
+
 Task<Status> Serve(Daemon& daemon, service::Config& config) {
+  CO_TRY(LockDataDirectory(config.data_dir));
   auto log_pool = base::NewThreadPool("wal", 1);
   auto other_pool = base::NewThreadPool("disk", 1);
   auto password_pool = base::NewThreadPool("password", 1);
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
   std::shared_ptr<base::net::ClientTls> peer_tls;
-  if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty()) {
+  if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
     CO_TRY_ASSIGN(peer_tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
   }
   std::string log = options.wal_dir.empty() ? options.data_dir + "/member/wal" : options.wal_dir;
@@ -160,7 +210,10 @@ int main(int argc, char** argv) {
                        .env_prefix = "ETCD_",
                        .config_flag = "config-file"});
   config.AddFlags(flags);
-  if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
+  std::vector<std::string> args = WithoutExperimental(argc, argv);
+  std::vector<char*> words;
+  for (std::string& a : args) words.push_back(a.data());
+  if (auto code = flags.ParseOrExitCode(static_cast<int>(words.size()), words.data())) return *code;
   if (Status s = config.Check(flags); !s.ok()) {
     base::LogError("failed to verify flags", s);
     return 1;
@@ -170,6 +223,9 @@ int main(int argc, char** argv) {
     return 1;
   }
   base::RaiseOpenFilesLimit();
+  if (config.memory_mlock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+    base::LogWarning("failed to lock memory", {{"error", base::FromErrno(errno, "mlockall")}});
+  }
   Daemon daemon;
   return daemon.Run([&](Daemon& d) { return Serve(d, config); });
 }

@@ -122,7 +122,8 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   // The name goes at once; the file lives as long as it is open.
   CO_TRY(fs_.Remove(path));
   CO_TRY(file->Truncate(0));
-  CO_TRY(replica::ExportDatabase(replica_.store(), replica_.Mark(), *file));
+  CO_TRY(co_await replica::ExportDatabaseInTurns(replica_.store(), replica_.Mark(), *file, stream.call().ctx,
+                                                 stream.call().executor));
   CO_TRY_ASSIGN(uint64_t size, file->Size());
   base::LogInfo("sending database snapshot to client", {{"total-bytes", size}});
   base::Sha256Stream sha;
@@ -141,8 +142,6 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
     CO_TRY(co_await send(piece, size - at));
   }
   co_return co_await send(sha.Finish(), 0);
-}
-
 }
 
 }  // namespace kvstore::service

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""The rest of what clients and operators touch: health by parts, the gateway's streams and errors, quota and alarms,
+downgrades, flags and their older names, TLS of its own making, one process per data directory, backups."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from kvstore_auth_test import b64, post
+from kvstore_test import BUILD, Store, contains, equal, free_port
+
+
+def fetch(url, method="GET"):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def health(store):
+    equal(fetch(store.url + "/health?serializable=true"), (200, '{"health":"true","reason":""}'))
+    equal(fetch(store.url + "/health", "POST")[0], 405)
+    equal(fetch(store.url + "/livez/serializable_read"), (200, "ok\n"))
+    equal(fetch(store.url + "/readyz/linearizable_read?verbose"), (200, "[+]linearizable_read ok\nok\n"))
+    equal(fetch(store.url + "/readyz/nosuch")[0], 404)
+    text = fetch(store.url + "/readyz?verbose&exclude=non_learner")[1]
+    if "non_learner" in text:
+        raise AssertionError("an excluded check is shown")
+    metrics = fetch(store.url + "/metrics")[1]
+    for name in ("etcd_server_has_leader 1", "etcd_debugging_auth_revision 1", "etcd_server_healthcheck{",
+                 "etcd_mvcc_db_total_size_in_bytes", "etcd_disk_wal_fsync_duration_seconds_bucket", "os_fd_used"):
+        contains(metrics, name)
+
+
+def gateway(store):
+    equal(post(store, "/v3/nosuch", {}), (404, {"code": 5, "message": "Not Found"}))
+    equal(post(store, "/v3/lease/revoke", {"ID": "123"})[0], 404)
+    equal(post(store, "/v3/kv/put", [1])[0], 400)
+    equal(post(store, "/v3/kv/range", {"key": b64("x"), "sort_order": "SIDEWAYS"})[0], 400)
+    lease = post(store, "/v3/lease/grant", {"TTL": 60})[1]["ID"]
+    answer = urllib.request.urlopen(urllib.request.Request(
+        store.url + "/v3/lease/keepalive", json.dumps({"ID": lease}).encode(), method="POST"), timeout=5).read()
+    equal(json.loads(answer)["result"]["TTL"], "60")
+    equal(post(store, "/v3/lock/lock", {"name": b64("l"), "lease": lease})[0], 200)
+    got = post(store, "/v3/election/campaign", {"name": b64("e"), "lease": lease, "value": b64("v")})[1]["leader"]
+    equal(post(store, "/v3/election/leader", {"name": b64("e")})[1]["kv"]["value"], b64("v"))
+    equal(post(store, "/v3/election/resign", {"leader": got})[0], 200)
+    equal(post(store, "/v3/election/leader", {"name": b64("e")})[1]["message"], "election: no leader")
+    snapshot = urllib.request.urlopen(urllib.request.Request(
+        store.url + "/v3/maintenance/snapshot", b"{}", method="POST"), timeout=10).read().splitlines()
+    contains(snapshot[0].decode(), '{"result":{')
+
+
+def downgrade(store):
+    def ctl(*args):
+        return store.ctl("downgrade", *args, program="kvctl", check=False)
+    equal(ctl("validate", "3.6.0").stdout, "Downgrade validate success, cluster version 3.7\n")
+    contains(ctl("validate", "3.5.0").stderr, "invalid downgrade target version")
+    contains(ctl("validate", "x").stderr, "wrong downgrade target version format")
+    equal(ctl("enable", "3.6.0").stdout, "Downgrade enable success, cluster version 3.7\n")
+    contains(ctl("enable", "3.6.0").stderr, "cluster has a downgrade job in progress")
+    contains(store.ctl("endpoint", "status", program="kvctl").stdout, "3.6.0, true")
+    equal(ctl("cancel").stdout, "Downgrade cancel success, cluster version 3.7\n")
+    contains(store.ctl("endpoint", "status", program="kvctl").stdout, ", , false")
+
+
+def old_client(store):
+    """Debian's etcdctl sends its endpoint's whole URL as authority."""
+    env = dict(os.environ, ETCDCTL_API="3", ETCDCTL_ENDPOINTS=store.url)
+    for args in (["endpoint", "hashkv"], ["endpoint", "status"], ["defrag"]):
+        done = subprocess.run(["etcdctl", *args], env=env, capture_output=True, text=True, timeout=20)
+        if done.returncode != 0:
+            raise AssertionError(f"{args}: {done.stderr[-200:]}")
+
+
+def quota(directory):
+    store = Store(directory, flags=["--quota-backend-bytes", str(1 << 20)])
+    store.start()
+    try:
+        for i in range(40):
+            done = store.ctl("put", f"k{i}", "x" * 100_000, program="kvctl", check=False)
+            if done.returncode != 0:
+                break
+        contains(done.stderr, "etcdserver: mvcc: database space exceeded")
+        contains(store.ctl("alarm", "list", program="kvctl").stdout, "alarm:NOSPACE")
+        equal(fetch(store.url + "/health")[0], 503)
+        equal(fetch(store.url + "/health?exclude=NOSPACE")[0], 200)
+        contains(store.ctl("put", "a", "1", program="kvctl", check=False).stderr, "database space exceeded")
+        store.ctl("del", "k", "--prefix", program="kvctl")
+        revision = json.loads(store.ctl("get", "a", "-w", "json", program="kvctl").stdout)["header"]["revision"]
+        store.ctl("compaction", "--physical", str(revision), program="kvctl")
+        deadline = time.monotonic() + 15
+        while json.loads(store.ctl("endpoint", "status", "-w", "json", program="kvctl").stdout)[0]["Status"][
+                "dbSize"] > 1 << 20:
+            if time.monotonic() > deadline:
+                raise AssertionError("the space does not come back")
+            time.sleep(0.3)
+        store.ctl("alarm", "disarm", program="kvctl")
+        equal(store.ctl("put", "a", "1", program="kvctl").stdout, "OK\n")
+    finally:
+        store.kill()
+
+
+def snapshot_while_writing(directory):
+    """A snapshot is of one moment, however much is written meanwhile, and writes do not wait for it."""
+    store = Store(directory)
+    store.start()
+    try:
+        # Every transaction leaves the two keys equal.
+        txn = {"success": [{"request_put": {"key": b64(k), "value": b64("0")}} for k in ("left", "right")]}
+        post(store, "/v3/kv/txn", txn)
+        for i in range(3000):
+            if i % 100 == 0:
+                post(store, "/v3/kv/txn", {"success": [{"request_put": {"key": b64(f"fill{i + j}"),
+                                                                         "value": b64("x" * 500)}} for j in range(100)]})
+        stop, slowest = threading.Event(), [0.0]
+
+        def write():
+            n = 0
+            while not stop.is_set():
+                n += 1
+                began = time.monotonic()
+                post(store, "/v3/kv/txn", {"success": [{"request_put": {"key": b64(k), "value": b64(str(n))}}
+                                                       for k in ("left", "right")]})
+                slowest[0] = max(slowest[0], time.monotonic() - began)
+        writer = threading.Thread(target=write)
+        writer.start()
+        for i in range(3):
+            path = directory / f"s{i}.db"
+            store.ctl("snapshot", "save", path, program="kvctl")
+            revision = json.loads(store.ctl("get", "left", "-w", "json", program="kvctl").stdout)["header"]["revision"]
+            store.ctl("compaction", str(revision - 1), program="kvctl")
+        stop.set()
+        writer.join()
+        for i in range(3):
+            (directory / f"r{i}").mkdir()
+            restored = Store(directory / f"r{i}")
+            store.ctl("snapshot", "restore", directory / f"s{i}.db", "--data-dir", restored.dir / "data", "--name", "m1",
+                      "--initial-cluster", "m1=http://localhost:2380", program="kvctl")
+            restored.start()
+            try:
+                left, right = (restored.ctl("get", k, "--print-value-only", program="kvctl").stdout
+                               for k in ("left", "right"))
+                equal(left, right)
+            finally:
+                restored.kill()
+        print(f"kvstore_surface: slowest write beside a snapshot {slowest[0] * 1000:.0f} ms")
+    finally:
+        store.kill()
+
+
+def flags(directory):
+    store = Store(directory, flags=["--experimental-max-learners=2", "--experimental-initial-corrupt-check=true",
+                                    "--enable-pprof=false", "--cors=*"])
+    store.start()
+    try:
+        second = subprocess.run([BUILD / "bin/kvstore", "--data-dir", store.dir / "data", "--listen-client-urls",
+                                 f"http://127.0.0.1:{free_port()}", "--advertise-client-urls", "http://a:1"],
+                                capture_output=True, text=True, timeout=10)
+        contains(second.stderr + second.stdout, "in use by another process")
+    finally:
+        store.kill()
+    port = free_port()
+    config = directory / "etcd.yaml"
+    config.write_text(f"name: m1\ndata-dir: {directory}/yaml\nlisten-client-urls: https://127.0.0.1:{port}\n"
+                      f"advertise-client-urls: https://127.0.0.1:{port}\nenable-grpc-gateway: false\n"
+                      "client-transport-security:\n  auto-tls: true\n")
+    process = subprocess.Popen([BUILD / "bin/kvstore", "--config-file", config], stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            done = subprocess.run([BUILD / "bin/kvctl", "--endpoints", f"https://127.0.0.1:{port}",
+                                   "--insecure-skip-tls-verify", "put", "a", "1"], capture_output=True, text=True)
+            if done.returncode == 0:
+                break
+            if time.monotonic() > deadline:
+                raise AssertionError(done.stderr)
+            time.sleep(0.1)
+        curl = subprocess.run(["curl", "-sk", "-X", "POST", "-d", "{}", f"https://127.0.0.1:{port}/v3/kv/range"],
+                              capture_output=True, text=True)
+        contains(curl.stdout, "404 page not found")
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def backups(directory):
+    store = Store(directory)
+    store.start()
+    try:
+        store.ctl("put", "a", "1", program="kvctl")
+        run = subprocess.Popen([BUILD / "bin/kvctl", "--endpoints", store.endpoint, "backup", "--to",
+                                directory / "backups", "--every", "1100ms", "--keep", "2"], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True)
+        for _ in range(3):
+            contains(run.stdout.readline(), "backup-")
+        store.ctl("put", "a", "2", program="kvctl")
+        for _ in range(2):
+            contains(run.stdout.readline(), "backup-")
+        run.terminate()
+        equal(run.wait(10), 0)
+        equal(len(list((directory / "backups").glob("backup-*.db"))), 2)
+        (directory / "back").mkdir()
+        again = Store(directory / "back")
+        contains(store.ctl("restore", "--from", directory / "backups", "--data-dir", again.dir / "data", "--name", "m1",
+                           "--initial-cluster", "m1=http://localhost:2380", program="kvctl").stdout, "restored")
+        again.start()
+        try:
+            equal(again.ctl("get", "a", program="kvctl").stdout, "a\n2\n")
+        finally:
+            again.kill()
+    finally:
+        store.kill()
+
+
+def main():
+    if not (BUILD / "bin/kvstore").exists() or not shutil.which("etcdctl"):
+        print("SKIP kvstore_surface: kvstore or Debian's etcdctl is not here")
+        return
+    with tempfile.TemporaryDirectory(prefix="kvstore-surface-") as top:
+        def fresh(name):
+            (pathlib.Path(top) / name).mkdir()
+            return pathlib.Path(top) / name
+        store = Store(fresh("main"))
+        store.start()
+        cases = [("health", lambda: health(store)), ("gateway", lambda: gateway(store)),
+                 ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
+                 ("quota", lambda: quota(fresh("quota"))),
+                 ("snapshot_while_writing", lambda: snapshot_while_writing(fresh("snapshot"))),
+                 ("flags", lambda: flags(fresh("flags"))), ("backups", lambda: backups(fresh("backups")))]
+        for name, case in cases:
+            try:
+                case()
+                print(f"PASS kvstore_surface.{name}", flush=True)
+            except Exception as e:  # every case is told of
+                print(f"FAIL kvstore_surface.{name}: {e}", flush=True)
+        store.kill()
+
+
+if __name__ == "__main__":
+    main()
