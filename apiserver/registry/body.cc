@@ -191,6 +191,32 @@ void SortTouched(Value& v, const Value& patch) {
     if (const Value* touched = patch.map().Find(e.key)) SortTouched(e.value, *touched);
 }
 
+// A strategic merge goes from tree to object without JSON in the original, whose words for what does not fit differ:
+// "json: cannot unmarshal number into Go struct field ConfigMap.data of type string" is "cannot convert int64 to
+// string".
+std::string ConversionText(const std::string& decoding) {
+  constexpr std::string_view kBegin = "json: cannot unmarshal ", kType = " of type ";
+  size_t type_at = decoding.rfind(kType);
+  if (!decoding.starts_with(kBegin) || type_at == decoding.npos) return decoding;
+  std::string from = decoding.substr(kBegin.size(), decoding.find(' ', kBegin.size()) - kBegin.size());
+  std::string to = decoding.substr(type_at + kType.size());
+  struct Word {
+    std::string_view json, type, kind;
+  };
+  constexpr Word kWords[] = {
+      {"number", "int64", "int64"}, {"object", "map[string]interface {}", "map"}, {"array", "[]interface {}", "slice"}};
+  std::string type = from, kind = from;
+  for (const auto& w : kWords)
+    if (from == w.json) {
+      type = w.type;
+      kind = w.kind;
+    }
+  if (to.starts_with("map[")) return "cannot restore map from " + kind;
+  if (to.starts_with("[]")) return "cannot restore slice from " + kind;
+  if (to.find('.') != to.npos) return "cannot restore struct from: " + kind;
+  return "cannot convert " + type + " to " + to;
+}
+
 }  // namespace
 
 base::Result<Value> ApplyPatch(const Request& r, const Type& type, Value obj, const Value& patch,
@@ -216,11 +242,16 @@ base::Result<Value> ApplyPatch(const Request& r, const Type& type, Value obj, co
   codec::DecodeOptions options;
   if (r.options.field_validation != "Ignore") options.report = &report;
   auto whole = codec::Normalize(type, patched, options);
+  bool strategic = r.patch_type == PatchType::kStrategicMerge;
   auto invalid = [&](const std::string& why) {
-    SortTouched(patched, patch);
-    return object::InvalidObject({"", ""}, "", {object::Invalid("patch", machinery::value::ToJson(patched), why)});
+    if (!strategic) SortTouched(patched, patch);
+    std::string shown = strategic ? object::GoText(patch) : machinery::value::ToJson(patched);
+    return object::InvalidObject({"", ""}, "", {object::Invalid("patch", std::move(shown), why)});
   };
-  if (!whole) return base::Err(invalid(std::string(whole.error().message())));
+  if (!whole) {
+    std::string why(whole.error().message());
+    return base::Err(invalid(strategic ? ConversionText(why) : why));
+  }
   if (!report.problems.empty()) {
     if (r.options.field_validation == "Strict")
       return base::Err(invalid("strict decoding error: " + object::Join(report.problems, ", ")));
