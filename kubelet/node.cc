@@ -313,6 +313,8 @@ void NodeKeeper::SetConditions(api::Node& node) {
 }
 
 base::Task<base::Status> NodeKeeper::Report(base::Context ctx) {
+  constexpr int kForbidden = 403;
+  base::Status refused;
   for (int attempt = 0; attempt < 5; ++attempt) {
     auto have = co_await client_->Get<api::Node>(ctx, "", options_.name);
     if (!have) {
@@ -332,9 +334,13 @@ base::Task<base::Status> NodeKeeper::Report(base::Context ctx) {
       reported_ns_ = now;
       co_return base::Ok();
     }
-    if (!machinery::object::IsConflict(answer.error())) co_return answer.error();
+    refused = answer.error();
+    // Admission sees the whole object before its version is compared: taints that others set in between look as if
+    // they were changed here.
+    bool stale = machinery::object::IsConflict(refused) || machinery::object::HttpCodeOf(refused) == kForbidden;
+    if (!stale) break;
   }
-  co_return base::Aborted("the node's status was changed by others again and again");
+  co_return refused;
 }
 
 base::Task<void> NodeKeeper::Run(base::Context ctx) {
