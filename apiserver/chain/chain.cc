@@ -330,17 +330,15 @@ class CacheStream final : public EventStream {
   base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx, Framing framing) override {
     CO_TRY_ASSIGN(auto item, co_await NextItem(std::move(ctx)));
     if (!item) co_return base::SharedBytes();
-    EventType type = TypeOf(*item);
-    // A table's first event differs from the others.
-    bool shared = item->change && !(context_.form.as == As::kTable && first_);
-    uint8_t form = FormCode(context_.form, framing), code = static_cast<uint8_t>(type);
-    if (shared)
-      for (const auto& f : item->change->frames)
-        if (f.version == context_.kind && f.media == form && f.type == code) co_return f.bytes;
-    CO_TRY_ASSIGN(base::SharedBytes bytes, EncodeItem(*item));
-    auto frame = FrameOf(framing, context_.form.media, type, *bytes);
-    if (shared) item->change->frames.push_back({context_.kind, form, code, frame});
-    co_return frame;
+    co_return FrameOfItem(*item, framing);
+  }
+
+  void OfferTo(Framing framing, std::function<bool(base::SharedBytes&)> sink) override {
+    session_.watcher->OfferTo([this, framing, sink = std::move(sink)](const Item& item) {
+      if (context_.form.as == As::kTable && first_) return false;  // only the first is encoded with columns
+      auto frame = FrameOfItem(item, framing);
+      return frame && sink(*frame);  // NextFrame meets the error again, and ends the watch with it
+    });
   }
 
  private:
@@ -356,6 +354,20 @@ class CacheStream final : public EventStream {
     if (item) co_return std::optional<Item>(std::move(*item));
     if (ctx.done()) co_return base::Err(ctx.status());
     co_return std::nullopt;
+  }
+
+  base::Result<base::SharedBytes> FrameOfItem(const Item& item, Framing framing) {
+    EventType type = TypeOf(item);
+    // A table's first event differs from the others.
+    bool shared = item.change && !(context_.form.as == As::kTable && first_);
+    uint8_t form = FormCode(context_.form, framing), code = static_cast<uint8_t>(type);
+    if (shared)
+      for (const auto& f : item.change->frames)
+        if (f.version == context_.kind && f.media == form && f.type == code) return f.bytes;
+    TRY_ASSIGN(base::SharedBytes bytes, EncodeItem(item));
+    auto frame = FrameOf(framing, context_.form.media, type, *bytes);
+    if (shared) item.change->frames.push_back({context_.kind, form, code, frame});
+    return frame;
   }
 
   static EventType TypeOf(const Item& item) {

@@ -57,6 +57,9 @@ class EventStream : public machinery::request::WatchStream {
   // The next event as bytes for the wire, shared by equal watchers; null at the end.
   virtual base::Task<base::Result<base::SharedBytes>> NextFrame(base::Context ctx,
                                                                 Framing framing = Framing::kStream) = 0;
+  // From now on a frame that comes while NextFrame has nothing to give is offered to `sink` at once; what it leaves
+  // (false) comes from NextFrame, in order. A stream without further events ignores this.
+  virtual void OfferTo(Framing framing, std::function<bool(base::SharedBytes&)> sink) {}
 };
 
 class Chain {

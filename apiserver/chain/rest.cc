@@ -370,6 +370,9 @@ base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, const Request& 
     co_return;
   }
   auto started = co_await exchange.StartResponse(200, StandardHeaders((*stream)->content_type()));
+  // Most events find this coroutine asleep and the client keeping up: they leave without waking it.
+  if (started.ok())
+    (*stream)->OfferTo(Framing::kStream, [&exchange](base::SharedBytes& frame) { return exchange.TryWrite(frame); });
   while (started.ok()) {
     auto frame = co_await (*stream)->NextFrame(exchange.context());
     if (!frame || !*frame) break;

@@ -37,6 +37,7 @@ void CacheWatcher::End(base::Status why) {
 }
 
 void CacheWatcher::Push(Item item) {
+  if (sink_ && queue_.empty() && sink_(item)) return;
   queue_.push_back(std::move(item));
   ready_.NotifyAll();
 }

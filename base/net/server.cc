@@ -145,6 +145,12 @@ Task<Status> ExchangeBase::Write(std::string prefix, SharedBytes piece) {
   co_return Ok();
 }
 
+bool ExchangeBase::TryWrite(SharedBytes& piece) {
+  if (!failure_.ok() || answer_ != Answer::kOpen || unsent_bytes() > shard_->limits().write_buffer) return false;
+  if (method_ != "HEAD") SendPiece({}, std::move(piece));
+  return true;
+}
+
 Task<Status> ExchangeBase::Finish(Headers trailers) {
   if (!failure_.ok()) co_return failure_;
   if (answer_ != Answer::kOpen) co_return FailedPrecondition("the answer has not begun or is over");

@@ -51,6 +51,9 @@ class Exchange {
   virtual Task<Status> Write(SharedBytes piece) = 0;
   // A piece put together of several buffers without concatenating them (length prefixes before a shared message).
   virtual Task<Status> Write(std::string prefix, SharedBytes piece) = 0;
+  // Write for whoever must not wait: takes the piece when the answer is open and no more than `write_buffer` bytes are
+  // unsent; otherwise leaves it with the caller and says false.
+  virtual bool TryWrite(SharedBytes& piece) = 0;
   // Bytes accepted by Write and not yet handed to the kernel: for watchers that drop what cannot keep up.
   virtual size_t unsent_bytes() const = 0;
   // Ends the answer; trailers only over HTTP/2 (and chunked HTTP/1.1).

@@ -104,6 +104,7 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   Task<Status> StartResponse(int status, Headers headers) override;
   Task<Status> Write(SharedBytes piece) override;
   Task<Status> Write(std::string prefix, SharedBytes piece) override;
+  bool TryWrite(SharedBytes& piece) override;
   Task<Status> Finish(Headers trailers) override;
 
   // Starts the handler on this exchange.

@@ -188,7 +188,8 @@ void Transport::Append(std::string_view bytes) {
 }
 
 void Transport::AppendShared(SharedBytes owner, std::string_view part) {
-  if (part.size() < kCopyBelow) return Append(part);
+  // TLS puts whole records together from small parts anyway: better now than once more when they are sent.
+  if (part.size() < (ssl_ ? kTlsRecord : kCopyBelow)) return Append(part);
   if (closed()) return;
   if (unsent_ == 0) last_progress_ = loop_.Now();
   unsent_ += part.size();
