@@ -231,6 +231,35 @@ TEST_P(EngineTest, BackPressureReachesTheHandler) {
   EXPECT_TRUE(finished);
 }
 
+TEST_P(EngineTest, TryWriteTakesWhatThereIsRoomFor) {
+  size_t taken = 0;
+  bool early = true, late = true;
+  Serve([&](Exchange& e) -> Task<void> {
+    SharedBytes piece = Share(std::string(10000, 'p'));
+    early = e.TryWrite(piece);
+    (void)co_await e.StartResponse(200, Text());
+    for (int i = 0; i < 1000; ++i) {
+      SharedBytes next = piece;
+      if (!e.TryWrite(next)) break;
+      ++taken;
+    }
+    (void)co_await e.Finish();
+    late = e.TryWrite(piece);
+  });
+  MakeClient();
+  size_t got = 0;
+  RunTask(loop_, [](Client& client, size_t& got) -> Task<void> {
+    auto response = co_await client.Do(Context(), {.path = "/"});
+    if (!response) co_return;
+    if (auto text = co_await (*response)->ReadAll(Context(), 1 << 20)) got = text->size();
+  }(*client_, got));
+  EXPECT_FALSE(early);
+  EXPECT_FALSE(late);
+  EXPECT_GT(taken, 10u);
+  EXPECT_LT(taken, 100u);
+  EXPECT_EQ(got, taken * 10000);
+}
+
 TEST_P(EngineTest, DroppedResponseEndsTheHandlersContext) {
   Status seen;
   Serve([&](Exchange& e) -> Task<void> {
