@@ -128,43 +128,6 @@ TEST_F(CoreTest, WatchShowsWhatHappensInOrder) {
   EXPECT_EQ(seen, (std::vector<std::string>{"ADDED two", "DELETED one", "DELETED two"}));
 }
 
-TEST_F(CoreTest, OfferedFramesAndWaitedForOnesKeepTheirOrder) {
-  auto made = Create("zero");
-  ASSERT_TRUE(made.has_value());
-  Request r = Of(Verb::kWatch);
-  r.identity = {.name = "tester", .groups = {"system:masters"}};
-  r.options.resource_version = made->At("metadata", "resourceVersion").string_or();
-  auto stream = Wait(core_->chain().Watch(base::Context(), r));
-  ASSERT_TRUE(stream.has_value()) << stream.error().ToString();
-  auto make = [this](const std::string& name) {
-    ASSERT_TRUE(Create(name).has_value());
-    executor_.RunReady();  // until the watchers have it
-  };
-  bool room = true;
-  std::vector<std::string> seen;
-  auto note = [&seen](std::string_view how, const std::string& frame) {
-    auto event = machinery::value::FromJson(frame);
-    ASSERT_TRUE(event.has_value());
-    seen.push_back(std::string(how) + std::string(event->At("object", "metadata", "name").string_or()));
-  };
-  (*stream)->OfferTo(chain::Framing::kStream, [&](base::SharedBytes& frame) {
-    if (room) note("offered ", *frame);
-    return room;
-  });
-  make("one");
-  room = false;
-  make("two");
-  room = true;  // but "two" is first
-  make("three");
-  for (int i = 0; i < 2; ++i) {
-    auto frame = Wait((*stream)->NextFrame(base::Context(), chain::Framing::kStream));
-    ASSERT_TRUE(frame.has_value() && *frame);
-    note("waited for ", **frame);
-  }
-  make("four");
-  EXPECT_EQ(seen, (std::vector<std::string>{"offered one", "waited for two", "waited for three", "offered four"}));
-}
-
 TEST_F(CoreTest, StaleUpdatesConflict) {
   auto made = Create("one");
   ASSERT_TRUE(made.has_value());

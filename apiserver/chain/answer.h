@@ -31,6 +31,7 @@ class Answer final : public base::net::Exchange {
   base::Task<base::Status> Write(std::string prefix, base::SharedBytes piece) override {
     return inner_.Write(std::move(prefix), std::move(piece));
   }
+  bool TryWrite(base::SharedBytes& piece) override { return inner_.TryWrite(piece); }
   size_t unsent_bytes() const override { return inner_.unsent_bytes(); }
   base::Task<base::Status> Finish(base::net::Headers trailers) override { return inner_.Finish(std::move(trailers)); }
   base::Task<base::Status> RespondOnce(int status, base::net::Headers headers, std::string prefix,

@@ -93,7 +93,7 @@ users: [{{name: u, user: {{client-certificate: {self.file(name + ".crt")}, clien
                    "--advertise-address=192.0.2.10", "--service-account-issuer=https://kubernetes.default.svc",
                    f"--service-account-signing-key-file={f('sa.key')}", f"--service-account-key-file={f('sa.key')}")
         for name in COMPONENTS:
-            own = [f"--service-account-private-key-file={f('sa.key')}", f"--root-ca-file={f('ca.crt')}",
+            own = [f"--root-ca-file={f('ca.crt')}",
                    "--use-service-account-credentials"] if name == COMPONENTS[0] else []
             self.spawn(name, f"--kubeconfig={f(name + '.conf')}", "--bind-address=127.0.0.1",
                        f"--secure-port={free_port()}", *own)
@@ -170,6 +170,8 @@ def measure(programs, store, o):
         before = {name: cpu_seconds(p.pid) for name, p in plane.processes.items()}
         time.sleep(o.idle)
         for name, p in plane.processes.items():
+            if p.poll() is not None:
+                raise RuntimeError(f"{name} ended: " + (plane.dir / f"{name}.log").read_text(errors="replace")[-2000:])
             m = memory(p.pid)
             role = "store" if name == store else name
             rows[f"idle RSS MB: {role}"] = m["Rss"]
