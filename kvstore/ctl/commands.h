@@ -59,7 +59,8 @@ struct Flags {
   // snapshots
   std::string data_dir, wal_dir, name = "default", initial_cluster, initial_cluster_token = "etcd-cluster";
   std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
-  bool skip_hash_check = false;
+  bool skip_hash_check = false, mark_compacted = false;
+  uint64_t bump_revision = 0;
   // backups
   std::string to, from;
   base::Duration every{};

@@ -170,8 +170,17 @@ Task<int> SnapshotRestore(Run& run) {
                    .peer_urls = f.initial_advertise_peer_urls,
                    .cluster_token = f.initial_cluster_token,
                    .skip_hash_check = f.skip_hash_check};
-  if (f.initial_cluster.find(',') != std::string::npos) {
-    co_return Fail(kExitError, "clusters of more than one member are not supported yet by keelson");
+  if ((f.bump_revision > 0) != f.mark_compacted) {
+    co_return Fail(kExitBadArgs, "--mark-compacted required if --revision-bump > 0");
+  }
+  o.bump_revision = f.bump_revision;
+  std::string_view rest = f.initial_cluster;
+  while (!rest.empty()) {
+    std::string_view item = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(item.size() + 1, rest.size()));
+    size_t eq = item.find('=');
+    if (eq != std::string_view::npos)
+      o.initial_cluster[std::string(item.substr(0, eq))].emplace_back(item.substr(eq + 1));
   }
   base::Status s = Restore(base::PosixFileSystem(), o);
   if (!s.ok()) co_return Fail(kExitError, s.message());

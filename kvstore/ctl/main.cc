@@ -66,7 +66,8 @@ void RestoreFlags(base::FlagSet& f, Flags& v) {
   f.Add("initial-cluster-token", &v.initial_cluster_token, "Initial cluster token for the etcd cluster");
   f.Add("initial-advertise-peer-urls", &v.initial_advertise_peer_urls, "List of this member's peer URLs");
   f.Add("skip-hash-check", &v.skip_hash_check, "Ignore snapshot integrity hash value");
-  f.Unsupported({"bump-revision", "mark-compacted"});
+  f.Add("bump-revision", &v.bump_revision, "How much to increase the latest revision after restore");
+  f.Add("mark-compacted", &v.mark_compacted, "Mark the latest revision after restore as compacted");
 }
 void MirrorFlags(base::FlagSet& f, Flags& v) {
   f.Add("prefix", &v.prefix_text, "Key-value prefix to mirror");

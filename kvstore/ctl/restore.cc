@@ -1,5 +1,6 @@
 #include "kvstore/ctl/restore.h"
 
+#include <algorithm>
 #include <map>
 
 #include "base/bytes.h"
@@ -42,26 +43,88 @@ Result<uint64_t> CheckSnapshot(base::FileSystem& fs, const std::string& path, bo
 
 namespace {
 
-Status CopyDatabase(const bolt::Reader& from, const mvcc::Member& self, base::File& to) {
+// The new cluster as its first log entries make it: members in the order of their ids.
+struct Cluster {
+  std::vector<mvcc::Member> members;
+  mvcc::Member self;
+  std::vector<uint64_t> Ids() const {
+    std::vector<uint64_t> out;
+    for (const mvcc::Member& m : members) out.push_back(m.id);
+    return out;
+  }
+};
+
+Result<Cluster> NewCluster(const RestoreOptions& o) {
+  auto initial = o.initial_cluster;
+  if (initial.empty()) initial[o.name] = o.peer_urls;
+  Cluster out;
+  for (const auto& [name, urls] : initial) {
+    mvcc::Member m{.id = replica::MemberId(urls, o.cluster_token), .name = name, .peer_urls = urls};
+    if (name == o.name) out.self = m;
+    out.members.push_back(std::move(m));
+  }
+  std::sort(out.members.begin(), out.members.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  if (out.self.id == 0) {
+    return Err(
+        base::InvalidArgument("couldn't find local name \"" + o.name + "\" in the initial cluster configuration"));
+  }
+  auto sorted = [](std::vector<std::string> v) { return std::sort(v.begin(), v.end()), v; };
+  if (sorted(out.self.peer_urls) != sorted(o.peer_urls)) {
+    return Err(base::InvalidArgument("--initial-cluster must include " + o.name + "=" +
+                                     (o.peer_urls.empty() ? "" : o.peer_urls[0]) +
+                                     " given --initial-advertise-peer-urls"));
+  }
+  return out;
+}
+
+std::string RevisionKey(int64_t main) {
+  std::string k;
+  base::PutBigEndian64(k, static_cast<uint64_t>(main));
+  k.push_back('_');
+  base::PutBigEndian64(k, 0);
+  return k;
+}
+
+// The buckets beside the keys: of a new cluster, with its own members and its own place in its own log.
+void StartOver(const Cluster& cluster, std::map<std::string, std::map<std::string, std::string>>& small) {
+  for (const char* n : {"alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "meta"}) small[n];
+  small["members"].clear();
+  std::string voters;
+  for (const mvcc::Member& m : cluster.members) {
+    small["members"][mvcc::MemberKey(m.id)] = mvcc::MemberToJson(m);
+    voters += (voters.empty() ? "" : ",") + std::to_string(m.id);
+  }
+  small["members_removed"].clear();
+  small["alarm"].clear();
+  std::string index, term;
+  base::PutBigEndian64(index, cluster.members.size());
+  base::PutBigEndian64(term, 1);
+  small["meta"]["consistent_index"] = index;
+  small["meta"]["term"] = term;
+  small["meta"]["confState"] = "{\"voters\":[" + voters + "],\"auto_leave\":false}";
+}
+
+Status CopyDatabase(const bolt::Reader& from, const Cluster& cluster, uint64_t bump, base::File& to) {
   TRY_ASSIGN(std::vector<std::string> names, from.Buckets());
   std::map<std::string, std::map<std::string, std::string>> small;
+  std::string last;  // revisions are in order
   for (const std::string& n : names) {
-    if (n == "key") continue;
     TRY(from.ForEach(n, [&](std::string_view k, std::string_view v) {
-      small[n][std::string(k)] = v;
+      if (n == "key") {
+        last = k;
+      } else {
+        small[n][std::string(k)] = v;
+      }
       return Ok();
     }));
   }
-  for (const char* n : {"alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "meta"}) small[n];
-  // A new cluster: its own members, its own place in its own log.
-  small["members"] = {{mvcc::MemberKey(self.id), mvcc::MemberToJson(self)}};
-  small["members_removed"].clear();
-  small["alarm"].clear();
-  std::string one;
-  base::PutBigEndian64(one, 1);
-  small["meta"]["consistent_index"] = one;
-  small["meta"]["term"] = one;
-  small["meta"]["confState"] = "{\"voters\":[" + std::to_string(self.id) + "],\"auto_leave\":false}";
+  StartOver(cluster, small);
+  if (bump > 0) {
+    int64_t latest = last.size() >= 8 ? static_cast<int64_t>(base::GetBigEndian64(last.data())) : 1;
+    latest += static_cast<int64_t>(bump);
+    small["key"][RevisionKey(latest)] = "";
+    small["meta"]["scheduledCompactRev"] = RevisionKey(latest);
+  }
   bolt::Writer w(to);
   for (const auto& [name, keys] : small) {
     TRY(w.BeginBucket(name));
@@ -75,14 +138,20 @@ Status CopyDatabase(const bolt::Reader& from, const mvcc::Member& self, base::Fi
   return to.Sync();
 }
 
-Status MakeLog(base::FileSystem& fs, const RestoreOptions& o, const mvcc::Member& self) {
+Status MakeLog(base::FileSystem& fs, const RestoreOptions& o, const Cluster& cluster) {
   std::string dir = o.wal_dir.empty() ? o.data_dir + "/member/wal" : o.wal_dir;
-  TRY_ASSIGN(auto wal, wal::Wal::Create(fs, dir, {self.id, replica::ClusterId({self.id})}));
-  raft::Entry first{.type = raft::EntryType::kConfChange, .term = 1, .index = 1};
-  first.data = std::make_shared<const std::string>(
-      wal::EncodeConfChangeV1(0, raft::ConfChangeType::kAddNode, self.id, mvcc::MemberToJson(self)));
-  TRY(wal->Save({.term = 1, .vote = self.id, .commit = 1}, {first}));
-  raft::Snapshot snapshot{.meta = {.conf_state = {.voters = {self.id}}, .index = 1, .term = 1}};
+  std::vector<uint64_t> ids = cluster.Ids();
+  TRY_ASSIGN(auto wal, wal::Wal::Create(fs, dir, {cluster.self.id, replica::ClusterId(ids)}));
+  std::vector<raft::Entry> entries;
+  for (const mvcc::Member& m : cluster.members) {
+    raft::Entry e{.type = raft::EntryType::kConfChange, .term = 1, .index = entries.size() + 1};
+    e.data = std::make_shared<const std::string>(
+        wal::EncodeConfChangeV1(0, raft::ConfChangeType::kAddNode, m.id, mvcc::MemberToJson(m)));
+    entries.push_back(std::move(e));
+  }
+  uint64_t commit = entries.size();
+  TRY(wal->Save({.term = 1, .vote = ids[0], .commit = commit}, entries));
+  raft::Snapshot snapshot{.meta = {.conf_state = {.voters = ids}, .index = commit, .term = 1}};
   TRY(wal::WriteSnap(fs, o.data_dir + "/member/snap", snapshot));
   TRY(wal->SaveSnapshot(snapshot.meta));
   return wal->Sync();
@@ -98,11 +167,11 @@ Status Restore(base::FileSystem& fs, const RestoreOptions& o) {
   TRY_ASSIGN(uint64_t size, CheckSnapshot(fs, o.snapshot, o.skip_hash_check));
   TRY_ASSIGN(auto in, fs.Open(o.snapshot, base::OpenMode::kRead));
   TRY_ASSIGN(bolt::Reader reader, bolt::Reader::Open(*in, size));
-  mvcc::Member self{.id = replica::MemberId(o.peer_urls, o.cluster_token), .name = o.name, .peer_urls = o.peer_urls};
+  TRY_ASSIGN(Cluster cluster, NewCluster(o));
   TRY(fs.MakeDirectories(o.data_dir + "/member/snap"));
   TRY_ASSIGN(auto db, fs.Open(o.data_dir + "/member/snap/db", base::OpenMode::kCreateExclusive));
-  TRY(CopyDatabase(reader, self, *db));
-  TRY(MakeLog(fs, o, self));
+  TRY(CopyDatabase(reader, cluster, o.bump_revision, *db));
+  TRY(MakeLog(fs, o, cluster));
   return fs.SyncDirectory(o.data_dir + "/member/snap");
 }
 

@@ -2,6 +2,7 @@
 // the database with the new membership, a log of one entry, a .snap file. Blocks.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,11 @@ struct RestoreOptions {
   std::string name = "default";
   std::vector<std::string> peer_urls;
   std::string cluster_token;
+  // Every member of the new cluster by name, this one among them; empty: this one alone.
+  std::map<std::string, std::vector<std::string>> initial_cluster;
   bool skip_hash_check = false;
+  // Revisions that clients may have seen of the lost cluster are skipped, and what stood before is compacted.
+  uint64_t bump_revision = 0;
 };
 
 base::Status Restore(base::FileSystem& fs, const RestoreOptions& options);

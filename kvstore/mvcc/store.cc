@@ -136,7 +136,9 @@ void Store::LoadBuckets(Buckets buckets) {
 
 Status Store::IndexRecord(const SegmentRecord& r) {
   auto kv = DecodeKeyValue(r.bytes);
-  if (!kv || kv->key.empty()) return DataLoss("segment: unreadable key value");
+  // A record of no bytes is how `snapshot restore --bump-revision` marks the revision it skips to; no range holds its
+  // key.
+  if (!kv || (kv->key.empty() && !r.bytes.empty())) return DataLoss("segment: unreadable key value");
   KeyEntry& e = index_.FindOrAdd(kv->key);
   Version v{.main = r.revision.main,
             .sub = static_cast<uint32_t>(r.revision.sub),

@@ -16,7 +16,15 @@ namespace pb = etcdserverpb;
 
 namespace {
 constexpr int64_t kFirstPiece = 10;
+base::Status ForLearners() { return base::FailedPrecondition("etcdserver: rpc not supported for learner"); }
+
+// What a member that does not vote answers: how it is, and what it has.
+bool LearnerServes(const std::string& service, const std::string& method, const std::string& request) {
+  if (method == "Status" || service == "grpc.health.v1.Health") return true;
+  pb::RangeRequest r;
+  return service == "etcdserverpb.KV" && method == "Range" && r.ParseFromString(request) && r.serializable();
 }
+}  // namespace
 
 Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& pool, base::MetricsRegistry& metrics,
          ApiOptions options)
@@ -49,6 +57,7 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
     started->Add();
     metrics_->bytes_in.Add(static_cast<double>(request.size()));
     if (NeedsLeader(call) && replica_.leader() == 0) co_return Err(mvcc::ErrNoLeader());
+    if (replica_.is_learner() && !LearnerServes(service, method, request)) co_return Err(ForLearners());
     Bytes out = co_await (this->*handler)(call, std::move(request));
     if (out) {
       ok->Add();
@@ -68,6 +77,7 @@ void Api::Stream(const std::string& service, const std::string& method,
   auto run = [this, handler, started, service, method](base::net::GrpcServerStream& s) -> Task<base::Status> {
     started->Add();
     if (NeedsLeader(s.call()) && replica_.leader() == 0) co_return mvcc::ErrNoLeader();
+    if (replica_.is_learner() && method != "Snapshot" && service != "grpc.health.v1.Health") co_return ForLearners();
     base::Status out = co_await (this->*handler)(s);
     metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
     co_return out;

@@ -221,6 +221,62 @@ def backups(directory):
         store.kill()
 
 
+def restores(directory):
+    """One snapshot becomes a cluster of three; another one skips the revisions that clients may have seen."""
+    store = Store(directory)
+    store.start()
+    store.ctl("put", "a", "1", program="kvctl")
+    store.ctl("put", "a", "2", program="kvctl")
+    store.ctl("snapshot", "save", directory / "s.db", program="kvctl")
+    peers = {f"m{i}": f"http://127.0.0.1:{free_port()}" for i in (1, 2, 3)}
+    cluster = ",".join(f"{n}={u}" for n, u in peers.items())
+    members = []
+    try:
+        contains(store.ctl("snapshot", "restore", directory / "s.db", "--data-dir", directory / "x", "--name", "other",
+                           "--initial-cluster", cluster, program="kvctl", check=False).stderr,
+                 'couldn\'t find local name "other" in the initial cluster configuration')
+        for name, url in peers.items():
+            port = free_port()
+            store.ctl("snapshot", "restore", directory / "s.db", "--data-dir", directory / name, "--name", name,
+                      "--initial-cluster", cluster, "--initial-advertise-peer-urls", url, program="kvctl")
+            client = f"http://127.0.0.1:{port}"
+            log = open(directory / f"{name}.log", "wb")
+            members.append((client, subprocess.Popen(
+                [BUILD / "bin/kvstore", "--name", name, "--data-dir", directory / name, "--listen-client-urls", client,
+                 "--advertise-client-urls", client, "--listen-peer-urls", url, "--initial-advertise-peer-urls", url,
+                 "--initial-cluster", cluster], stdout=log, stderr=log)))
+        deadline = time.monotonic() + 20
+        for client, _ in members:
+            while True:
+                done = subprocess.run([BUILD / "bin/kvctl", "--endpoints", client, "get", "a"], capture_output=True,
+                                      text=True)
+                if done.stdout == "a\n2\n":
+                    break
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"{client}: {done.stderr}")
+                time.sleep(0.2)
+        listed = subprocess.run([BUILD / "bin/kvctl", "--endpoints", members[0][0], "member", "list"],
+                                capture_output=True, text=True).stdout
+        equal(len(listed.splitlines()), 3)
+        (directory / "bumped").mkdir()
+        bumped = Store(directory / "bumped")
+        store.ctl("snapshot", "restore", directory / "s.db", "--data-dir", bumped.dir / "data", "--name", "m1",
+                  "--initial-cluster", "m1=http://localhost:2380", "--bump-revision", "1000", "--mark-compacted",
+                  program="kvctl")
+        bumped.start()
+        try:
+            answer = json.loads(bumped.ctl("get", "a", "-w", "json", program="kvctl").stdout)
+            equal((answer["header"]["revision"], answer["kvs"][0]["value"]), (1003, b64("2")))
+            contains(bumped.ctl("get", "a", "--rev=3", program="kvctl", check=False).stderr, "has been compacted")
+        finally:
+            bumped.kill()
+    finally:
+        store.kill()
+        for _, process in members:
+            process.kill()
+            process.wait(10)
+
+
 def main():
     if not (BUILD / "bin/kvstore").exists() or not shutil.which("etcdctl"):
         print("SKIP kvstore_surface: kvstore or Debian's etcdctl is not here")
@@ -235,7 +291,8 @@ def main():
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
                  ("quota", lambda: quota(fresh("quota"))),
                  ("snapshot_while_writing", lambda: snapshot_while_writing(fresh("snapshot"))),
-                 ("flags", lambda: flags(fresh("flags"))), ("backups", lambda: backups(fresh("backups")))]
+                 ("flags", lambda: flags(fresh("flags"))), ("backups", lambda: backups(fresh("backups"))),
+                 ("restores", lambda: restores(fresh("restores")))]
         for name, case in cases:
             try:
                 case()
