@@ -346,11 +346,15 @@ Result<Answer> Applier::Apply(const pb::InternalRaftRequest& r, uint64_t index) 
     store_.buckets()["cluster"]["downgrade"] = w.Take();
   } else if (r.has_cluster_member_attr_set()) {
     const auto& s = r.cluster_member_attr_set();
-    std::string& json = store_.buckets()["members"][MemberKey(s.member_id())];
+    auto& members = store_.buckets()["members"];
+    // A member that was removed while it was introducing itself does not come back by that.
+    bool removed = store_.buckets()["members_removed"].contains(MemberKey(s.member_id()));
+    std::string& json = members[MemberKey(s.member_id())];
     Member m = MemberFromJson(json).value_or(Member{.id = s.member_id()});
     m.name = s.member_attributes().name();
     m.client_urls.assign(s.member_attributes().client_urls().begin(), s.member_attributes().client_urls().end());
     json = MemberToJson(m);
+    if (removed) members.erase(MemberKey(s.member_id()));
   } else if (Auth::IsAuth(r)) {
     a.error = auth_.Apply(r, index, store_.now(), a.body);
   }

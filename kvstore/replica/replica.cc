@@ -232,7 +232,7 @@ void Replica::PumpLog() {
       [job, wal, clock, no_sync] {
         auto work = [&]() -> Status {
           for (const raft::Message& m : job->batch) {
-            if (m.snapshot) TRY(wal->SaveSnapshot(m.snapshot->meta));
+            if (m.snapshot) TRY(wal->StartOver(m.snapshot->meta));
             TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
           }
           if (job->release_to != 0) TRY(wal->SaveSnapshot(job->release_meta));
@@ -268,12 +268,11 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Dura
     if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
     if (m.snapshot) {
       // Its answers vouch for the state too.
-      CHECK(!installing_);
-      installing_ = std::move(m);
+      installing_.push_back(std::move(m));
       continue;
     }
     for (raft::Message& r : m.responses) {
-      (installing_ ? installing_->responses.push_back(std::move(r)) : RouteMessage(std::move(r)));
+      (installing_.empty() ? RouteMessage(std::move(r)) : installing_.back().responses.push_back(std::move(r)));
     }
   }
   MaybeInstall();
@@ -488,7 +487,9 @@ void Replica::Publish() {
     set->set_member_id(member_id_);
     set->mutable_member_attributes()->set_name(options_.name);
     for (const std::string& u : options_.client_urls) set->mutable_member_attributes()->add_client_urls(u);
-  } else if (is_leader() && store_->buckets()["cluster"]["clusterVersion"] != kClusterVersion) {
+  } else if (const std::string& version = store_->buckets()["cluster"]["clusterVersion"];
+             is_leader() && (version.empty() || (version != kClusterVersion && members.size() == 1))) {
+    // A version that others have agreed on is theirs to raise: they may be older than this member.
     r.mutable_cluster_version_set()->set_ver(std::string(kClusterVersion));
   } else {
     return;
@@ -563,7 +564,7 @@ void Replica::SyncWatchers() {
 mvcc::AppliedMark Replica::Mark() const { return {applied_, applied_term_, wal::EncodeConfState(conf_state_)}; }
 
 void Replica::MaybeCheckpoint() {
-  if (checkpointing_ || installing_ || stopping_ || applied_ == checkpointed_) return;
+  if (checkpointing_ || !installing_.empty() || stopping_ || applied_ == checkpointed_) return;
   bool long_log = log_segments_ > kMaxLogSegments;
   if (applied_ - checkpointed_ < options_.snapshot_count && !long_log) return;
   Status s = StartCheckpoint();

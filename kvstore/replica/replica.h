@@ -128,6 +128,7 @@ class Replica {
   base::Result<int64_t> RenewLeaseHere(int64_t id);
   base::Result<LeaseTimes> LeaseTimesHere(int64_t id, bool keys) const;
   bool is_learner() const;
+  base::Duration ElectionTimeout() const { return options_.heartbeat * options_.election_ticks; }
   // Who would lead best after this leader: the voter that is connected and has most of the log.
   std::optional<raft::NodeId> Successor() const;
   // True when a barrier would return at once.
@@ -174,7 +175,7 @@ class Replica {
   void SendSnapshot(raft::Message m);
   void MaybeInstall();
   base::Status Install(const raft::Snapshot& snapshot);
-  base::Status ImportAndCheckpoint(const std::string& path, mvcc::AppliedMark mark);
+  base::Status ImportAndCheckpoint(const std::string& path, const std::vector<raft::SnapshotMeta>& known);
   void TellPeers();
   void CompactLog();
   void LeaderChanged();
@@ -184,7 +185,6 @@ class Replica {
   base::Status MayPromote(raft::NodeId id) const;
   size_t ActiveVoters(base::Duration at_least) const;
   base::Duration RequestTimeout() const;
-  base::Duration ElectionTimeout() const { return options_.heartbeat * options_.election_ticks; }
   void ScheduleApply();
   void ApplySome();
   base::Status ApplyEntry(const raft::Entry& e);
@@ -262,8 +262,8 @@ class Replica {
 
   Transport* transport_ = nullptr;
   base::Event leader_event_;
-  // A snapshot that is in the log but not in the store yet, and what waits for that.
-  std::optional<raft::Message> installing_;
+  // Snapshots that are in the log but not in the store yet, and what waits for that.
+  std::deque<raft::Message> installing_;
   base::MonoTime log_busy_since_{};
   uint64_t next_snapshot_file_ = 0;
   bool publishing_ = false;

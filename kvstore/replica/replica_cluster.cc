@@ -130,9 +130,13 @@ std::string Replica::IncomingSnapshotPath(uint64_t index) const {
   return options_.data_dir + "/member/snap/" + name;
 }
 
-Status Replica::ImportAndCheckpoint(const std::string& path, mvcc::AppliedMark mark) {
-  TRY_ASSIGN(mvcc::AppliedMark in_file, ImportDatabase(env_.fs, path, *store_));
-  if (in_file.index > mark.index) return base::DataLoss("the database " + path + " is ahead of its snapshot");
+// `known`: the snapshots that the log speaks of; the database is one of them.
+Status Replica::ImportAndCheckpoint(const std::string& path, const std::vector<raft::SnapshotMeta>& known) {
+  TRY_ASSIGN(mvcc::AppliedMark mark, ImportDatabase(env_.fs, path, *store_));
+  auto meta = std::find_if(known.begin(), known.end(), [&](const auto& m) { return m.index == mark.index; });
+  if (meta == known.end()) return base::DataLoss("the database " + path + " is of no snapshot that the log knows");
+  mark.term = meta->term;
+  mark.conf_state = wal::EncodeConfState(meta->conf_state);
   TRY_ASSIGN(mvcc::Store::Checkpoint c, store_->PrepareCheckpoint(mark));
   TRY(c.Run());
   TRY(store_->FinishCheckpoint(c));
@@ -143,48 +147,44 @@ Status Replica::ImportAndCheckpoint(const std::string& path, mvcc::AppliedMark m
 // At start: a snapshot whose installation was cut short, or that the log notes and nothing more.
 Status Replica::FinishInstall() {
   std::string snap = options_.data_dir + "/member/snap", installing = snap + "/installing.db";
+  std::string kv = options_.data_dir + "/member/kv";
   if (!wal::Exists(env_.fs, options_.wal_dir)) return Ok();
   TRY_ASSIGN(bool cut_short, env_.fs.Exists(installing));
   TRY_ASSIGN(std::vector<std::string> names, env_.fs.List(snap));
-  bool any = std::any_of(names.begin(), names.end(), [](const auto& n) { return n.ends_with(".snap.db"); });
+  bool any = std::any_of(names.begin(), names.end(), [](const auto& n) { return n.find(".snap.db") != n.npos; });
   if (!cut_short && !any) return Ok();
-  TRY_ASSIGN(wal::Contents contents, wal::Read(env_.fs, options_.wal_dir, UINT64_MAX - 1));
-  raft::SnapshotMeta newest;
-  for (const raft::SnapshotMeta& m : contents.snapshots) {
-    if (m.index > newest.index) newest = m;
-  }
-  std::string kv = options_.data_dir + "/member/kv";
-  if (!cut_short) {
-    TRY_ASSIGN(bool there, env_.fs.Exists(IncomingSnapshotPath(newest.index)));
-    if (there) {
-      TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, kv, options_.store));
-      if (store_->checkpointed().index >= newest.index) there = false;
-    }
-    if (there) {
-      TRY(env_.fs.Rename(IncomingSnapshotPath(newest.index), installing));
-      TRY(env_.fs.SyncDirectory(snap));
-      cut_short = true;
-    }
-  }
-  if (cut_short) {
+  TRY_ASSIGN(std::vector<raft::SnapshotMeta> known, wal::ReadSnapshots(env_.fs, options_.wal_dir));
+  auto install = [&]() -> Status {
     store_.reset();
     TRY(env_.fs.RemoveAll(kv));
     TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, kv, options_.store));
-    TRY(ImportAndCheckpoint(installing, {newest.index, newest.term, wal::EncodeConfState(newest.conf_state)}));
+    return ImportAndCheckpoint(installing, known);
+  };
+  if (cut_short) TRY(install());
+  if (!store_) {
+    TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, kv, options_.store));
+  }
+  for (const raft::SnapshotMeta& m : known) {
+    TRY_ASSIGN(bool there, env_.fs.Exists(IncomingSnapshotPath(m.index)));
+    if (!there || m.index <= store_->checkpointed().index) continue;
+    TRY(env_.fs.Rename(IncomingSnapshotPath(m.index), installing));
+    TRY(env_.fs.SyncDirectory(snap));
+    TRY(install());
   }
   for (const std::string& n : names) {
-    if (n.ends_with(".snap.db")) (void)env_.fs.Remove(snap + "/" + n);
+    if (n.find(".snap.db") != n.npos) (void)env_.fs.Remove(snap + "/" + n);
   }
   return Ok();
 }
 
 void Replica::MaybeInstall() {
-  if (!installing_ || !to_apply_.empty() || checkpointing_ || !failure_.ok()) return;
-  Status s = Install(*installing_->snapshot);
-  if (!s.ok()) return Fail(s.Annotate("snapshot"));
-  std::vector<raft::Message> responses = std::move(installing_->responses);
-  installing_.reset();
-  for (raft::Message& r : responses) RouteMessage(std::move(r));
+  while (!installing_.empty() && to_apply_.empty() && !checkpointing_ && failure_.ok()) {
+    raft::Message work = std::move(installing_.front());
+    installing_.pop_front();
+    Status s = Install(*work.snapshot);
+    if (!s.ok()) return Fail(s.Annotate("snapshot"));
+    for (raft::Message& r : work.responses) RouteMessage(std::move(r));
+  }
   ReleaseReads();
   Schedule();
 }
@@ -197,7 +197,7 @@ Status Replica::Install(const raft::Snapshot& snapshot) {
   TRY(env_.fs.SyncDirectory(snap));
   int64_t told = store_->revision();
   TRY(store_->Clear());
-  TRY(ImportAndCheckpoint(installing, {meta.index, meta.term, wal::EncodeConfState(meta.conf_state)}));
+  TRY(ImportAndCheckpoint(installing, {meta}));
   applier_->Load();
   store_->leases().ExtendAll(env_.executor.Now());
   conf_state_ = meta.conf_state;
@@ -244,6 +244,10 @@ Status Replica::Receive(raft::Message m) {
       if (!change) return base::InvalidArgument("unreadable membership change");
       m.change = std::make_shared<const raft::ConfChange>(std::move(*change));
     }
+  }
+  if (m.type == raft::MessageType::kSnap) {
+    auto there = m.snapshot ? env_.fs.Exists(IncomingSnapshotPath(m.snapshot->meta.index)) : Result<bool>(false);
+    if (!there || !*there) return base::InvalidArgument("a snapshot came without its database");
   }
   Status s = raft_->Receive(std::move(m));
   if (raft_->HasReady()) Schedule();

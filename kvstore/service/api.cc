@@ -78,12 +78,25 @@ void Api::Stream(const std::string& service, const std::string& method,
     started->Add();
     if (NeedsLeader(s.call()) && replica_.leader() == 0) co_return mvcc::ErrNoLeader();
     if (replica_.is_learner() && method != "Snapshot" && service != "grpc.health.v1.Health") co_return ForLearners();
+    Context here = s.call().ctx.WithCancel();
+    if (NeedsLeader(s.call())) base::SpawnNow(EndWithoutLeader(here, s.call().ctx));
     base::Status out = co_await (this->*handler)(s);
+    here.Cancel();
     metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
     co_return out;
   };
   grpc_.Stream("/" + service + "/" + method, run);
   streams_["/" + service + "/" + method] = run;
+}
+
+// A stream whose client asks for a leader ends after three election timeouts without one; until `here` does.
+Task<void> Api::EndWithoutLeader(Context here, Context stream) {
+  constexpr int kChances = 3;
+  for (int missed = 0; missed < kChances;) {
+    if (!(co_await base::Sleep(replica_.executor(), here, replica_.ElectionTimeout())).ok()) co_return;
+    missed = replica_.leader() == 0 ? missed + 1 : 0;
+  }
+  stream.Cancel(mvcc::ErrNoLeader());
 }
 
 void Api::RegisterHealth() {

@@ -59,6 +59,7 @@ class Api {
   void Unary(const std::string& service, const std::string& method, Handler handler);
   void Stream(const std::string& service, const std::string& method,
               base::Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&));
+  base::Task<void> EndWithoutLeader(base::Context here, base::Context stream);
 
   base::Task<Bytes> Range(const Call& call, std::string request);
   base::Task<Bytes> Put(const Call& call, std::string request);

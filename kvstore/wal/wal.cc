@@ -243,11 +243,11 @@ struct ReadResult {
   std::vector<Name> segments;
 };
 
-Result<ReadResult> ReadAll(FileSystem& fs, const std::string& directory, uint64_t after) {
+Result<ReadResult> ReadAll(FileSystem& fs, const std::string& directory, uint64_t after, bool every_segment = false) {
   ReadResult r;
   TRY_ASSIGN(r.segments, Segments(fs, directory));
   Replayer replayer(after, r.contents);
-  for (size_t i = FirstNeeded(r.segments, after); i < r.segments.size(); ++i) {
+  for (size_t i = every_segment ? 0 : FirstNeeded(r.segments, after); i < r.segments.size(); ++i) {
     TRY_ASSIGN(auto file, fs.Open(directory + "/" + r.segments[i].name, base::OpenMode::kRead));
     TRY_ASSIGN(r.tail, replayer.Segment(r.segments[i].name, *file, i + 1 == r.segments.size()));
   }
@@ -278,6 +278,11 @@ bool ParseSegmentName(std::string_view name, uint64_t& sequence, uint64_t& first
 bool Exists(FileSystem& fs, const std::string& directory) {
   auto segments = Segments(fs, directory);
   return segments.has_value() || segments.error().code() == base::Code::kDataLoss;
+}
+
+Result<std::vector<raft::SnapshotMeta>> ReadSnapshots(FileSystem& fs, const std::string& directory) {
+  TRY_ASSIGN(ReadResult r, ReadAll(fs, directory, UINT64_MAX - 1, true));
+  return std::move(r.contents.snapshots);
 }
 
 Result<Contents> Read(FileSystem& fs, const std::string& directory, uint64_t after) {
@@ -370,6 +375,12 @@ Status Wal::SaveSnapshot(const raft::SnapshotMeta& snapshot) {
   Put(kSnapshot, EncodeWalSnapshot(snapshot));
   last_index_ = std::max(last_index_, snapshot.index);
   return Flush();
+}
+
+Status Wal::StartOver(const raft::SnapshotMeta& snapshot) {
+  TRY(SaveSnapshot(snapshot));
+  last_index_ = snapshot.index;
+  return Cut();
 }
 
 Status Wal::Sync() {

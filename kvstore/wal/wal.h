@@ -37,6 +37,8 @@ bool ParseSegmentName(std::string_view name, uint64_t& sequence, uint64_t& first
 
 // Reads without touching anything; entries up to `after` are skipped. kDataLoss: damaged; kNotFound: no log there.
 base::Result<Contents> Read(base::FileSystem& fs, const std::string& directory, uint64_t after = 0);
+// The snapshot records of all segments, in order.
+base::Result<std::vector<raft::SnapshotMeta>> ReadSnapshots(base::FileSystem& fs, const std::string& directory);
 // True when the directory holds at least one segment.
 bool Exists(base::FileSystem& fs, const std::string& directory);
 
@@ -56,6 +58,9 @@ class Wal {
   // Appends; not durable before Sync. An unchanged or empty hard state is not written again.
   base::Status Save(const raft::HardState& state, const raft::Entries& entries);
   base::Status SaveSnapshot(const raft::SnapshotMeta& snapshot);
+  // A snapshot of somebody else replaces the log: what stands behind its index so far does not belong to the history it
+  // sums up, and must not come back. A segment of its own begins behind it, which is where reading after it begins.
+  base::Status StartOver(const raft::SnapshotMeta& snapshot);
   base::Status Sync();
   // Removes segments that hold nothing behind `index`.
   base::Status ReleaseTo(uint64_t index);
