@@ -112,6 +112,9 @@ void Transport::OnEvents(uint32_t events) {
   if (state_ == State::kHandshaking) {
     Handshake();
     if (state_ != State::kOpen) return;
+    // OpenSSL reads ahead: what came after these events were reported it may have taken already, and the kernel then
+    // has no edge left to report it with.
+    events |= EPOLLIN;
   }
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) user_->OnReadable();
   if (closed()) return;

@@ -1,0 +1,68 @@
+#include "base/net/transport.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "base/net/testing_peers.h"
+
+namespace base::net {
+namespace {
+
+struct Reader final : TransportUser {
+  Transport* transport = nullptr;
+  std::string got;
+  void OnConnected() override {}
+  void OnReadable() override {
+    Transport::ReadResult r;
+    while ((r = transport->Read(ReadBuffer(), kReadBufferBytes)).end == Transport::ReadEnd::kData)
+      got.append(ReadBuffer(), r.size);
+  }
+  void OnFill() override {}
+  void OnFailed(const Status& why) override { ADD_FAILURE() << why.ToString(); }
+};
+
+// The client's last words of the handshake and its request arrive together, after the kernel has reported room to write
+// and before the handshake reads: OpenSSL takes both, and the kernel has nothing left to report.
+TEST(TransportTest, WhatCameWithTheEndOfTheHandshakeIsRead) {
+  TestPki pki;
+  pki.Issue("localhost");
+  auto tls = ServerTls::FromFiles(pki.Files("localhost"));
+  ASSERT_TRUE(tls.has_value()) << tls.error().ToString();
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  ASSERT_EQ(::fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+  Loop loop;
+  Reader reader;
+  Transport transport(loop, ends[0], NewServerSsl(**tls, ends[0]), reader);
+  reader.transport = &transport;
+  ASSERT_TRUE(transport.Start(false).ok());
+  auto tell = [&](uint32_t events) { static_cast<FdHandler&>(transport).OnEvents(events); };
+
+  std::thread client([fd = ends[1]] {
+    SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+    SSL* ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    EXPECT_EQ(SSL_connect(ssl), 1);
+    EXPECT_EQ(SSL_write(ssl, "hello", 5), 5);
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+  });
+  pollfd hello{ends[0], POLLIN, 0};
+  ASSERT_EQ(::poll(&hello, 1, 5000), 1);
+  tell(EPOLLIN | EPOLLOUT);
+  client.join();
+  EXPECT_TRUE(transport.handshaking());
+  tell(EPOLLOUT);
+  EXPECT_FALSE(transport.handshaking());
+  EXPECT_EQ(reader.got, "hello");
+  ::close(ends[1]);
+}
+
+}  // namespace
+}  // namespace base::net
