@@ -301,9 +301,9 @@ class KvSim {
   }
 
   void Settle() {
-    bool done = false;
-    base::Spawn(executor_, Barrier(), [&done] { done = true; });
-    for (int i = 0; i < 20000 && !done && violation_.empty(); ++i) {
+    auto done = std::make_shared<bool>(false);  // a violation may end this before the barrier
+    base::Spawn(executor_, Barrier(), [done] { *done = true; });
+    for (int i = 0; i < 20000 && !*done && violation_.empty(); ++i) {
       executor_.Step();
       Drain();
     }
@@ -311,9 +311,10 @@ class KvSim {
       executor_.Step();
       Drain();
     }
-    if (!done) Violate("the member does not answer any more");
+    if (!*done) Violate("the member does not answer any more");
   }
   Task<void> Barrier() {
+    if (!replica_) co_return;  // another violation has ended the run before this began
     base::Status s = co_await replica_->ReadBarrier({});
     if (!s.ok()) Violate("barrier: " + s.ToString());
   }
