@@ -74,9 +74,9 @@ class CacheWatcher {
   base::Task<base::Result<Item>> Next(base::Context ctx);
   // An item that is there already.
   std::optional<Item> TryNext();
-  // From now on an item that comes while nothing is queued is offered to `sink` at once, in the turn it comes: a thousand
-  // watchers need not be woken for one change. What it refuses (false) is queued for Next. It must not destroy the
-  // watcher.
+  // From now on an item that comes while nothing is queued is offered to `sink` at once, in the turn it comes: a
+  // thousand watchers need not be woken for one change. What it refuses (false) is queued for Next. It must not destroy
+  // the watcher.
   void OfferTo(std::function<bool(const Item&)> sink) { sink_ = std::move(sink); }
   // From now on a bookmark comes about once a minute.
   void WantBookmarks() { bookmarks_ = true; }

@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tests/component"), str(ROOT / "tests/tools")]
-from apiserver_under_test import Pki, free_port  # noqa: E402
+from apiserver_process import Pki, free_port  # noqa: E402
 from kubectl import kubectl  # noqa: E402
 
 COMPONENTS = ["kube-controller-manager", "kube-scheduler"]

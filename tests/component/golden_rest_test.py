@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-import apiserver_under_test
+import apiserver_process
 import golden_rest
 
 # Exchanges that differ, and why. Any other difference is a failure; one of these that agrees again is said, so that its
@@ -20,7 +20,7 @@ ONLY_COUNTED = {"apply"}
 
 
 def replay(store, show):
-    server = apiserver_under_test.ApiServer(store)
+    server = apiserver_process.ApiServer(store)
     try:
         seconds = server.wait_ready()
         print(f"{store}: ready after {seconds:.2f} s")
@@ -38,7 +38,7 @@ def main():
         print("SKIP golden_rest: the golden exchanges are not here (set KEELSON_SHARED)")
         return
     for store in ("kvstore", "etcd"):
-        if not apiserver_under_test.store_program(store):
+        if not apiserver_process.store_program(store):
             print(f"SKIP golden_rest.{store}: the store is not installed")
             continue
         for topic, (equal, total, failures) in replay(store, show).items():

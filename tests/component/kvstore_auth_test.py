@@ -145,10 +145,10 @@ def jwt(directory):
 
 
 def certificate(directory):
-    import apiserver_under_test
+    import apiserver_process
     pki = directory / "pki"
     pki.mkdir()
-    apiserver_under_test.Pki(pki)
+    apiserver_process.Pki(pki)
     name = subprocess.run(["openssl", "x509", "-in", str(pki / "admin.crt"), "-noout", "-subject", "-nameopt",
                            "multiline"], capture_output=True, text=True, check=True).stdout
     user = next(line.split("=", 1)[1].strip() for line in name.splitlines() if "commonName" in line)

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""kvstore through the npm client `etcd3` (set NODE_PATH to where it is installed): plain, TLS, with authentication."""
+"""kvstore through the npm client `etcd3`: plain, TLS, with authentication."""
+import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
-from kvstore_test import BUILD, Store
+import apiserver_process
+from kvstore_test import Store
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+from etcd3 import node_path  # noqa: E402
 
 SCRIPT = r"""
 const { Etcd3 } = require('etcd3');
@@ -43,18 +49,16 @@ const must = (got, want, what) => { if (got !== want) throw new Error(`${what}: 
 
 
 def main():
-    node = shutil.which("node")
-    if not (BUILD / "bin/kvstore").exists() or not node or subprocess.run(
-            [node, "-e", "require('etcd3')"], capture_output=True).returncode != 0:
-        print("SKIP kvstore_etcd3: kvstore, node or its module etcd3 is not here")
+    node, (modules, why) = shutil.which("node"), node_path()
+    if not node or not modules:
+        print(f"SKIP kvstore_etcd3: {why or 'node is not installed'}")
         return
-    import apiserver_under_test
     with tempfile.TemporaryDirectory(prefix="kvstore-etcd3-") as top:
         top = pathlib.Path(top)
         script = top / "client.js"
         script.write_text(SCRIPT)
         (top / "pki").mkdir()
-        apiserver_under_test.Pki(top / "pki")
+        apiserver_process.Pki(top / "pki")
         for name, tls in (("plain", None), ("tls", top / "pki")):
             (top / name).mkdir()
             store = Store(top / name, tls=tls, flags=["--bcrypt-cost", "4"])
@@ -66,7 +70,7 @@ def main():
                         store.ctl("user", "add", user, program="kvctl")
                         store.ctl("auth", "enable", program="kvctl")
                     done = subprocess.run([node, str(script), store.url, *files, user], capture_output=True, text=True,
-                                          timeout=60)
+                                          timeout=60, env=os.environ | {"NODE_PATH": modules})
                     good = done.returncode == 0
                     print(f"PASS kvstore_etcd3.{case}" if good else
                           f"FAIL kvstore_etcd3.{case}: {done.stderr.strip()[-300:]}", flush=True)

@@ -263,10 +263,10 @@ def kill_nine(directory):
 
 
 def tls(directory):
-    import apiserver_under_test
+    import apiserver_process
     pki = directory / "pki"
     pki.mkdir()
-    apiserver_under_test.Pki(pki)
+    apiserver_process.Pki(pki)
     store = Store(directory, tls=pki)
     store.start()
     try:

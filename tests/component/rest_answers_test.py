@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 
-import apiserver_under_test
+import apiserver_process
 
 V2 = "application/com.github.proto-openapi.spec.v2"
 failures = 0
@@ -65,10 +65,10 @@ def run(server):
 
 
 def main():
-    if not apiserver_under_test.store_program("kvstore"):
+    if not apiserver_process.store_program("kvstore"):
         print("SKIP rest_answers: the store is not built")
         return
-    server = apiserver_under_test.ApiServer("kvstore")
+    server = apiserver_process.ApiServer("kvstore")
     try:
         server.wait_ready()
         run(server)
