@@ -104,6 +104,40 @@ TEST(Store, CompactionForgetsAndARestartAgrees) {
   EXPECT_EQ(f.Put("k3", "new"), rev + 1);
 }
 
+// The segment of a tombstone goes before the segment of what it deleted.
+TEST(Store, DeletedKeysStayDeletedAfterARestart) {
+  Fixture f({.segment_bytes = 4096, .tail_bytes = 512});
+  const std::string value(200, 'x');
+  f.Put("gone", "1");
+  f.Put("back", "1");
+  for (int i = 0; i < 30; ++i) f.Put("stays" + std::to_string(i), value);
+  for (int i = 0; i < 30; ++i) f.Put("changes", value);
+  f.Delete("gone");
+  f.Delete("back");
+  for (int i = 0; i < 30; ++i) f.Put("changes", value);
+  int64_t compacted = f.store->revision();
+  f.Put("back", "2");
+  ASSERT_TRUE(f.store->Compact(compacted).ok());
+  uint64_t before = f.store->size_bytes();
+  f.Settle();
+  ASSERT_LT(f.store->size_bytes() + 2 * 4096, before) << "segments are gone";
+  auto hash = f.store->HashAt(0);
+  ASSERT_TRUE(hash.has_value());
+  for (int life = 0; life < 2; ++life) {
+    f.Checkpoint();
+    uint64_t in_use = f.store->size_in_use_bytes();
+    f.Reopen();
+    EXPECT_EQ(f.Dump("gone", {}), "");
+    EXPECT_EQ(f.Dump("back", {}, compacted), "");
+    EXPECT_EQ(f.Dump("back", {}), "back=2@" + std::to_string(compacted + 1) + "/1 ");
+    EXPECT_EQ(f.store->keys(), 32u);
+    EXPECT_EQ(f.store->size_in_use_bytes(), in_use);
+    auto again = f.store->HashAt(0);
+    ASSERT_TRUE(again.has_value());
+    EXPECT_EQ(again->hash, hash->hash);
+  }
+}
+
 TEST(Store, LeasesTakeTheirKeysWithThem) {
   Fixture f;
   ASSERT_TRUE(f.store->leases().Grant(7, 60, {}).has_value());

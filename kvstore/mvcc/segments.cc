@@ -243,7 +243,9 @@ Result<Segments::SyncPlan> Segments::PrepareSync() {
 }
 
 void Segments::MarkDead(const Location& at) {
-  segments_.at(at.segment).dead += kHead + at.length;
+  Segment& seg = segments_.at(at.segment);
+  seg.dead += kHead + at.length;
+  base::PutLittleEndian32(seg.dead_offsets, at.offset);
   live_bytes_ -= kHead + at.length;
 }
 

@@ -76,6 +76,8 @@ class Segments {
 
   // Bookkeeping of garbage: the store says which records it no longer needs.
   void MarkDead(const Location& at);
+  // The offsets of a segment's dead records, four little-endian bytes each, in the order in which they died.
+  const std::string& DeadOffsets(uint32_t segment) const { return segments_.at(segment).dead_offsets; }
   // A sealed segment that is mostly garbage, or 0.
   uint32_t MostlyGarbage() const;
   bool Empty(uint32_t segment) const;
@@ -97,6 +99,7 @@ class Segments {
     uint64_t written = 0;  // in the file
     uint64_t dead = 0;
     uint64_t synced = 0;  // length that an earlier plan covered
+    std::string dead_offsets;
   };
   Segments(base::FileSystem& fs, std::string directory, SegmentLimits limits)
       : fs_(fs), directory_(std::move(directory)), limits_(limits) {}

@@ -24,6 +24,14 @@ constexpr size_t kRewriteRecordsPerStep = 256;
 
 std::string StatePath(const std::string& directory) { return directory + "/state"; }
 
+std::vector<uint32_t> SortedOffsets(std::string_view encoded) {
+  std::vector<uint32_t> out;
+  out.reserve(encoded.size() / 4);
+  for (; encoded.size() >= 4; encoded.remove_prefix(4)) out.push_back(base::GetLittleEndian32(encoded.data()));
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 std::string BigEndian(uint64_t v) {
   std::string out;
   base::PutBigEndian64(out, v);
@@ -57,6 +65,7 @@ std::string Store::EncodeState(const AppliedMark& mark, const Segments::SyncPlan
     std::string seg;
     wire::PutUint(seg, 1, id);
     wire::PutUint(seg, 2, length);
+    wire::PutNonEmpty(seg, 3, segments_->DeadOffsets(id));
     wire::PutBytes(body, 6, seg);
   }
   for (const auto& [bucket, entries] : ExportBuckets(mark)) {
@@ -77,6 +86,7 @@ std::string Store::EncodeState(const AppliedMark& mark, const Segments::SyncPlan
 
 Status Store::LoadState(std::string_view state) {
   std::vector<std::pair<uint32_t, uint64_t>> segments;
+  std::map<uint32_t, std::vector<uint32_t>> dead;
   Buckets buckets;
   if (!state.empty()) {
     if (state.size() < 16 || !state.starts_with(kStateMagic)) return DataLoss("checkpoint: not a state file");
@@ -103,6 +113,7 @@ Status Store::LoadState(std::string_view state) {
       }
       if (r.field() == 6) {
         segments.emplace_back(static_cast<uint32_t>(numbers[1]), numbers[2]);
+        dead[segments.back().first] = SortedOffsets(texts[3]);
       } else {
         buckets[std::string(texts[1])][std::string(texts[2])] = texts[3];
       }
@@ -112,7 +123,14 @@ Status Store::LoadState(std::string_view state) {
   TRY_ASSIGN(segments_, Segments::Open(fs_, directory_, segments, options_.segments));
   LoadBuckets(std::move(buckets));
   for (const auto& [id, length] : segments) {
-    TRY(segments_->Scan(id, 0, SIZE_MAX, [this](const SegmentRecord& r) { return IndexRecord(r); }));
+    // What was forgotten stays forgotten. It cannot be found out again: a deleted key's last tombstone may have gone
+    // with its segment while older records of the key still stand in others.
+    auto index = [this, &gone = dead[id]](const SegmentRecord& r) -> Status {
+      if (!std::binary_search(gone.begin(), gone.end(), r.location.offset)) return IndexRecord(r);
+      segments_->MarkDead(r.location);
+      return Ok();
+    };
+    TRY(segments_->Scan(id, 0, SIZE_MAX, index));
   }
   PruneAll();
   return Ok();
