@@ -59,7 +59,7 @@ class ClusterRoleAggregationController final : public RunnableController {
     if (Same(rules, role->rules())) co_return client::Done{};
     ClusterRole changed = *role;
     *changed.mutable_rules() = std::move(rules);
-    CO_TRY(base::StatusOf(co_await client_.Update<ClusterRole>(ctx, std::move(changed))));
+    CO_TRY(co_await client_.Update<ClusterRole>(ctx, std::move(changed)));
     co_return client::Done{};
   }
 

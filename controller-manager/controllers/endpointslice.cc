@@ -159,7 +159,7 @@ class EndpointSliceController final : public RunnableController {
         stale.push_back(p.old);
       } else if (p.changed) {
         CopyHead(want.head, p.slice);
-        CO_TRY(base::StatusOf(co_await client_.Update<EndpointSlice>(ctx, std::move(p.slice))));
+        CO_TRY(co_await client_.Update<EndpointSlice>(ctx, std::move(p.slice)));
       }
     }
     if (plans.empty() || !missing.empty()) co_return co_await MakeNew(ctx, key, service, want.head, std::move(missing));
