@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/random.h"
+#include "base/status.h"
 #include "base/testing/temp_dir.h"
 
 namespace base {
@@ -25,6 +26,10 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+
+// A reference into a Result that is a temporary would dangle.
+static_assert(std::is_same_v<decltype(StatusOf(std::declval<Result<int>&>())), const Status&>);
+static_assert(std::is_same_v<decltype(StatusOf(std::declval<Result<int>>())), Status>);
 
 TEST(Bytes, HexAndBase64) {
   EXPECT_EQ(HexEncode(std::string_view("\x00\xff\x1a", 3)), "00ff1a");

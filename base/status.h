@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace base {
@@ -126,9 +127,14 @@ const Status& StatusOf(const Result<T>& r) {
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line, std::string_view note);
 }  // namespace internal
 
-// The Status inside a Status or a Result<T>.
+// The Status inside a Status or a Result<T>: a reference into what lives on, a value out of what does not.
 template <class R>
 const Status& StatusOf(const R& r) {
+  return internal::StatusOf(r);
+}
+template <class R>
+  requires(!std::is_lvalue_reference_v<R>)
+Status StatusOf(R&& r) {
   return internal::StatusOf(r);
 }
 
