@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
-"""Fifty pods on one node (run by hand; KEELSON_BIN points at release binaries): time from creation to Running and of
-deletion, CPU of kubelet and kube-proxy per pod, and what each daemon weighs with the pods running and idle.
+"""Fifty pods on one node, by hand: time from creation to Running and of deletion, CPU of kubelet and kube-proxy per pod,
+and what each daemon weighs empty, with the pods running, and after them. Wants root, quiet cores and release binaries;
+the cluster lives in a sandbox of its own and goes with it.
 
-  KEELSON_BIN=build/release/bin tests/bench/fifty_pods.py [PODS]"""
+    ninja -C build/release
+    tests/bench/fifty_pods.py --bin build/release/bin
+    tests/bench/fifty_pods.py --bin build/release/bin --pods 100
+"""
+import argparse
 import json
 import os
 import pathlib
@@ -13,7 +18,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 import cluster  # noqa: E402
 from cluster import sh  # noqa: E402
 
-PODS = int(sys.argv[1]) if len(sys.argv) > 1 else 50
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -58,6 +62,12 @@ def report(title):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", type=pathlib.Path, help="the folder of the daemons (default: $KEELSON_BIN, build/dev/bin)")
+    parser.add_argument("--pods", type=int, default=50)
+    args = parser.parse_args()
+    if args.bin:
+        cluster.BIN = args.bin.resolve()
     why = cluster.missing()
     if why:
         print(f"SKIP fifty pods: {why}")
@@ -69,13 +79,13 @@ def main():
     sh("kubectl create deployment pause --image=demo.keelson.local/pause:1 --replicas=0", check=True)
     before = {d: cpu(d) for d in cluster.DAEMONS}
     start = time.time()
-    sh(f"kubectl scale deployment pause --replicas={PODS}", check=True)
-    wait("pods Running", lambda: sum(p["status"].get("phase") == "Running" for p in pods()) == PODS)
+    sh(f"kubectl scale deployment pause --replicas={args.pods}", check=True)
+    wait("pods Running", lambda: sum(p["status"].get("phase") == "Running" for p in pods()) == args.pods)
     took = time.time() - start
     used = {d: cpu(d) - before[d] for d in cluster.DAEMONS}
-    print(f"{PODS} pods Running after {took:.1f} s; CPU per pod: " + ", ".join(f"{d} {1000 * c / PODS:.1f} ms" for d, c in used.items()), flush=True)
+    print(f"{args.pods} pods Running after {took:.1f} s; CPU per pod: " + ", ".join(f"{d} {1000 * c / args.pods:.1f} ms" for d, c in used.items()), flush=True)
     time.sleep(10)
-    report(f"with {PODS} pods")
+    report(f"with {args.pods} pods")
     before = {d: cpu(d) for d in cluster.DAEMONS}
     time.sleep(20)
     print("CPU per idle second: " + ", ".join(f"{d} {1000 * (cpu(d) - before[d]) / 20:.1f} ms" for d in cluster.DAEMONS), flush=True)
@@ -83,7 +93,7 @@ def main():
     before = cpu("kubelet")
     sh("kubectl delete deployment pause --wait=false", check=True)
     wait("pods gone", lambda: not pods())
-    print(f"{PODS} pods deleted in {time.time() - start:.1f} s, kubelet {1000 * (cpu('kubelet') - before) / PODS:.1f} ms per pod", flush=True)
+    print(f"{args.pods} pods deleted in {time.time() - start:.1f} s, kubelet {1000 * (cpu('kubelet') - before) / args.pods:.1f} ms per pod", flush=True)
     report("after")
 
 
