@@ -108,6 +108,7 @@ class Normal:
                 pass
         s = UUID.sub("<uid>", s)
         s = TIME.sub("<time>", s)
+        s = re.sub(r"^\d{4}-\d\d-\d\d$", "<date>", s)
         s = re.sub(r"<random>", "<r>", s)
         s = re.sub(r"hash=[0-9A-F]+", "hash=<hash>", s)
         s = re.sub(r"apiserver-[a-z0-9]{26}(?![a-z0-9])", "apiserver-<identity>", s)
