@@ -136,6 +136,22 @@ bool LikesPretty(std::string_view user_agent) {
   return user_agent.starts_with("curl") || user_agent.starts_with("Wget") || user_agent.starts_with("Mozilla/5.0");
 }
 
+// Who asks for what; verb, options and body are the caller's to fill in.
+Request Addressed(const Exchange& exchange, Identity identity, const ParsedPath& path) {
+  Request r;
+  r.identity = std::move(identity);
+  r.group = path.group;
+  r.version = path.version;
+  r.resource = path.resource_name;
+  r.namespace_name = path.namespace_name;
+  r.name = path.name;
+  r.subresource = path.subresource;
+  r.subpath = path.subpath;
+  r.user_agent = exchange.headers().Get("user-agent");
+  r.source_address = exchange.peer().address;
+  return r;
+}
+
 }  // namespace
 
 Impersonation ImpersonationOf(const Headers& headers) {
@@ -269,17 +285,7 @@ base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, Identity identit
 
 base::Task<base::Result<Request>> RestFront::Impl::Build(Exchange& exchange, Identity identity,
                                                          const ParsedPath& path) {
-  Request r;
-  r.identity = std::move(identity);
-  r.group = path.group;
-  r.version = path.version;
-  r.resource = path.resource_name;
-  r.namespace_name = path.namespace_name;
-  r.name = path.name;
-  r.subresource = path.subresource;
-  r.subpath = path.subpath;
-  r.user_agent = exchange.headers().Get("user-agent");
-  r.source_address = exchange.peer().address;
+  Request r = Addressed(exchange, std::move(identity), path);
   r.accept = exchange.headers().Get("accept");
   r.content_type = exchange.headers().Get("content-type");
   auto query = base::net::ParseQuery(exchange.query());
@@ -318,19 +324,9 @@ base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity ide
   if (!path.subresource.empty()) {
     auto connect = connects.find(path.resource_name + "/" + path.subresource);
     if (connect != connects.end()) {
-      Request r;
+      Request r = Addressed(exchange, std::move(identity), path);
       r.verb = Verb::kConnect;
-      r.identity = std::move(identity);
-      r.group = path.group;
-      r.version = path.version;
-      r.resource = path.resource_name;
-      r.namespace_name = path.namespace_name;
-      r.name = path.name;
-      r.subresource = path.subresource;
-      r.subpath = path.subpath;
       r.parameters = base::net::ParseQuery(exchange.query());
-      r.user_agent = exchange.headers().Get("user-agent");
-      r.source_address = exchange.peer().address;
       // Authorized by the method's verb, as the original maps it (exec: create or get; log: get).
       Request check = r;
       ParsedPath named = path;

@@ -129,6 +129,8 @@ class Store {
   base::Result<ObjectPtr> FromStore(const std::optional<storage::KeyValue>& kv);
   base::Task<base::Result<Outcome>> Act(Operation op, const Subresource& sub);
   const Subresource* FindSubresource(const std::string& name) const;
+  // The one an update or a patch writes; nullptr: the object itself. 404 where there is none, 405 where it only acts.
+  base::Result<const Subresource*> WrittenSubresource(const machinery::request::Request& r) const;
   Outcome Show(ObjectPtr object, const Operation& op, const Subresource* sub, int code, base::Status* error) const;
 
   // --- store_delete.cc ---

@@ -393,15 +393,18 @@ base::Task<base::Result<Outcome>> Store::UpdateWith(Operation op, const Subresou
   co_return out;
 }
 
+base::Result<const Subresource*> Store::WrittenSubresource(const Request& r) const {
+  if (r.subresource.empty()) return nullptr;
+  const Subresource* sub = FindSubresource(r.subresource);
+  if (!sub) return base::Err(object::UnknownPath());
+  if (sub->act) return base::Err(object::MethodNotAllowed());
+  return sub;
+}
+
 base::Task<base::Result<Outcome>> Store::Update(base::Context ctx, const Kind& version, const Request& r) {
   std::vector<std::string> warnings;
   Operation op = NewOperation(ctx, version, r, &warnings);
-  const Subresource* sub = nullptr;
-  if (!r.subresource.empty()) {
-    sub = FindSubresource(r.subresource);
-    if (!sub) co_return base::Err(object::UnknownPath());
-    if (sub->act) co_return base::Err(object::MethodNotAllowed());
-  }
+  CO_TRY_ASSIGN(const Subresource* sub, WrittenSubresource(r));
   CO_TRY(CheckWriteOptions(r));
   bool projected = sub && sub->project;
   const auto& type = projected ? *sub->projected_type : *version.type;
@@ -439,12 +442,7 @@ base::Status Store::CheckUid(const Value& body, const storage::Object& current) 
 base::Task<base::Result<Outcome>> Store::Patch(base::Context ctx, const Kind& version, const Request& r) {
   std::vector<std::string> warnings;
   Operation op = NewOperation(ctx, version, r, &warnings);
-  const Subresource* sub = nullptr;
-  if (!r.subresource.empty()) {
-    sub = FindSubresource(r.subresource);
-    if (!sub) co_return base::Err(object::UnknownPath());
-    if (sub->act) co_return base::Err(object::MethodNotAllowed());
-  }
+  CO_TRY_ASSIGN(const Subresource* sub, WrittenSubresource(r));
   CO_TRY(CheckWriteOptions(r));
   if (r.patch_type == PatchType::kApplyYaml)
     co_return base::Err(object::GenericResponse(
