@@ -418,7 +418,7 @@ Status Applier::LeaseGrant(const pb::InternalRaftRequest& r, Answer& a) {
 // ---- alarms
 
 std::string Applier::downgrade_target() const {
-  const std::string& json = store_.buckets()["cluster"]["downgrade"];
+  std::string json = store_.BucketValue("cluster", "downgrade");
   constexpr std::string_view kName = "\"target-version\":\"";
   size_t at = json.find(kName);
   if (at == std::string::npos || json.find("\"enabled\":true") == std::string::npos) return "";

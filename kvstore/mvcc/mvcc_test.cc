@@ -404,6 +404,20 @@ TEST_F(AuthTest, ATokenStandsForItsUserUntilItRunsOut) {
   EXPECT_EQ(applier.auth().UserOfToken("abc.9", now), std::nullopt) << "a new password ends old tokens";
 }
 
+// An empty value in the database stops an etcd that gets it as a snapshot.
+TEST(Store, AskingForADowngradeLeavesNoTrace) {
+  Fixture f;
+  Applier applier(*f.store);
+  EXPECT_EQ(applier.downgrade_target(), "");
+  EXPECT_FALSE(f.store->buckets().contains("cluster"));
+  etcdserverpb::InternalRaftRequest r;
+  r.mutable_downgrade_info_set()->set_ver("3.6.0");
+  r.mutable_downgrade_info_set()->set_enabled(true);
+  ASSERT_TRUE(applier.Apply(r).has_value());
+  EXPECT_EQ(applier.downgrade_target(), "3.6.0");
+  EXPECT_EQ(f.store->BucketValue("cluster", "downgrade"), R"({"target-version":"3.6.0","enabled":true})");
+}
+
 // The requests of a real member's log, applied from nothing, give its state and its hashes.
 TEST(Store, ReplaysARealMembersLog) {
   auto segment = base::ReadFile(base::PosixFileSystem(), Golden("0000000000000000-0000000000000000.wal"));

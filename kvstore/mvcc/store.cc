@@ -350,6 +350,13 @@ int64_t Store::End() {
   return revision_;
 }
 
+std::string Store::BucketValue(const std::string& bucket, const std::string& key) const {
+  auto found = buckets_.find(bucket);
+  if (found == buckets_.end()) return "";
+  auto value = found->second.find(key);
+  return value == found->second.end() ? "" : value->second;
+}
+
 Status Store::RevokeLease(int64_t id) {
   TRY_ASSIGN(std::vector<std::string> keys, leases_.Revoke(id));
   Begin();

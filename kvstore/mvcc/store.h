@@ -91,6 +91,8 @@ class Store final : public History {
   base::Status RevokeLease(int64_t id);
   Buckets& buckets() { return buckets_; }
   const Buckets& buckets() const { return buckets_; }
+  // "" when there is none. Reading through buckets()[..][..] would make one, and etcd cannot read an empty value there.
+  std::string BucketValue(const std::string& bucket, const std::string& key) const;
   WatchHub& watches() { return hub_; }
 
   // History before `revision` goes; reads below it fail from now on, the space comes back by MaintenanceStep.
