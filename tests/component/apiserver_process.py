@@ -26,7 +26,7 @@ def store_program(name):
 
 
 class Pki:
-    """One CA, a server certificate, an administrator's certificate and a key for service account tokens."""
+    """One CA; certificates of a server, an administrator and a store's client; a key for service account tokens."""
 
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
@@ -34,6 +34,7 @@ class Pki:
                  "-subj", "/CN=test-ca")
         self.issue("server", "/CN=kube-apiserver", "subjectAltName=DNS:localhost,DNS:kubernetes,IP:127.0.0.1")
         self.issue("admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth")
+        self.issue("client", "/CN=kube-apiserver-etcd-client", "extendedKeyUsage=clientAuth")
         self.run("genrsa", "-out", "sa.key", "2048")
 
     def run(self, *args):
@@ -51,10 +52,13 @@ class Pki:
 
 
 class ApiServer:
-    def __init__(self, store, extra=(), program=None):
+    """`store`: "kvstore" or "etcd", one member of which is started with it; or running members with their certificates
+    in `pki` (kvstore_members)."""
+
+    def __init__(self, store, extra=(), program=None, pki=None):
         self.dir = tempfile.mkdtemp(prefix="apiserver-test-")
         self.processes = []
-        self.pki = Pki(self.dir)
+        self.pki = pki or Pki(self.dir)
         self.program = program or str(BUILD / "bin/kube-apiserver")
         self.port = free_port()
         self.start_store(store)
@@ -67,8 +71,14 @@ class ApiServer:
         return p
 
     def start_store(self, store):
+        if not isinstance(store, str):
+            f = self.pki.file
+            self.store_flags = ["--etcd-servers=" + ",".join(m.url for m in store), f"--etcd-cafile={f('ca.crt')}",
+                                f"--etcd-certfile={f('client.crt')}", f"--etcd-keyfile={f('client.key')}"]
+            return
         client, peer = free_port(), free_port()
         self.store_url = f"http://127.0.0.1:{client}"
+        self.store_flags = [f"--etcd-servers={self.store_url}"]
         args = [store_program(store), f"--data-dir={self.dir}/data", f"--listen-client-urls={self.store_url}",
                 f"--advertise-client-urls={self.store_url}"]
         if store == "etcd":
@@ -81,7 +91,7 @@ class ApiServer:
         tokens = pathlib.Path(self.dir) / "tokens.csv"
         tokens.write_text('tok-alice,alice,u1,"devs,qa"\ntok-bob,bob,u2\n')
         f = self.pki.file
-        args = [self.program, f"--etcd-servers={self.store_url}", "--bind-address=127.0.0.1",
+        args = [self.program, *self.store_flags, "--bind-address=127.0.0.1",
                 f"--secure-port={self.port}", f"--tls-cert-file={f('server.crt')}",
                 f"--tls-private-key-file={f('server.key')}", f"--client-ca-file={f('ca.crt')}",
                 f"--requestheader-client-ca-file={f('ca.crt')}", "--requestheader-allowed-names=front-proxy-client",
@@ -94,10 +104,14 @@ class ApiServer:
         self.started = time.time()
         self.server = self.spawn("apiserver", args)
 
-    def get(self, path):
+    def connect(self, timeout=5):
+        """A connection as the administrator."""
         context = ssl.create_default_context(cafile=self.pki.file("ca.crt"))
         context.load_cert_chain(self.pki.file("admin.crt"), self.pki.file("admin.key"))
-        c = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=context)
+
+    def get(self, path):
+        c = self.connect()
         c.request("GET", path)
         r = c.getresponse()
         return r.status, r.read().decode()
