@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/net/grpc.h"
+#include "base/prefix_end.h"
 #include "base/sync.h"
 #include "proto/etcd/rpc.pb.h"
 
@@ -21,17 +22,6 @@ constexpr base::Duration kReadBackoff = std::chrono::milliseconds(100);
 // Keys that expire share leases, as they are many and short: a lease serves all keys of a minute.
 constexpr int64_t kLeaseReuseSeconds = 60;
 constexpr int kLeaseReuseKeys = 1000;
-
-std::string PrefixEnd(std::string prefix) {
-  while (!prefix.empty()) {
-    if (static_cast<unsigned char>(prefix.back()) < 0xff) {
-      ++prefix.back();
-      return prefix;
-    }
-    prefix.pop_back();
-  }
-  return std::string(1, '\0');
-}
 
 KeyValue FromWire(mvccpb::KeyValue& kv) {
   return {std::move(*kv.mutable_key()), base::Share(std::move(*kv.mutable_value())),
@@ -167,7 +157,7 @@ base::Task<base::Result<GetResult>> EtcdStorage::Get(base::Context ctx, std::str
 
 base::Task<base::Result<ListResult>> EtcdStorage::List(base::Context ctx, std::string prefix, ListOptions options) {
   pb::RangeRequest range;
-  range.set_range_end(PrefixEnd(prefix));
+  range.set_range_end(base::PrefixEnd(prefix));
   range.set_key(std::max(std::move(prefix), std::move(options.start_key)));
   range.set_limit(static_cast<int64_t>(options.limit));
   range.set_revision(static_cast<int64_t>(options.revision));
@@ -266,7 +256,7 @@ base::Task<base::Result<std::unique_ptr<Watcher>>> EtcdStorage::Watch(base::Cont
   CO_TRY_ASSIGN(auto stream, co_await impl_->channel.Open(ctx, "/etcdserverpb.Watch/Watch"));
   pb::WatchRequest request;
   auto* create = request.mutable_create_request();
-  create->set_range_end(PrefixEnd(prefix));
+  create->set_range_end(base::PrefixEnd(prefix));
   create->set_key(std::move(prefix));
   create->set_start_revision(static_cast<int64_t>(from));
   create->set_progress_notify(progress_reliable());

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <iostream>
 
+#include "base/bytes.h"
 #include "base/json_writer.h"
+#include "base/prefix_end.h"
 #include "kvstore/ctl/commands.h"
 #include "proto/etcd/rpc.pb.h"
 
@@ -67,7 +69,7 @@ void PrintRole(const std::string& name, const pb::AuthRoleGetResponse& r) {
       }
       bool open = p.range_end() == std::string(1, '\0');
       Out("\t[" + p.key() + ", " + (open ? "<open ended>" : p.range_end() + ")"));
-      if (!p.key().empty() && PrefixEnd(p.key()) == p.range_end()) Out(" (prefix " + p.key() + ")");
+      if (!p.key().empty() && base::PrefixEnd(p.key()) == p.range_end()) Out(" (prefix " + p.key() + ")");
       Out("\n");
     }
   };
@@ -317,7 +319,7 @@ int PermissionRange(const Run& run, size_t at, std::string& key, std::string& en
   }
   if (has_end && f.prefix) return Fail(kExitBadArgs, "unexpected endkey argument with --prefix flag");
   if (has_end && f.from_key) return Fail(kExitBadArgs, "unexpected endkey argument with --from-key flag");
-  end = has_end ? run.args[at + 1] : f.prefix ? PrefixEnd(key) : f.from_key ? std::string(1, '\0') : "";
+  end = has_end ? run.args[at + 1] : f.prefix ? base::PrefixEnd(key) : f.from_key ? std::string(1, '\0') : "";
   return 0;
 }
 

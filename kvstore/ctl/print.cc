@@ -106,17 +106,6 @@ std::string FieldsKv(const mvccpb::KeyValue& kv, std::string_view prefix, bool h
          line("Value", base::GoQuote(kv.value())) + line("Lease", hex ? Hex16(kv.lease()) : std::to_string(kv.lease()));
 }
 
-std::string PrefixEnd(std::string prefix) {
-  while (!prefix.empty()) {
-    if (static_cast<unsigned char>(prefix.back()) != 0xff) {
-      prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
-      return prefix;
-    }
-    prefix.pop_back();
-  }
-  return std::string(1, '\0');
-}
-
 base::Result<std::string> Unquote(std::string_view& text) {
   auto bad = [] { return base::Err(base::InvalidArgument("invalid quoted string")); };
   if (text.empty() || text[0] != '"') return bad();

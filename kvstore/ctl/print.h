@@ -33,8 +33,6 @@ std::string FieldLine(std::string_view name, std::string_view value);
 std::string FieldsHeader(const etcdserverpb::ResponseHeader& h, bool hex = false);
 std::string FieldsKv(const mvccpb::KeyValue& kv, std::string_view prefix = "", bool hex = false);
 
-// The first key behind all that begin with `prefix`; "\0" when there is none.
-std::string PrefixEnd(std::string prefix);
 // Words of a line, in the quotes a shell knows.
 base::Result<std::vector<std::string>> SplitWords(std::string_view line);
 // Reads a Go string literal at the beginning of `text` and moves behind it.

@@ -73,10 +73,13 @@ void FilterAndSort(const pb::RangeRequest& r, bool sorts, std::vector<std::strin
 
 // Appends the fields of a RangeResponse except its header.
 Result<int64_t> RunRange(const Store& store, const pb::RangeRequest& r, std::string& body) {
-  bool sorts = !(r.sort_target() == pb::RangeRequest::KEY && r.sort_order() != pb::RangeRequest::DESCEND);
+  bool by_key = r.sort_target() == pb::RangeRequest::KEY;
+  bool sorts = !by_key || r.sort_order() == pb::RangeRequest::DESCEND;
+  // As in the original: without an order the limit is by key, and what it leaves is sorted.
+  bool limits_first = r.sort_order() == pb::RangeRequest::NONE || !sorts;
   bool filters = HasFilter(r);
   RangeQuery q{.key = r.key(), .end = r.range_end(), .revision = r.revision(), .count_only = r.count_only()};
-  if (!sorts && !filters && r.limit() > 0) q.limit = r.limit() + 1;  // one more tells whether there is more
+  if (limits_first && !filters && r.limit() > 0) q.limit = r.limit() + 1;  // one more tells whether there is more
   TRY_ASSIGN(RangeResult found, store.Range(q));
   if (sorts || filters) FilterAndSort(r, sorts, found.kvs);
   bool more = r.limit() > 0 && found.kvs.size() > static_cast<size_t>(r.limit());
@@ -84,7 +87,11 @@ Result<int64_t> RunRange(const Store& store, const pb::RangeRequest& r, std::str
   size_t bytes = 32;
   for (const std::string& kv : found.kvs) bytes += kv.size() + 6;
   body.reserve(body.size() + bytes);
-  for (const std::string& kv : found.kvs) wire::PutBytes(body, 2, r.keys_only() ? WithoutValue(kv) : kv);
+  // As the original since 3.7: leases are not in its index, and are told where the values had to be read.
+  bool without_lease = r.sort_target() != pb::RangeRequest::VALUE;
+  for (const std::string& kv : found.kvs) {
+    wire::PutBytes(body, 2, r.keys_only() ? WithoutValue(kv, without_lease) : kv);
+  }
   wire::PutNonZero(body, 3, more);
   wire::PutNonZero(body, 4, static_cast<uint64_t>(found.count));
   return found.revision;
@@ -177,7 +184,12 @@ class TxnRun {
   Status CheckOps(const pb::TxnRequest& t, size_t& path) {
     bool ok = paths_[path++];
     for (const pb::RequestOp& op : ok ? t.success() : t.failure()) {
-      if (op.has_request_range()) TRY(store_.CheckRevision(op.request_range().revision()));
+      if (op.has_request_range()) {
+        int64_t revision = op.request_range().revision();
+        // A negative one means the present to a read by itself; here it is older than all history.
+        if (revision != 0 && revision < store_.compact_revision()) return ErrCompacted();
+        TRY(store_.CheckRevision(revision));
+      }
       if (op.has_request_put()) TRY(CheckPut(op.request_put()));
       if (op.has_request_txn()) TRY(CheckOps(op.request_txn(), path));
     }
@@ -254,7 +266,7 @@ Status TxnRun::RunOp(const pb::RequestOp& op, std::string& out, uint32_t& field)
       field = 4;
       std::string body;
       TRY(RunTxn(op.request_txn(), body));
-      wire::PutBytes(out, 1, RevisionHeader(store_.visible_revision()));
+      wire::PutBytes(out, 1, "");  // the revision is the outermost one's to tell
       out += body;
       return Ok();
     }

@@ -80,7 +80,10 @@ bool Auth::Covers(const Intervals& list, std::string_view key, std::string_view 
                                                        : std::optional(std::string(end));
   auto after = std::upper_bound(list.begin(), list.end(), key,
                                 [](std::string_view k, const Interval& i) { return k < i.begin; });
-  return after != list.begin() && !EndLess(std::prev(after)->end, wanted);
+  if (after == list.begin()) return false;
+  const std::optional<std::string>& until = std::prev(after)->end;
+  // A range may be upside down; it begins inside all the same.
+  return !EndLess(until, wanted) && (!until || key < *until);
 }
 
 Status Auth::Check(const Identity& who, std::string_view key, std::string_view end, bool write) const {

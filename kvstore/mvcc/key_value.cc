@@ -17,10 +17,11 @@ std::string EncodeKeyValue(const KeyValueView& kv) {
   return out;
 }
 
-std::string WithoutValue(std::string_view encoded) {
+std::string WithoutValue(std::string_view encoded, bool without_lease) {
   auto kv = DecodeKeyValue(encoded);
   if (!kv) return std::string(encoded);
   kv->value = {};
+  if (without_lease) kv->lease = 0;
   return EncodeKeyValue(*kv);
 }
 

@@ -26,8 +26,8 @@ struct KeyValueView {
 };
 
 std::string EncodeKeyValue(const KeyValueView& kv);
-// The same message without its value: what a keys-only read gets.
-std::string WithoutValue(std::string_view encoded);
+// The same message without its value: what a keys-only read gets. `without_lease`: only what an index of keys knows.
+std::string WithoutValue(std::string_view encoded, bool without_lease);
 std::optional<KeyValueView> DecodeKeyValue(std::string_view bytes);
 
 // The bbolt key of a revision: 8 bytes main, '_', 8 bytes sub, 't' for a tombstone.

@@ -269,6 +269,16 @@ Result<SharedBytes> Store::PreviousOf(const KeyEntry& e) const {
 
 Status Store::Change(KeyEntry& e, bool tombstone, SharedBytes encoded, SharedBytes previous) {
   Revision r{revision_ + 1, changes_++};
+  // Watchers are told what stood before the whole transaction; a key that it made anew had nothing before.
+  if (const Version* last = e.Last(); hub_.wants_prev_kv() && last != nullptr && last->main == r.main) {
+    const Version* before = e.At(revision_);
+    bool fresh = !tombstone && e.create_revision == r.main;
+    previous = nullptr;
+    if (before != nullptr && !before->tombstone && !fresh) {
+      TRY_ASSIGN(std::string bytes, segments_->Read(before->location()));
+      previous = base::Share(std::move(bytes));
+    }
+  }
   TRY_ASSIGN(Location at, segments_->Append(r, tombstone, *encoded));
   e.Add({.main = r.main,
          .sub = static_cast<uint32_t>(r.sub),
@@ -461,12 +471,42 @@ std::vector<Version> Store::KeptVersions(int64_t up_to) const {
   return out;
 }
 
+std::vector<Version> Store::HashedVersions(int64_t up_to) const {
+  std::vector<Version> out;
+  std::vector<std::pair<Version, bool>> old;  // compacted ones that something kept; is it what `up_to` sees?
+  bool any_seen = false;
+  index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
+    auto versions = e.versions();
+    const Version* seen = e.At(up_to);
+    // A key that was deleted at `up_to` itself counts as gone there, also when it was put again.
+    for (size_t i = versions.size(); i > 0 && versions[i - 1].main >= up_to; --i) {
+      if (versions[i - 1].main == up_to && versions[i - 1].tombstone) seen = nullptr;
+    }
+    if (seen != nullptr && seen->tombstone) seen = nullptr;
+    any_seen |= seen != nullptr;
+    for (size_t i = compact_revision_ > 0 ? Superseded(e) : 0; i < versions.size() && versions[i].main <= up_to; ++i) {
+      const Version& v = versions[i];
+      if (v.main > compact_revision_) {
+        out.push_back(v);
+      } else if (v.main < compact_revision_ || !v.tombstone) {
+        old.emplace_back(v, &v == seen);
+      }
+    }
+    return true;
+  });
+  for (const auto& [version, seen] : old) {
+    if (seen || !any_seen) out.push_back(version);
+  }
+  std::sort(out.begin(), out.end(), [](const Version& a, const Version& b) { return a.revision() < b.revision(); });
+  return out;
+}
+
 Result<Store::Hash> Store::HashAt(int64_t revision) const {
   if (revision == 0) revision = revision_;
   TRY(CheckRevision(revision));
   uint32_t crc = base::Crc32c(0, "key");
   Segments::Cursor cursor(*segments_);
-  for (const Version& v : KeptVersions(revision)) {
+  for (const Version& v : HashedVersions(revision)) {
     TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
     crc = base::Crc32c(crc, RevisionKey(v.revision(), v.tombstone));
     crc = base::Crc32c(crc, bytes);
@@ -486,8 +526,10 @@ Result<History::Slice> Store::EventsFrom(const KeyRange& range, int64_t from, si
     auto versions = e.versions();
     for (size_t i = versions.size(); i > 0 && versions[i - 1].main >= from; --i) {
       const Version& v = versions[i - 1];
-      bool has = prev_kv && i > 1 && !versions[i - 2].tombstone && v.main - 1 >= compact_revision_;
-      found.push_back({v, has ? versions[i - 2] : Version{}, has});
+      const Version* before = prev_kv && v.main > compact_revision_ ? e.At(v.main - 1) : nullptr;
+      bool same_made = i > 1 && versions[i - 2].main == v.main && versions[i - 2].tombstone && !v.tombstone;
+      bool has = before != nullptr && !before->tombstone && !same_made;
+      found.push_back({v, has ? *before : Version{}, has});
     }
     return true;
   });

@@ -173,6 +173,9 @@ class Store final : public History {
   std::string EncodeState(const AppliedMark& mark, const Segments::SyncPlan& plan) const;
   // What compaction leaves of the history up to `up_to`, in revision order.
   std::vector<Version> KeptVersions(int64_t up_to) const;
+  // What the original hashes: all that is newer than the compaction, and of the older ones what `up_to` still sees
+  // (everything that is kept where it sees nothing at all), without tombstones of the compaction's own revision.
+  std::vector<Version> HashedVersions(int64_t up_to) const;
 
   base::FileSystem& fs_;
   std::string directory_;

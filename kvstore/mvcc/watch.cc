@@ -65,6 +65,11 @@ bool WatchStream::AllSynced() const {
 }
 
 void WatchStream::RequestProgress() {
+  // A client that goes on from what it is told must not end up before a watch's beginning.
+  bool early = std::any_of(watchers_.begin(), watchers_.end(), [this](const auto& w) {
+    return w.second->spec.start_revision > hub_.history_.revision() + 1;
+  });
+  if (watchers_.empty() || early) return;
   if (!AllSynced()) {
     progress_wanted_ = true;
     return;

@@ -89,7 +89,8 @@ class WatchStream {
   base::Result<int64_t> Watch(WatchSpec spec, int64_t wanted = 0);
   // Tells so by a `canceled` item; false: there is none.
   bool Cancel(int64_t id);
-  // Says so with kProgressWatchId once every watcher is synced.
+  // Says so with kProgressWatchId once every watcher is synced; not at all without a watcher, or while one begins in
+  // the future.
   void RequestProgress();
   // A word to every progress_notify watcher that has heard nothing since the last call.
   void NotifyIdle();

@@ -1,5 +1,6 @@
 // The Lock and Election services: queues of keys under a prefix, ordered by creation, each hanging on its client's
 // lease. Built from transactions and watches like any client would, so every member can serve them.
+#include "base/prefix_end.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/service/api_impl.h"
 #include "proto/etcd/election.pb.h"
@@ -23,17 +24,6 @@ base::Status ErrNobodyLeads() { return base::Unknown("election: no leader"); }
 base::Status ErrMissingLeaderKey() { return base::Unknown("\"leader\" field must be provided"); }
 base::Status ErrSessionExpired() { return base::Unknown("mutex: session is expired"); }
 
-std::string PrefixEnd(std::string prefix) {
-  while (!prefix.empty()) {
-    if (static_cast<unsigned char>(prefix.back()) != 0xff) {
-      prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
-      return prefix;
-    }
-    prefix.pop_back();
-  }
-  return std::string(1, '\0');
-}
-
 std::string LeaseKey(const std::string& prefix, int64_t lease) {
   char hex[24];
   std::snprintf(hex, sizeof hex, "%lx", static_cast<unsigned long>(lease));
@@ -43,7 +33,7 @@ std::string LeaseKey(const std::string& prefix, int64_t lease) {
 pb::RangeRequest FirstCreated(const std::string& prefix) {
   pb::RangeRequest r;
   r.set_key(prefix);
-  r.set_range_end(PrefixEnd(prefix));
+  r.set_range_end(base::PrefixEnd(prefix));
   r.set_sort_target(pb::RangeRequest::CREATE);
   r.set_sort_order(pb::RangeRequest::ASCEND);
   r.set_limit(1);
@@ -106,9 +96,14 @@ void Api::RegisterConcurrency() {
 
 template <class Response, class Request>
 Task<Result<Response>> Api::Typed(const Call& call, Handler handler, Request request) {
-  CO_TRY_ASSIGN(std::string bytes, co_await (this->*handler)(call, request.SerializeAsString()));
+  auto bytes = co_await (this->*handler)(call, request.SerializeAsString());
+  if (!bytes) {
+    // The original's services sit behind a client, which keeps the text of the store's errors and not their codes.
+    bool known = bytes.error().message().starts_with("etcdserver:");
+    co_return Err(known ? base::Unknown(std::string(bytes.error().message())) : bytes.error());
+  }
   Response out;
-  if (!out.ParseFromString(bytes)) co_return Err(base::Internal("unreadable answer"));
+  if (!out.ParseFromString(*bytes)) co_return Err(base::Internal("unreadable answer"));
   co_return std::move(out);
 }
 
@@ -224,8 +219,9 @@ Task<Api::Bytes> Api::Proclaim(const Call& call, std::string request) {
   v3electionpb::ProclaimRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   if (!r.has_leader()) co_return Err(ErrMissingLeaderKey());
+  CO_TRY_ASSIGN(int64_t lease, co_await SessionLease(call, r.leader().lease()));
   CO_TRY_ASSIGN(pb::ResponseHeader header,
-                co_await ProclaimAs(call, r.leader().key(), r.leader().rev(), r.leader().lease(), r.value()));
+                co_await ProclaimAs(call, r.leader().key(), r.leader().rev(), lease, r.value()));
   v3electionpb::ProclaimResponse out;
   *out.mutable_header() = header;
   co_return out.SerializeAsString();
@@ -271,8 +267,9 @@ Task<base::Status> Api::Observe(base::net::GrpcServerStream& stream) {
     CO_TRY_ASSIGN(auto found, co_await Typed<pb::RangeResponse>(call, &Api::Range, FirstCreated(prefix)));
     int64_t revision = found.header().revision();
     if (found.kvs_size() == 0) {
-      Follower coming(*this, call,
-                      {.key = prefix, .end = PrefixEnd(prefix), .start_revision = revision + 1, .no_delete = true});
+      Follower coming(
+          *this, call,
+          {.key = prefix, .end = base::PrefixEnd(prefix), .start_revision = revision + 1, .no_delete = true});
       CO_TRY(co_await coming.Next(call.ctx));
       continue;
     }

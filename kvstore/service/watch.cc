@@ -42,10 +42,14 @@ std::string EncodeItem(const std::string& header, const mvcc::WatchItem& item, s
   wire::PutNonZero(out, 3, item.created);
   wire::PutNonZero(out, 4, item.canceled);
   wire::PutNonZero(out, 5, static_cast<uint64_t>(item.compact_revision));
-  if (item.compact_revision != 0) wire::PutBytes(out, 6, mvcc::ErrCompacted().message());
   wire::PutNonZero(out, 7, fragment);
   for (size_t i = from; i < to; ++i) wire::PutBytes(out, 11, EncodeEvent(*item.events[i], item.prev_kv));
   return out;
+}
+
+// Clients know this reason by the text of the whole gRPC error.
+std::string RefusalOf(const base::Status& why) {
+  return "rpc error: code = " + std::string(GrpcCodeLabel(why.code())) + " desc = " + std::string(why.message());
 }
 
 }  // namespace
@@ -102,10 +106,10 @@ void Api::WatchCommand(WatchSession& session, const pb::WatchRequest& request) {
     auto who = Caller(session.stream.call());
     base::Status allowed = who ? replica_.applier().auth().MayRead(*who, spec.key, spec.end) : who.error();
     mvcc::KeyRange range = spec.range();
-    if (!allowed.ok()) {
-      RefuseWatch(session, allowed.message());
-    } else if (c.start_revision() < 0) {
+    if (c.start_revision() < 0) {
       RefuseWatch(session, mvcc::ErrCompacted().message());
+    } else if (!allowed.ok()) {
+      RefuseWatch(session, RefusalOf(allowed));
     } else if (!range.single() && !range.open_ended() && range.key >= range.end) {
       RefuseWatch(session, "mvcc: watcher range is empty");
     } else if (auto id = session.watches.Watch(std::move(spec), c.watch_id()); !id) {
