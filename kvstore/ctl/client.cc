@@ -9,9 +9,8 @@ using base::Err;
 using base::Result;
 using base::Task;
 
-Task<Result<std::unique_ptr<Connection>>> Connection::Open(base::Loop& loop, base::Context ctx,
-                                                           const ClientFlags& flags,
-                                                           std::vector<std::string> endpoints) {
+Result<base::net::ClientOptions> Connection::OptionsFor(const ClientFlags& flags,
+                                                        const std::vector<std::string>& endpoints) {
   base::net::ClientOptions o;
   bool tls =
       !flags.cacert.empty() || !flags.cert.empty() || flags.insecure_skip_tls_verify || !flags.insecure_transport;
@@ -28,8 +27,15 @@ Task<Result<std::unique_ptr<Connection>>> Connection::Open(base::Loop& loop, bas
     base::net::TlsFiles files{.cert_file = flags.cert, .key_file = flags.key, .ca_file = flags.cacert};
     files.skip_verify = flags.insecure_skip_tls_verify;
     files.alpn = {"h2"};
-    CO_TRY_ASSIGN(o.tls, base::net::ClientTls::FromFiles(files));
+    TRY_ASSIGN(o.tls, base::net::ClientTls::FromFiles(files));
   }
+  return o;
+}
+
+Task<Result<std::unique_ptr<Connection>>> Connection::Open(base::Loop& loop, base::Context ctx,
+                                                           const ClientFlags& flags,
+                                                           std::vector<std::string> endpoints) {
+  CO_TRY_ASSIGN(base::net::ClientOptions o, OptionsFor(flags, endpoints));
   base::net::GrpcLimits limits{.max_receive_bytes = flags.max_receive_bytes ? flags.max_receive_bytes : INT32_MAX};
   limits.max_send_bytes = flags.max_request_bytes ? flags.max_request_bytes : 2 << 20;
   std::unique_ptr<Connection> c(new Connection(loop, std::move(o), limits, flags.command_timeout));

@@ -29,6 +29,9 @@ class Connection {
   static base::Task<base::Result<std::unique_ptr<Connection>>> Open(base::Loop& loop, base::Context ctx,
                                                                     const ClientFlags& flags,
                                                                     std::vector<std::string> endpoints);
+  // How the flags' endpoints are reached.
+  static base::Result<base::net::ClientOptions> OptionsFor(const ClientFlags& flags,
+                                                           const std::vector<std::string>& endpoints);
   // One unary call; `response` is a generated message. As long as no server is reached it is tried again, up to the
   // command's time.
   template <class Response, class Request>

@@ -42,7 +42,7 @@ struct Flags {
   // keys
   bool prefix = false, from_key = false, keys_only = false, count_only = false, print_value_only = false;
   bool prev_kv = false, ignore_value = false, ignore_lease = false, progress_notify = false, interactive = false;
-  bool range = false, physical = false;
+  bool range = false, physical = false, stream = false;
   int64_t limit = 0, rev = 0;
   int64_t min_mod_rev = 0, max_mod_rev = 0, min_create_rev = 0, max_create_rev = 0;
   std::string order, sort_by, consistency = "l", lease = "0";
@@ -60,16 +60,19 @@ struct Flags {
   std::string data_dir, wal_dir, name = "default", initial_cluster, initial_cluster_token = "etcd-cluster";
   std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
   bool skip_hash_check = false, mark_compacted = false;
-  uint64_t bump_revision = 0;
+  uint64_t bump_revision = 0, initial_memory_map_size = 0;
+  std::string target_version;
+  bool force = false;
+  base::Duration lock_timeout = std::chrono::seconds(10);
   // backups
   std::string to, from;
   base::Duration every{};
   uint32_t keep = 24;
   // checks and mirrors
-  std::string load = "s", check_prefix = "/etcdctl-check-perf/", dest_prefix;
+  std::string load = "s", check_prefix, dest_prefix;
   std::string dest_cacert, dest_cert, dest_key, dest_user, dest_password;
   std::string prefix_text;  // make-mirror: a prefix, not a switch
-  bool no_dest_prefix = false, auto_compact = false, dest_insecure_transport = true;
+  bool no_dest_prefix = false, auto_compact = false, auto_defrag = false, dest_insecure_transport = true;
   int64_t max_txn_ops = 128;
 };
 
@@ -143,6 +146,8 @@ base::Task<int> FileHashKv(Run& run);
 base::Task<int> Backup(Run& run);
 base::Task<int> RestoreBackup(Run& run);
 base::Task<int> CheckPerf(Run& run);
+base::Task<int> CheckDatascale(Run& run);
+base::Task<int> Migrate(Run& run);
 base::Task<int> MakeMirror(Run& run);
 base::Task<int> Completion(Run& run);
 
@@ -157,6 +162,9 @@ void Out(std::string_view text);
 // JSON, protobuf and the formats a command does not have; true when that was all.
 bool PrintGeneric(const Run& run, const google::protobuf::Message& m, int& code);
 base::Task<base::Result<std::unique_ptr<Connection>>> Connect(const Run& run);
+base::Task<base::Result<std::unique_ptr<Connection>>> ConnectTo(const Run& run, std::string endpoint);
+// Asks one member to defragment.
+base::Task<base::Status> DefragmentOne(const Run& run, std::string endpoint);
 // Words and flags into requests; an exit code when they make none.
 int BuildPut(const Run& run, etcdserverpb::PutRequest& r);
 int BuildGet(const Run& run, etcdserverpb::RangeRequest& r);

@@ -39,14 +39,20 @@ Task<base::Result<std::vector<std::string>>> Endpoints(Run& run) {
   co_return out;
 }
 
-Task<base::Result<std::unique_ptr<Connection>>> ConnectTo(Run& run, std::string endpoint) {
+std::string Took(base::Duration d) { return base::FormatGoDuration(d); }
+
+}  // namespace
+
+Task<base::Result<std::unique_ptr<Connection>>> ConnectTo(const Run& run, std::string endpoint) {
   std::vector<std::string> one = {std::move(endpoint)};
   co_return co_await Connection::Open(run.loop, run.ctx, run.flags.client, std::move(one));
 }
 
-std::string Took(base::Duration d) { return base::FormatGoDuration(d); }
-
-}  // namespace
+Task<base::Status> DefragmentOne(const Run& run, std::string endpoint) {
+  CO_TRY_ASSIGN(auto c, co_await ConnectTo(run, std::move(endpoint)));
+  co_return StatusOf(co_await c->Call<pb::DefragmentResponse>(run.ctx, "/etcdserverpb.Maintenance/Defragment",
+                                                              pb::DefragmentRequest()));
+}
 
 Task<int> MemberList(Run& run) {
   pb::MemberListRequest r;
@@ -415,12 +421,7 @@ Task<int> Defrag(Run& run) {
   int code = 0;
   for (const std::string& e : *endpoints) {
     base::MonoTime from = run.loop.Now();
-    auto c = co_await ConnectTo(run, e);
-    base::Status s = StatusOf(c);
-    if (c) {
-      s = StatusOf(co_await (*c)->Call<pb::DefragmentResponse>(run.ctx, "/etcdserverpb.Maintenance/Defragment",
-                                                               pb::DefragmentRequest()));
-    }
+    base::Status s = co_await DefragmentOne(run, e);
     std::string took = Took(run.loop.Now() - from);
     if (s.ok()) {
       Out("Finished defragmenting etcd member[" + e + "]. took " + took + "\n");

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "base/json_writer.h"
+#include "base/prefix_end.h"
 #include "kvstore/ctl/commands.h"
 #include "kvstore/transcode/json.h"
 #include "proto/etcd/rpc.pb.h"
@@ -77,7 +78,7 @@ int KeyRange(const Run& run, std::string_view command, std::string& key, std::st
     }
     end = run.args[1];
   }
-  if (f.prefix) end = PrefixEnd(key);
+  if (f.prefix) end = base::PrefixEnd(key);
   if (f.from_key) end = std::string(1, '\0');
   if (key.empty() && (f.prefix || f.from_key)) key = std::string(1, '\0');
   return 0;
@@ -194,12 +195,40 @@ void PrintGet(const Run& run, const pb::RangeResponse& r) {
   }
 }
 
+namespace {
+
+// The pieces of a streamed answer put together again.
+Task<base::Result<pb::RangeResponse>> GetStreamed(Connection& c, base::Context ctx, pb::RangeRequest r) {
+  CO_TRY_ASSIGN(auto stream, co_await c.Stream(ctx, "/etcdserverpb.KV/RangeStream"));
+  CO_TRY(co_await stream->Write(ctx, base::Share(r.SerializeAsString())));
+  CO_TRY(co_await stream->CloseWrite(ctx));
+  pb::RangeResponse all;
+  for (;;) {
+    CO_TRY_ASSIGN(auto bytes, co_await stream->Read(ctx));
+    if (!bytes) co_return std::move(all);
+    pb::RangeStreamResponse piece;
+    if (!piece.ParseFromString(*bytes)) co_return base::Err(base::DataLoss("unreadable answer"));
+    all.MergeFrom(piece.range_response());
+  }
+}
+
+}  // namespace
+
 Task<int> Get(Run& run) {
   if (run.flags.count_only && run.format != Format::kFields) {
     co_return Fail(kExitBadArgs, "--count-only is only for `--write-out=fields`");
   }
   pb::RangeRequest r;
   if (int code = BuildGet(run, r)) co_return code;
+  if (run.flags.stream) {
+    auto c = co_await Connect(run);
+    if (!c) co_return Fail(c.error(), kExitBadConnection);
+    auto out = co_await GetStreamed(**c, run.ctx, r);
+    if (!out) co_return Fail(out.error());
+    int code = 0;
+    if (!PrintGeneric(run, *out, code)) PrintGet(run, *out);
+    co_return code;
+  }
   co_return co_await CallAndPrint<pb::RangeResponse>(run, "/etcdserverpb.KV/Range", r, PrintGet);
 }
 

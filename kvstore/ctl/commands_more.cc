@@ -1,11 +1,8 @@
-// check perf, make-mirror, completion.
-#include <algorithm>
-#include <cmath>
+// make-mirror, completion.
 #include <cstdio>
 #include <set>
 
-#include "base/json_writer.h"
-#include "base/random.h"
+#include "base/prefix_end.h"
 #include "base/sync.h"
 #include "kvstore/ctl/commands.h"
 #include "proto/etcd/rpc.pb.h"
@@ -14,128 +11,6 @@ namespace kvstore::ctl {
 
 using base::Task;
 namespace pb = etcdserverpb;
-
-namespace {
-
-struct Load {
-  int puts_a_second, clients, seconds;
-};
-const std::map<std::string, Load> kLoads = {
-    {"s", {150, 50, 60}},   {"small", {150, 50, 60}},   {"m", {1000, 200, 60}},    {"medium", {1000, 200, 60}},
-    {"l", {8000, 500, 60}}, {"large", {8000, 500, 60}}, {"xl", {15000, 1000, 60}}, {"xLarge", {15000, 1000, 60}}};
-
-// The puts of a check: so many a second from so many callers, and how long each took.
-class PutLoad {
- public:
-  PutLoad(Run& run, Connection& c, Load load)
-      : run_(run),
-        c_(c),
-        load_(load),
-        tickets_(run.loop, static_cast<size_t>(load.clients)),
-        tasks_(run.loop, run.ctx) {}
-  Task<void> Go() {
-    for (int i = 0; i < load_.clients; ++i) tasks_.Spawn(Caller());
-    base::MonoTime start = run_.loop.Now(), end = start + std::chrono::seconds(load_.seconds);
-    int64_t sent = 0;
-    int shown = 0;
-    while (run_.loop.Now() < end && !run_.ctx.done()) {
-      std::chrono::duration<double> passed = run_.loop.Now() - start;
-      for (auto due = static_cast<int64_t>(passed.count() * load_.puts_a_second); sent < due; ++sent) {
-        if (!(co_await tickets_.Push(run_.ctx, sent)).ok()) break;
-      }
-      if (static_cast<int>(passed.count()) / 10 > shown) {
-        shown = static_cast<int>(passed.count()) / 10;
-        std::fprintf(stderr, "%d / %d s\n", shown * 10, load_.seconds);
-      }
-      (void)co_await base::Sleep(run_.loop, run_.ctx, std::chrono::milliseconds(1));
-    }
-    tickets_.Close();
-    co_await tasks_.Join();
-    seconds_ = std::chrono::duration<double>(run_.loop.Now() - start).count();
-  }
-  int Report() const {
-    double sum = 0, squares = 0, slowest = 0;
-    for (double t : took_) {
-      sum += t;
-      squares += t * t;
-      slowest = std::max(slowest, t);
-    }
-    double n = std::max<double>(1, static_cast<double>(took_.size())), mean = sum / n;
-    double deviation = std::sqrt(std::max(0.0, squares / n - mean * mean));
-    int rate = static_cast<int>(static_cast<double>(took_.size()) / seconds_) + 1;
-    bool good = true;
-    auto line = [&](bool ok, const char* pass, const char* fail, double v) {
-      std::printf(ok ? pass : fail, v);
-      good &= ok;
-    };
-    if (errors_ > 0) line(false, "", "FAIL: too many errors: %.0f\n", static_cast<double>(errors_));
-    line(rate > 0.9 * load_.puts_a_second, "PASS: Throughput is %.0f writes/s\n",
-         "FAIL: Throughput too low: %.0f writes/s\n", rate);
-    line(slowest <= 0.5, "PASS: Slowest request took %fs\n", "Slowest request took too long: %fs\n", slowest);
-    line(deviation <= 0.1, "PASS: Stddev is %fs\n", "Stddev too high: %fs\n", deviation);
-    Out(good ? "PASS\n" : "FAIL\n");
-    return good ? 0 : kExitError;
-  }
-
- private:
-  Task<void> Caller() {
-    base::Random random = base::Random::System();
-    for (;;) {
-      auto ticket = co_await tickets_.Pop(tasks_.context());
-      if (!ticket) co_return;
-      pb::PutRequest r;
-      std::string key = std::to_string(random.Next());
-      key.resize(256, '\0');
-      r.set_key(run_.flags.check_prefix + key);
-      r.set_value(std::string(1024, '\0'));
-      base::MonoTime from = run_.loop.Now();
-      auto out = co_await c_.Call<pb::PutResponse>(tasks_.context(), "/etcdserverpb.KV/Put", r);
-      if (!out) ++errors_;
-      took_.push_back(std::chrono::duration<double>(run_.loop.Now() - from).count());
-    }
-  }
-  Run& run_;
-  Connection& c_;
-  Load load_;
-  base::Channel<int64_t> tickets_;
-  base::TaskScope tasks_;
-  std::vector<double> took_;
-  size_t errors_ = 0;
-  double seconds_ = 1;
-};
-
-}  // namespace
-
-Task<int> CheckPerf(Run& run) {
-  auto load = kLoads.find(run.flags.load);
-  if (load == kLoads.end()) co_return Fail(kExitBadFeature, "unknown load option " + run.flags.load);
-  const std::string& prefix = run.flags.check_prefix;
-  auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
-  pb::RangeRequest any;
-  any.set_key(prefix);
-  any.set_range_end(PrefixEnd(prefix));
-  any.set_limit(1);
-  auto found = co_await (*c)->Call<pb::RangeResponse>(run.ctx, "/etcdserverpb.KV/Range", any);
-  if (!found) co_return Fail(found.error());
-  if (found->kvs_size() > 0) {
-    co_return Fail(kExitInvalidInput, "prefix " + base::GoQuote(prefix) +
-                                          " has keys. Delete with 'etcdctl del --prefix " + prefix + "' first");
-  }
-  PutLoad puts(run, **c, load->second);
-  co_await puts.Go();
-  pb::DeleteRangeRequest del;
-  del.set_key(prefix);
-  del.set_range_end(PrefixEnd(prefix));
-  auto gone = co_await (*c)->Call<pb::DeleteRangeResponse>(base::Context(), "/etcdserverpb.KV/DeleteRange", del);
-  if (gone && run.flags.auto_compact) {
-    pb::CompactionRequest compact;
-    compact.set_revision(gone->header().revision());
-    compact.set_physical(true);
-    (void)co_await (*c)->Call<pb::CompactionResponse>(base::Context(), "/etcdserverpb.KV/Compact", compact);
-  }
-  co_return puts.Report();
-}
 
 // ---- make-mirror
 
@@ -168,7 +43,7 @@ class Mirror {
     constexpr int64_t kPage = 1000;
     pb::RangeRequest r;
     r.set_key(Key());
-    r.set_range_end(PrefixEnd(prefix_));
+    r.set_range_end(base::PrefixEnd(prefix_));
     r.set_limit(kPage);
     for (;;) {
       CO_TRY_ASSIGN(auto page, co_await from_.Call<pb::RangeResponse>(run_.ctx, "/etcdserverpb.KV/Range", r));
@@ -189,7 +64,7 @@ class Mirror {
   Task<base::Status> Follow(int64_t next) {
     pb::WatchRequest r;
     r.mutable_create_request()->set_key(Key());
-    r.mutable_create_request()->set_range_end(PrefixEnd(prefix_));
+    r.mutable_create_request()->set_range_end(base::PrefixEnd(prefix_));
     r.mutable_create_request()->set_start_revision(next);
     CO_TRY_ASSIGN(auto stream, co_await from_.Stream(run_.ctx, "/etcdserverpb.Watch/Watch"));
     CO_TRY(co_await stream->Write(run_.ctx, base::Share(r.SerializeAsString())));
@@ -197,7 +72,10 @@ class Mirror {
       CO_TRY_ASSIGN(auto bytes, co_await stream->Read(run_.ctx));
       pb::WatchResponse w;
       if (!bytes || !w.ParseFromString(*bytes)) co_return base::Unavailable("the watch ended");
-      if (w.canceled()) co_return base::OutOfRange(w.cancel_reason());
+      if (w.canceled()) {
+        co_return base::OutOfRange(w.compact_revision() != 0 ? "etcdserver: mvcc: required revision has been compacted"
+                                                             : w.cancel_reason());
+      }
       pb::TxnRequest t;
       int64_t revision = 0;
       for (const auto& e : w.events()) {

@@ -270,6 +270,34 @@ Task<int> RestoreBackup(Run& run) {
   co_return code;
 }
 
+// etcdutl's migration of a data directory from one storage version to another. There is one version of ours.
+Task<int> Migrate(Run& run) {
+  constexpr std::string_view kVersion = "3.7";
+  const Flags& f = run.flags;
+  if (f.data_dir.empty() || f.target_version.empty()) {
+    std::string missing = f.data_dir.empty() ? "\"data-dir\"" : "";
+    if (f.target_version.empty()) missing += (missing.empty() ? "" : ", ") + std::string("\"target-version\"");
+    co_return Fail(kExitError, "required flag(s) " + missing + " not set");
+  }
+  if (std::count(f.target_version.begin(), f.target_version.end(), '.') != 1) {
+    co_return Fail(kExitBadArgs,
+                   "wrong target version format, expected \"X.Y\", got " + base::GoQuote(f.target_version));
+  }
+  if (f.target_version < "3.5") {
+    co_return Fail(kExitBadArgs,
+                   "target version " + base::GoQuote(f.target_version) + " not supported. Minimal \"3.5\"");
+  }
+  if (auto listed = base::PosixFileSystem().List(f.data_dir + "/member"); !listed) {
+    co_return Fail(kExitError, listed.error().message());
+  }
+  if (f.target_version == kVersion) {
+    std::fprintf(stderr, "storage version up-to-date\t{\"storage-version\": \"%s\"}\n", kVersion.data());
+    co_return 0;
+  }
+  co_return Fail(kExitError, "this data directory has the one storage version " + std::string(kVersion) +
+                                 "; for another one restore a snapshot with that version's etcdutl");
+}
+
 // etcdutl's offline hash: over the keys of a database file.
 Task<int> FileHashKv(Run& run) {
   if (run.args.size() != 1) co_return Fail(kExitBadArgs, "hashkv requires exactly one argument");

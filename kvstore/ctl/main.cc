@@ -36,6 +36,7 @@ void GetFlags(base::FlagSet& f, Flags& v) {
   f.Add("max-mod-rev", &v.max_mod_rev, "Maximum modification revision");
   f.Add("min-create-rev", &v.min_create_rev, "Minimum creation revision");
   f.Add("max-create-rev", &v.max_create_rev, "Maximum creation revision");
+  f.Add("stream", &v.stream, "Use the RangeStream RPC");
 }
 void DelFlags(base::FlagSet& f, Flags& v) {
   f.Add("prefix", &v.prefix, "delete keys with matching prefix");
@@ -68,6 +69,13 @@ void RestoreFlags(base::FlagSet& f, Flags& v) {
   f.Add("skip-hash-check", &v.skip_hash_check, "Ignore snapshot integrity hash value");
   f.Add("bump-revision", &v.bump_revision, "How much to increase the latest revision after restore");
   f.Add("mark-compacted", &v.mark_compacted, "Mark the latest revision after restore as compacted");
+  f.Add("initial-memory-map-size", &v.initial_memory_map_size, "Accepted; no database is mapped into memory here");
+}
+void CheckFlags(base::FlagSet& f, Flags& v) {
+  f.Add("load", &v.load, "The workload: s(small), m(medium), l(large), xl(xLarge)");
+  f.Add("prefix", &v.check_prefix, "The prefix for writing the check's keys.");
+  f.Add("auto-compact", &v.auto_compact, "Compact storage with last revision after test is finished.");
+  f.Add("auto-defrag", &v.auto_defrag, "Defragment storage after test is finished.");
 }
 void MirrorFlags(base::FlagSet& f, Flags& v) {
   f.Add("prefix", &v.prefix_text, "Key-value prefix to mirror");
@@ -189,14 +197,15 @@ const std::vector<Command>& Commands() {
          RestoreFlags(f, v);
        },
        RestoreBackup},
-      {"check perf", "check perf [options]",
+      {"check perf", "check perf [options]", CheckFlags, CheckPerf},
+      {"check datascale", "check datascale [options]", CheckFlags, CheckDatascale},
+      {"migrate", "migrate --data-dir DIR --target-version X.Y",
        [](base::FlagSet& f, Flags& v) {
-         f.Add("load", &v.load, "The workload: s(small), m(medium), l(large), xl(xLarge)");
-         f.Add("prefix", &v.check_prefix, "The prefix for writing the performance check's keys.");
-         f.Add("auto-compact", &v.auto_compact, "Compact storage with last revision after test is finished.");
-         f.Unsupported({"auto-defrag"});
+         f.Add("data-dir", &v.data_dir, "Path to the etcd data dir");
+         f.Add("target-version", &v.target_version, "Target etcd version, X.Y");
+         f.Add("force", &v.force, "Accepted; there is nothing that could be forced");
        },
-       CheckPerf},
+       Migrate},
       {"make-mirror", "make-mirror [options] <destination>", MirrorFlags, MakeMirror},
       {"completion", "completion bash|zsh|fish", None, Completion},
   };
@@ -273,6 +282,7 @@ void AddGlobals(base::FlagSet& set, Flags& flags) {
   set.Add("write-out", &flags.write_out, "set the output format (fields, json, protobuf, simple, table)").Short('w');
   set.Add("hex", &flags.hex, "print byte strings as hex encoded strings");
   set.Add("debug", &flags.debug, "enable client-side debug logging");
+  set.Add("timeout", &flags.lock_timeout, "accepted; commands on files wait for no lock").Hidden();
   set.Unsupported({"discovery-srv", "discovery-srv-name", "insecure-discovery"});
 }
 
@@ -336,11 +346,11 @@ int Main(int argc, char** argv) {
   // Linked to under the originals' names it answers with them.
   std::string name(argv[0]);
   name = name.substr(name.rfind('/') + 1);
-  if (args == std::vector<std::string>{"version"}) {
+  if (!args.empty() && args[0] == "version") {
     Out(name + " version: 3.7.1\nAPI version: 3.7\n");
     return 0;
   }
-  if (args == std::vector<std::string>{"options"}) {
+  if (!args.empty() && args[0] == "options") {
     Flags flags;
     base::FlagSet set({.name = name});
     AddGlobals(set, flags);
