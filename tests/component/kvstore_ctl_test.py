@@ -145,7 +145,7 @@ def help_tree(store, directory):
     """Every command explains itself."""
     commands = re.findall(r"^\t([a-z][a-z-]*(?: [a-z][a-z-]*)?)", subprocess.run(
         [KVCTL, "--help"], capture_output=True, text=True).stdout.split("COMMANDS:")[1], re.M)
-    for c in commands:
+    for c in [*commands, "version", "options"]:
         words = c.split()
         done = subprocess.run([KVCTL, *words, "--help"], capture_output=True, text=True, timeout=10)
         if done.returncode != 0 or not done.stdout:
