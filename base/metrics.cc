@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -193,6 +194,29 @@ double BootTime() {
   return boot;
 }
 
+// A counter of the network namespace, "IpExt:" in /proc/self/net/netstat: one line of names, one of values.
+double NetworkOctets(std::string_view name) {
+  FILE* f = std::fopen("/proc/self/net/netstat", "re");
+  if (f == nullptr) return 0;
+  char line[4096];
+  std::vector<std::string> names;
+  double out = 0;
+  while (std::fgets(line, sizeof line, f) != nullptr) {
+    if (std::string_view(line).substr(0, 6) != "IpExt:") continue;
+    std::vector<std::string> words;
+    char* rest = nullptr;
+    for (char* w = ::strtok_r(line, " \n", &rest); w != nullptr; w = ::strtok_r(nullptr, " \n", &rest)) {
+      words.emplace_back(w);
+    }
+    for (size_t i = 0; i < std::min(names.size(), words.size()); ++i) {
+      if (names[i] == name) out = std::strtod(words[i].c_str(), nullptr);
+    }
+    names = std::move(words);
+  }
+  std::fclose(f);
+  return out;
+}
+
 double CountOpenFiles() {
   DIR* dir = ::opendir("/proc/self/fd");
   if (dir == nullptr) return 0;
@@ -231,6 +255,14 @@ void MetricsRegistry::Impl::RefreshProcess() {
                                         "counter", {})
                   .With({});
   cpu.Add(std::max(0.0, (stat[11] + stat[12]) / tick - cpu.Value()));
+  auto count = [this](const char* name, const char* help, double v) {
+    auto& c = Add<Counter, CounterCell>(name, help, "counter", {}).With({});
+    c.Add(std::max(0.0, v - c.Value()));
+  };
+  count("process_network_receive_bytes_total", "Number of bytes received by the process over the network.",
+        NetworkOctets("InOctets"));
+  count("process_network_transmit_bytes_total", "Number of bytes sent by the process over the network.",
+        NetworkOctets("OutOctets"));
   Process("process_virtual_memory_bytes", "Virtual memory size in bytes.").Set(stat[20]);
   Process("process_resident_memory_bytes", "Resident memory size in bytes.")
       .Set(stat[21] * static_cast<double>(::sysconf(_SC_PAGESIZE)));
@@ -241,6 +273,9 @@ void MetricsRegistry::Impl::RefreshProcess() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
     Process("process_max_fds", "Maximum number of open file descriptors.").Set(static_cast<double>(limit.rlim_cur));
+  if (::getrlimit(RLIMIT_AS, &limit) == 0)
+    Process("process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes.")
+        .Set(static_cast<double>(limit.rlim_cur));
 }
 
 MetricsRegistry::MetricsRegistry() : impl_(std::make_unique<Impl>()) {}

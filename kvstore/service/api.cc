@@ -53,14 +53,28 @@ Api::~Api() { replica_.on_sync = nullptr; }
 void Api::Unary(const std::string& service, const std::string& method, Handler handler) {
   base::Counter* started = &metrics_->started.With({method, service, "unary"});
   base::Counter* ok = &metrics_->handled.With({"OK", method, service, "unary"});
-  auto run = [this, handler, started, ok, service, method](const Call& call, std::string request) -> Task<Bytes> {
+  base::Counter* received = &metrics_->received.With({method, service, "unary"});
+  base::Counter* sent = &metrics_->sent.With({method, service, "unary"});
+  base::Counter* client = &metrics_->requests.With({"unknown", "unary"});
+  base::Histogram* took = &metrics_->request_seconds.With({"true", method});
+  auto run = [this, handler, started, ok, received, sent, client, took, service, method](
+                 const Call& call, std::string request) -> Task<Bytes> {
     started->Add();
+    received->Add();
+    if (call.headers.Has("client-api-version")) {
+      metrics_->requests.With({call.headers.Get("client-api-version"), "unary"}).Add();
+    } else {
+      client->Add();
+    }
+    base::MonoTime from = call.executor.Now();
     metrics_->bytes_in.Add(static_cast<double>(request.size()));
     if (NeedsLeader(call) && replica_.leader() == 0) co_return Err(mvcc::ErrNoLeader());
     if (replica_.is_learner() && !LearnerServes(service, method, request)) co_return Err(ForLearners());
     Bytes out = co_await (this->*handler)(call, std::move(request));
     if (out) {
       ok->Add();
+      sent->Add();
+      took->Observe(std::chrono::duration<double>(call.executor.Now() - from).count());
       metrics_->bytes_out.Add(static_cast<double>(out->size()));
     } else {
       metrics_->handled.With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
@@ -197,6 +211,7 @@ Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
     CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
     CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
   }
+  Stopwatch watch(call.executor, metrics_->range_seconds);
   co_return Respond(replica_.applier().Range(r));
 }
 
@@ -312,7 +327,10 @@ Task<Api::Bytes> Api::LeaseGrant(const Call& call, std::string request) {
   base::Random random = base::Random::System();
   while (r.id() == 0) r.set_id(static_cast<int64_t>(random.Next() >> 1));
   auto out = co_await ProposeBytes(call, 8, r.SerializeAsString());
-  if (out) metrics_->lease_granted.Add();
+  if (out) {
+    metrics_->lease_granted.Add();
+    metrics_->lease_ttl.Observe(static_cast<double>(r.ttl()));
+  }
   co_return out;
 }
 

@@ -27,6 +27,27 @@ struct Api::Metrics {
   base::Family<base::Gauge>& check;
   base::Family<base::Counter>& checks;
   base::Histogram& fsync;
+  base::Counter& scrapes;
+  base::Counter& events;
+  base::Family<base::Counter>& requests;
+  base::Family<base::Histogram>& request_seconds;
+  base::Histogram& range_seconds;
+  base::Histogram& hash_seconds;
+  base::Histogram& hash_kv_seconds;
+  base::Histogram& snapshot_seconds;
+  base::Histogram& lease_ttl;
+};
+
+// Tells a histogram how long a scope took.
+class Stopwatch {
+ public:
+  Stopwatch(base::Executor& executor, base::Histogram& to) : executor_(executor), to_(to), from_(executor.Now()) {}
+  ~Stopwatch() { to_.Observe(std::chrono::duration<double>(executor_.Now() - from_).count()); }
+
+ private:
+  base::Executor& executor_;
+  base::Histogram& to_;
+  base::MonoTime from_;
 };
 
 // "Ok", "NotFound": the label grpc_code.

@@ -64,6 +64,7 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
+  Stopwatch watch(call.executor, metrics_->hash_kv_seconds);
   CO_TRY_ASSIGN(mvcc::Store::Hash hash, replica_.store().HashAt(r.revision()));
   pb::HashKVResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
@@ -76,6 +77,7 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
 // Over everything a snapshot would hold, bucket by bucket.
 Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
+  Stopwatch watch(call.executor, metrics_->hash_seconds);
   uint32_t crc = 0;
   mvcc::Buckets buckets = replica_.store().ExportBuckets(replica_.Mark());
   buckets["key"];
@@ -115,6 +117,7 @@ Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
 Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
   CO_TRY(MustAdminister(stream.call()));
+  Stopwatch watch(stream.call().executor, metrics_->snapshot_seconds);
   // The database is built as a file of its own, so that a slow reader holds nothing but disk space.
   std::string path = options_.scratch_dir + "/snapshot." + std::to_string(++next_snapshot_) + ".tmp";
   CO_TRY(fs_.MakeDirectories(options_.scratch_dir));

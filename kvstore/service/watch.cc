@@ -165,6 +165,7 @@ Task<base::Status> Api::SendItem(WatchSession& session, mvcc::WatchItem item) {
       bytes += e.kv->size() + (item.prev_kv && e.prev_kv ? e.prev_kv->size() : 0);
     }
     bool more = to < item.events.size();
+    metrics_->events.Add(static_cast<double>(to - from));
     CO_TRY(co_await session.stream.Write(base::Share(EncodeItem(header, item, from, to, more))));
     from = to;
   } while (from < item.events.size());

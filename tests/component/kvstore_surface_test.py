@@ -39,6 +39,53 @@ def health(store):
         contains(metrics, name)
 
 
+def metrics(store):
+    """Every name that etcd 3.7 exports, with its type (Go's own runtime excepted), and values that move."""
+    store.ctl("put", "metrics", "1", program="kvctl")
+    text = fetch(store.url + "/metrics")[1]
+    types = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
+    wanted = [line.split("\t") for line in (pathlib.Path(__file__).parent / "etcd_metrics.tsv").read_text().split("\n")[1:]
+              if line]
+    equal([name for name, kind in wanted if types.get(name) != kind], [])
+    before = float(text.split("\netcd_mvcc_put_total ")[1].split()[0])
+    for _ in range(3):
+        store.ctl("put", "metrics", "2", program="kvctl")
+    after = float(fetch(store.url + "/metrics")[1].split("\netcd_mvcc_put_total ")[1].split()[0])
+    equal(after - before, 3.0)
+    for part in ('etcd_server_request_duration_seconds_count{success="true",type="Put"} ',
+                 'grpc_server_msg_sent_total{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} ',
+                 'etcd_server_feature_enabled{name="FastLeaseKeepAlive",stage="BETA"} 1'):
+        contains(text, part)
+
+
+def tls_reload(directory):
+    """A certificate that is replaced on disk is what the next connection gets."""
+    pki = directory / "pki"
+    pki.mkdir()
+    import apiserver_process
+    apiserver_process.Pki(pki)
+    store = Store(directory, tls=pki)
+    store.start()
+    def served():
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{store.port}", "-cert", pki / "admin.crt",
+                               "-key", pki / "admin.key"], input="", capture_output=True, text=True, timeout=10)
+        return done.stdout.split("BEGIN CERTIFICATE")[1].split("END CERTIFICATE")[0]
+    try:
+        first = served()
+        fresh = directory / "fresh"
+        fresh.mkdir()
+        apiserver_process.Pki(fresh)
+        for name in ("server.key", "server.crt"):
+            (pki / name).write_bytes((fresh / name).read_bytes())
+        until = time.monotonic() + 15
+        while served() == first:
+            if time.monotonic() > until:
+                raise AssertionError("the old certificate is still served")
+            time.sleep(0.3)
+    finally:
+        store.kill()
+
+
 def gateway(store):
     equal(post(store, "/v3/nosuch", {}), (404, {"code": 5, "message": "Not Found"}))
     equal(post(store, "/v3/lease/revoke", {"ID": "123"})[0], 404)
@@ -287,7 +334,8 @@ def main():
             return pathlib.Path(top) / name
         store = Store(fresh("main"))
         store.start()
-        cases = [("health", lambda: health(store)), ("gateway", lambda: gateway(store)),
+        cases = [("health", lambda: health(store)), ("metrics", lambda: metrics(store)),
+                 ("tls_reload", lambda: tls_reload(fresh("tls"))), ("gateway", lambda: gateway(store)),
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
                  ("quota", lambda: quota(fresh("quota"))),
                  ("snapshot_while_writing", lambda: snapshot_while_writing(fresh("snapshot"))),
