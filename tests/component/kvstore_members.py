@@ -24,18 +24,20 @@ def free_port():
 
 
 class Member:
-    """One process with its directory under `top`. `tls` has .file("ca.crt"), "server.crt", "server.key"."""
+    """One process with its directory under `top`. `tls` has .file("ca.crt"), "server.crt", "server.key"; `address` is
+    where it listens, and `prefix` what its command line begins with (`ip netns exec ...`)."""
 
-    def __init__(self, top, name, program=KVSTORE, tls=None, flags=()):
+    def __init__(self, top, name, program=KVSTORE, tls=None, flags=(), address="127.0.0.1", prefix=()):
         self.name, self.dir, self.program, self.tls, self.flags = name, top / name, program, tls, flags
+        self.address, self.prefix = address, prefix
         self.dir.mkdir()
-        self.client = f"127.0.0.1:{free_port()}"
+        self.client = f"{address}:{free_port()}"
         self.url = ("https://" if tls else "http://") + self.client
-        self.peer = ("https://" if tls else "http://") + f"127.0.0.1:{free_port()}"
+        self.peer = ("https://" if tls else "http://") + f"{address}:{free_port()}"
         self.process = None
 
     def start(self, cluster, state="new"):
-        args = [self.program, "--name", self.name, "--data-dir", self.dir / "data", "--listen-client-urls", self.url,
+        args = [*self.prefix, self.program, "--name", self.name, "--data-dir", self.dir / "data", "--listen-client-urls", self.url,
                 "--advertise-client-urls", self.url, "--listen-peer-urls", self.peer,
                 "--initial-advertise-peer-urls", self.peer, "--initial-cluster-state", state,
                 "--initial-cluster", ",".join(f"{m.name}={m.peer}" for m in cluster), *self.flags]
@@ -115,19 +117,19 @@ def same_everywhere(members):
     return wait_for("equal hashes", equal)
 
 
-def _b64(text):
+def b64(text):
     return base64.b64encode(text.encode()).decode()
 
 
 class Gateway:
     """etcd's JSON gateway at whichever of the members answers; plain HTTP only."""
 
-    def __init__(self, members):
-        self.members, self.turn, self.connection = members, itertools.count(), None
+    def __init__(self, members, timeout=3):
+        self.members, self.timeout, self.turn, self.connection = members, timeout, itertools.count(), None
 
     def _connect(self):
         member = self.members[next(self.turn) % len(self.members)]
-        self.connection = http.client.HTTPConnection(*member.client.split(":"), timeout=3)
+        self.connection = http.client.HTTPConnection(*member.client.split(":"), timeout=self.timeout)
 
     def post(self, path, body):
         """The answer's tree; an OSError or HTTPException leaves the outcome open, the next call asks another member."""
@@ -164,13 +166,14 @@ class Gateway:
 
 class Load:
     """Writers of numbered keys and one watcher of all of them, through whichever members there are (the list may change
-    meanwhile). After stop(): `acknowledged` is what must be there, `pause` the longest time without an acknowledgement in
-    seconds, and the watcher has seen every revision once and in order, or stop() raises."""
+    meanwhile); a member that does not answer a writer within `timeout` seconds is left for the next. After stop():
+    `acknowledged` is what must be there, `pause` the longest time without an acknowledgement in seconds, and the watcher
+    has seen every revision once and in order, or stop() raises."""
 
     PREFIX = "load/"
 
-    def __init__(self, members, writers=4):
-        self.members, self.lock = members, threading.Lock()
+    def __init__(self, members, writers=4, timeout=3):
+        self.members, self.timeout, self.lock = members, timeout, threading.Lock()
         self.writing, self.stopping = threading.Event(), threading.Event()
         self.writing.set()
         self.acknowledged, self.pause, self.last = {}, 0.0, time.monotonic()
@@ -182,13 +185,13 @@ class Load:
         wait_for("the first writes", lambda: len(self.acknowledged) > 20)
 
     def _write(self, writer):
-        gateway = Gateway(self.members)
+        gateway = Gateway(self.members, self.timeout)
         for n in itertools.count():
             if not self.writing.is_set():
                 return
             key = f"{self.PREFIX}{writer}/{n:06d}"
             try:
-                answer = gateway.post("/v3/kv/put", {"key": _b64(key), "value": _b64(str(n))})
+                answer = gateway.post("/v3/kv/put", {"key": b64(key), "value": b64(str(n))})
             except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.02)
                 continue
@@ -202,7 +205,7 @@ class Load:
         gateway, start = Gateway(self.members), 1
         while not self.stopping.is_set():
             self.resumed += 1
-            request = {"create_request": {"key": _b64(self.PREFIX), "range_end": _b64("load0"), "start_revision": start,
+            request = {"create_request": {"key": b64(self.PREFIX), "range_end": b64("load0"), "start_revision": start,
                                           "progress_notify": True}}
             try:
                 for answer in gateway.stream("/v3/watch", request):
