@@ -380,6 +380,13 @@ Status Replica::ApplyConfChange(const raft::Entry& e) {
   TellPeers();
   if (self_removed && !std::exchange(removed_, true)) {
     base::LogInfo("the local member has been removed from the cluster", {{"id", mvcc::MemberKey(member_id_)}});
+    // A leader that goes names its successor, once that one has applied the removal too: nobody waits for an election.
+    env_.executor.After(options_.heartbeat, [this, alive = alive_] {
+      auto to = *alive && failure_.ok() && !stopping_ && is_leader() ? Successor() : std::nullopt;
+      if (!to) return;
+      raft_->TransferLeader(*to);
+      Schedule();
+    });
     // The others hear of it first, so that they stop waiting for this member's vote.
     env_.executor.After(ElectionTimeout(), [this, alive = alive_] {
       if (*alive && on_removed) on_removed();

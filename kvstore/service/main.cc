@@ -188,8 +188,10 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   base::NotifySupervisor("STOPPING=1");
   base::LogInfo("closing etcd server", {{"name", config.name}, {"data-dir", config.data_dir}});
   co_await tasks.CancelAndJoin();
+  // A member whose disk failed leads nobody any more: the others hear that at once, from their streams.
+  if (!failure.ok()) co_await transport.Stop();
   co_await server.Stop(std::chrono::seconds(1));
-  co_await HandOver(*replica, daemon.loop());
+  if (failure.ok()) co_await HandOver(*replica, daemon.loop());
   co_await transport.Stop();
   co_await peers.Stop(std::chrono::milliseconds(100));
   co_await replica->Stop(/*checkpoint=*/true);

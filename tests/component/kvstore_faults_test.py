@@ -235,7 +235,7 @@ class Faults:
         gave_up = not victim.running()
         ballast.unlink()
         if gave_up:
-            tail = "\n".join(victim.log_tail(8))
+            tail = "\n".join(victim.log_tail(40))
             if "disk failed" not in tail or "space" not in tail.lower():
                 raise AssertionError(f"{victim.name} ended without saying that its disk is full: {tail[-1500:]}")
             victim.start(self.cluster.members)
