@@ -256,7 +256,7 @@ void Replica::PumpLog() {
 void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Duration took) {
   log_busy_ = false;
   if (!result.ok()) {
-    Fail(result.Annotate("write-ahead log"));
+    Fail(result.Annotate("write-ahead log: "));
     idle_.NotifyAll();
     return;
   }
@@ -299,7 +299,7 @@ void Replica::ApplySome() {
     while (apply_at_ < m.entries.size() && turns > 0) {
       const raft::Entry& e = m.entries[apply_at_];
       Status s = e.type == raft::EntryType::kNormal ? ApplyEntry(e) : ApplyConfChange(e);
-      if (!s.ok()) return Fail(s.Annotate("apply of entry " + std::to_string(e.index)));
+      if (!s.ok()) return Fail(s.Annotate("apply of entry " + std::to_string(e.index) + ": "));
       applied_ = e.index;
       applied_term_ = e.term;
       ++apply_at_;
@@ -543,7 +543,7 @@ void Replica::Maintain() {
     maintaining_ = false;
     if (!failure_.ok() || stopping_) return;
     auto more = store_->MaintenanceStep();
-    if (!more) return Fail(more.error().Annotate("compaction"));
+    if (!more) return Fail(more.error().Annotate("compaction: "));
     if (*more) Maintain();
   });
 }
@@ -554,7 +554,7 @@ void Replica::SyncWatchers() {
     syncing_watchers_ = false;
     if (!failure_.ok()) return;
     auto more = store_->watches().SyncStep();
-    if (!more) return Fail(more.error().Annotate("history"));
+    if (!more) return Fail(more.error().Annotate("history: "));
     if (*more) SyncWatchers();
   });
 }
@@ -568,7 +568,7 @@ void Replica::MaybeCheckpoint() {
   bool long_log = log_segments_ > kMaxLogSegments;
   if (applied_ - checkpointed_ < options_.snapshot_count && !long_log) return;
   Status s = StartCheckpoint();
-  if (!s.ok()) Fail(s.Annotate("checkpoint"));
+  if (!s.ok()) Fail(s.Annotate("checkpoint: "));
 }
 
 Status Replica::StartCheckpoint() {
@@ -596,7 +596,7 @@ void Replica::CheckpointDone(Result<mvcc::Store::Checkpoint> done) {
   Status s = StatusOf(done);
   if (s.ok()) s = store_->FinishCheckpoint(*done);
   if (!s.ok()) {
-    Fail(s.Annotate("checkpoint"));
+    Fail(s.Annotate("checkpoint: "));
     idle_.NotifyAll();
     return;
   }

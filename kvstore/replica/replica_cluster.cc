@@ -182,7 +182,7 @@ void Replica::MaybeInstall() {
     raft::Message work = std::move(installing_.front());
     installing_.pop_front();
     Status s = Install(*work.snapshot);
-    if (!s.ok()) return Fail(s.Annotate("snapshot"));
+    if (!s.ok()) return Fail(s.Annotate("snapshot: "));
     for (raft::Message& r : work.responses) RouteMessage(std::move(r));
   }
   ReleaseReads();
