@@ -30,9 +30,10 @@ WatchStream::~WatchStream() {
 Result<int64_t> WatchStream::Watch(WatchSpec spec, int64_t wanted) {
   int64_t id = wanted;
   if (wanted > 0) {
-    if (watchers_.contains(id)) return Err(base::AlreadyExists("duplicate watch ID provided on the WatchStream"));
+    if (watchers_.contains(id) || ended_.contains(id))
+      return Err(base::AlreadyExists("duplicate watch ID provided on the WatchStream"));
   } else {
-    while (watchers_.contains(next_id_)) ++next_id_;
+    while (watchers_.contains(next_id_) || ended_.contains(next_id_)) ++next_id_;
     id = next_id_++;
   }
   auto w = std::make_unique<Watcher>();
@@ -48,8 +49,11 @@ Result<int64_t> WatchStream::Watch(WatchSpec spec, int64_t wanted) {
 }
 
 bool WatchStream::Cancel(int64_t id) {
-  if (!watchers_.contains(id)) return false;
-  Drop(id);
+  if (watchers_.contains(id)) {
+    Drop(id);
+  } else if (ended_.erase(id) == 0) {
+    return false;
+  }
   Push({.watch_id = id, .revision = hub_.history_.revision(), .canceled = true});
   return true;
 }
@@ -216,6 +220,7 @@ Result<bool> WatchHub::SyncStep() {
     WatchStream* stream = w->stream;
     int64_t id = w->id;
     stream->Drop(id);
+    stream->ended_.insert(id);
     stream->Push({.watch_id = id,
                   .revision = history_.revision(),
                   .canceled = true,

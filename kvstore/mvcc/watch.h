@@ -117,6 +117,7 @@ class WatchStream {
   WatchHub& hub_;
   std::function<void()> wake_;
   std::map<int64_t, std::unique_ptr<Watcher>> watchers_;
+  std::set<int64_t> ended_;  // by a compaction; their ids are free again when the client cancels them too
   std::deque<WatchItem> queue_;
   size_t queued_bytes_ = 0;
   int64_t next_id_ = 0;
