@@ -377,12 +377,7 @@ namespace {
 
 class ThreadPool final : public BlockingPool {
  public:
-  ThreadPool(const std::string& name, int threads) {
-    for (int i = 0; i < threads; ++i) {
-      threads_.emplace_back([this] { Work(); });
-      pthread_setname_np(threads_.back().native_handle(), name.substr(0, 15).c_str());
-    }
-  }
+  ThreadPool(const std::string& name, int threads) : name_(name.substr(0, 15)), count_(static_cast<size_t>(threads)) {}
   ~ThreadPool() override {
     {
       std::lock_guard lock(mutex_);
@@ -395,6 +390,8 @@ class ThreadPool final : public BlockingPool {
     {
       std::lock_guard lock(mutex_);
       queue_.push_back({std::move(work), &home, std::move(done)});
+      // A thread that nobody needs yet would cost its stack and its heap.
+      if (idle_ < queue_.size() && threads_.size() < count_) Start();
     }
     wake_.notify_one();
   }
@@ -405,10 +402,16 @@ class ThreadPool final : public BlockingPool {
     Executor* home;
     Closure done;
   };
+  void Start() {
+    threads_.emplace_back([this] { Work(); });
+    pthread_setname_np(threads_.back().native_handle(), name_.c_str());
+  }
   void Work() {
     std::unique_lock lock(mutex_);
     for (;;) {
+      ++idle_;
       wake_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+      --idle_;
       if (queue_.empty()) return;
       Item item = std::move(queue_.front());
       queue_.pop_front();
@@ -421,9 +424,12 @@ class ThreadPool final : public BlockingPool {
     }
   }
 
+  const std::string name_;
+  const size_t count_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Item> queue_;
+  size_t idle_ = 0;  // threads that wait for work
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

@@ -16,12 +16,24 @@
 
 namespace base::net {
 
+// For the answer of a unary call that is too long to be put together first: its size is announced, its bytes follow
+// piece by piece. A handler that has begun one returns nothing of its own, or the error that ends the call.
+class GrpcLongAnswer {
+ public:
+  virtual ~GrpcLongAnswer() = default;
+  // kResourceExhausted: longer than may be sent; nothing has begun then.
+  virtual Task<Status> Begin(uint64_t size) = 0;
+  // Waits while the client is slow.
+  virtual Task<Status> Write(SharedBytes piece) = 0;
+};
+
 // Metadata that came with a call: the request's headers.
 struct GrpcCall {
   const Headers& headers;
   const Peer& peer;
   Context ctx;  // ends at the deadline or when the client cancels
   Executor& executor;
+  GrpcLongAnswer* long_answer = nullptr;  // of unary calls over HTTP/2
 };
 
 // One call seen from the server: read requests, write answers.
@@ -69,7 +81,7 @@ class GrpcService {
     GrpcStreamHandler stream;
   };
   Task<Status> SendStatus(Exchange& exchange, const Status& status, Headers trailers);
-  Task<void> ServeUnary(Exchange& exchange, const GrpcCall& call, const GrpcUnaryHandler& handler);
+  Task<void> ServeUnary(Exchange& exchange, GrpcCall call, const GrpcUnaryHandler& handler);
   Task<void> ServeStream(Exchange& exchange, const GrpcCall& call, const GrpcStreamHandler& handler);
   GrpcLimits limits_;
   std::map<std::string, Method, std::less<>> methods_;

@@ -41,6 +41,12 @@ CallHead ReadHead(const Exchange& exchange) {
   return head;
 }
 
+Status TooLong(uint64_t size, const GrpcLimits& limits) {
+  if (size <= limits.max_send_bytes) return Ok();
+  return ResourceExhausted("trying to send message larger than max (" + std::to_string(size) + " vs. " +
+                           std::to_string(limits.max_send_bytes) + ")");
+}
+
 // One call's state, both kinds.
 class ServerStream final : public GrpcServerStream {
  public:
@@ -66,9 +72,7 @@ class ServerStream final : public GrpcServerStream {
   }
 
   Task<Status> Write(SharedBytes message) override {
-    if (message->size() > limits_.max_send_bytes)
-      co_return ResourceExhausted("trying to send message larger than max (" + std::to_string(message->size()) +
-                                  " vs. " + std::to_string(limits_.max_send_bytes) + ")");
+    CO_TRY(TooLong(message->size(), limits_));
     if (!started_) CO_TRY(co_await Start());
     co_return co_await exchange_.Write(GrpcPrefix(message->size()), std::move(message));
   }
@@ -90,6 +94,24 @@ class ServerStream final : public GrpcServerStream {
   GrpcMessageReader reader_;
   Headers head_ = ResponseHead(), trailers_;
   bool started_ = false;
+};
+
+class LongAnswer final : public GrpcLongAnswer {
+ public:
+  LongAnswer(Exchange& exchange, const GrpcLimits& limits) : exchange_(exchange), limits_(limits) {}
+  Task<Status> Begin(uint64_t size) override {
+    CO_TRY(TooLong(size, limits_));
+    begun_ = true;
+    CO_TRY(co_await exchange_.StartResponse(200, ResponseHead()));
+    co_return co_await exchange_.Write(Share(GrpcPrefix(size)));
+  }
+  Task<Status> Write(SharedBytes piece) override { return exchange_.Write(std::move(piece)); }
+  bool begun() const { return begun_; }
+
+ private:
+  Exchange& exchange_;
+  const GrpcLimits& limits_;
+  bool begun_ = false;
 };
 
 // The one message of a unary request.
@@ -175,21 +197,26 @@ Task<void> GrpcService::Serve(Exchange& exchange) {
   }
 }
 
-Task<void> GrpcService::ServeUnary(Exchange& exchange, const GrpcCall& call, const GrpcUnaryHandler& handler) {
+Task<void> GrpcService::ServeUnary(Exchange& exchange, GrpcCall call, const GrpcUnaryHandler& handler) {
   auto request = co_await ReadUnary(exchange, call.ctx, limits_);
   if (!request) {
     (void)co_await SendStatus(exchange, request.error(), {});
     co_return;
   }
+  LongAnswer long_answer(exchange, limits_);
+  call.long_answer = &long_answer;
   auto response = co_await handler(call, std::move(*request));
-  if (response && response->size() > limits_.max_send_bytes)
-    response = Err(ResourceExhausted("trying to send message larger than max (" + std::to_string(response->size()) +
-                                     " vs. " + std::to_string(limits_.max_send_bytes) + ")"));
-  if (!response) {
-    (void)co_await SendStatus(exchange, response.error(), {});
+  Headers trailers;
+  if (long_answer.begun()) {
+    AddStatus(trailers, StatusOf(response), encode_details);
+    (void)co_await exchange.Finish(std::move(trailers));
     co_return;
   }
-  Headers trailers;
+  Status too_long = response ? TooLong(response->size(), limits_) : Ok();
+  if (!response || !too_long.ok()) {
+    (void)co_await SendStatus(exchange, response ? too_long : response.error(), {});
+    co_return;
+  }
   trailers.Add("grpc-status", "0");
   std::string prefix = GrpcPrefix(response->size());
   (void)co_await exchange.RespondOnce(200, ResponseHead(), std::move(prefix), Share(std::move(*response)),
