@@ -8,17 +8,14 @@
 // Phases: create pods of about 1.4 KB (JSON), get each, list all (JSON and Protobuf, in pages of 500 and whole), watch
 // with many watchers while pods are updated, delete all. HTTP/2, one connection per client.
 #include <fmt/format.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
-#include <fstream>
 
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/net/client.h"
+#include "tests/bench/process_usage.h"
 
 namespace {
 
@@ -32,22 +29,9 @@ struct Options {
   bool json = false;
 };
 
-// User and system CPU of a process in microseconds; 0 for no process. The clock, unlike /proc, is not in ticks of 10
-// ms.
-double CpuMicros(int pid) {
-  clockid_t clock;
-  timespec t{};
-  if (pid == 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
-  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
-}
+using bench::CpuMicros;
 
-double RssMiB(int pid) {
-  if (pid == 0) return 0;
-  std::ifstream in(fmt::format("/proc/{}/statm", pid));
-  double size = 0, resident = 0;
-  in >> size >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1048576.0;
-}
+double RssMiB(int pid) { return bench::RssBytes(pid) / 1048576.0; }
 
 class Bench {
  public:

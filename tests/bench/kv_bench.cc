@@ -1,130 +1,327 @@
-// Load for an etcd server (ours or the original): puts or linearizable gets from many clients over a few connections;
-// prints operations per second, latency percentiles and, with --pid, the server's CPU time per operation and its RSS.
+// Load for an etcd server (ours or the original) and what it costs: CPU of the servers' processes per operation from
+// the kernel's clock of those processes, so that the client's own cost does not count. One phase a run; one line, or
+// (--json) one JSON object. Its own memory does not grow with the load: latencies go into a histogram, long answers are
+// counted and dropped.
 //
-//   kv_bench --endpoint http://127.0.0.1:2379 --pid $(pidof kvstore) --op put --clients 100 --seconds 5
-#include <unistd.h>
+//   kv_bench --endpoints http://127.0.0.1:2379 --pids $(pidof kvstore) --op put --clients 100 --seconds 5
+//
+//   put, get      one key after another (get: linearizable) from --clients callers, for --seconds
+//   fill          --keys keys once, in transactions of up to 100 puts
+//   list, stream, pages   everything under the prefix: by one Range, by RangeStream, by Ranges of --page keys
+//   snapshot      the database, as a backup takes it
+//   compact       history before the present revision goes (physical: answers when it is gone)
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
+#include <ranges>
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/net/grpc.h"
 #include "proto/etcd/rpc.pb.h"
+#include "tests/bench/process_usage.h"
 
 namespace {
 
 using base::Task;
+namespace pb = etcdserverpb;
 
 struct Options {
-  std::string endpoint = "http://127.0.0.1:2379";
-  std::string op = "put";
-  int64_t pid = 0;
-  int32_t clients = 100, connections = 4, value_bytes = 256, keys = 100000;
+  std::string endpoints = "http://127.0.0.1:2379", op = "put", pids, prefix = "/bench/key/";
+  int32_t clients = 100, connections = 4, value_bytes = 256, keys = 100000, page = 500, rate = 0;
   double seconds = 5;
+  bool json = false;
 };
 
-struct Usage {
-  double cpu_seconds = 0;
-  double rss_mb = 0;
-};
-Usage ReadUsage(int64_t pid) {
-  Usage u;
-  if (pid == 0) return u;
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  std::string word;
-  for (int i = 1; i <= 24 && stat >> word; ++i) {
-    if (i == 14 || i == 15) u.cpu_seconds += std::stod(word) / static_cast<double>(sysconf(_SC_CLK_TCK));
-    if (i == 24) u.rss_mb = std::stod(word) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
+std::vector<std::string> Split(std::string_view list) {
+  std::vector<std::string> out;
+  for (auto part : std::views::split(list, ',')) {
+    if (!std::ranges::empty(part)) out.emplace_back(part.begin(), part.end());
   }
-  return u;
+  return out;
 }
 
-struct Bench {
-  base::Loop& loop;
-  const Options& options;
-  base::MonoTime end;
-  int64_t next_key = 0;
-  int64_t failures = 0;
-  std::vector<int64_t> micros;
-};
-
-std::string KeyOf(int64_t i) {
-  char buf[32];
-  std::snprintf(buf, sizeof buf, "/bench/key/%012ld", i);
-  return buf;
-}
-
-Task<void> Client(Bench& b, base::net::GrpcChannel& channel) {
-  bool put = b.options.op == "put";
-  while (b.loop.Now() < b.end) {
-    std::string bytes;
-    int64_t i = b.next_key++ % b.options.keys;
-    if (put) {
-      etcdserverpb::PutRequest r;
-      r.set_key(KeyOf(i));
-      r.set_value(std::string(static_cast<size_t>(b.options.value_bytes), 'v'));
-      bytes = r.SerializeAsString();
-    } else {
-      etcdserverpb::RangeRequest r;
-      r.set_key(KeyOf(i * 7919 % b.options.keys));
-      bytes = r.SerializeAsString();
+// Microseconds in buckets of about 1.6 %, the largest exactly.
+class Latencies {
+ public:
+  void Add(int64_t us) {
+    ++counts_[Bucket(static_cast<uint64_t>(std::max<int64_t>(us, 0)))];
+    ++total_;
+    max_ = std::max(max_, us);
+  }
+  int64_t total() const { return total_; }
+  int64_t max() const { return max_; }
+  int64_t Percentile(double p) const {
+    int64_t left = static_cast<int64_t>(p * static_cast<double>(total_ - 1)) + 1;
+    for (size_t i = 0; i < counts_.size() && total_ > 0; ++i) {
+      left -= counts_[i];
+      if (left <= 0) return std::min(max_, static_cast<int64_t>(UpperEnd(i)));
     }
-    base::MonoTime from = b.loop.Now();
-    auto out = co_await channel.Unary({}, put ? "/etcdserverpb.KV/Put" : "/etcdserverpb.KV/Range",
-                                      base::Share(std::move(bytes)));
-    b.failures += !out.has_value();
-    b.micros.push_back(std::chrono::duration_cast<std::chrono::microseconds>(b.loop.Now() - from).count());
+    return max_;
   }
+
+ private:
+  static constexpr size_t kFine = 64;  // buckets per power of two
+  static size_t Bucket(uint64_t v) {
+    if (v < kFine) return v;
+    auto shift = static_cast<size_t>(std::bit_width(v)) - 7;
+    return std::min<size_t>((shift + 1) * kFine + ((v >> shift) - kFine), 64 * kFine - 1);
+  }
+  static uint64_t UpperEnd(size_t bucket) {
+    if (bucket < kFine) return bucket;
+    size_t shift = bucket / kFine - 1;
+    return (((bucket % kFine) + kFine + 1) << shift) - 1;
+  }
+  std::array<int64_t, 64 * kFine> counts_{};
+  int64_t total_ = 0, max_ = 0;
+};
+
+// The system's random device is not wanted here: runs are to be alike.
+uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
+  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
+  return x ^ (x >> 33);
 }
 
-Task<base::Status> Run(base::Daemon& daemon, const Options& o) {
-  Bench b{daemon.loop(), o, daemon.loop().Now() + std::chrono::microseconds(static_cast<int64_t>(o.seconds * 1e6))};
-  std::vector<std::unique_ptr<base::net::GrpcChannel>> channels;
-  for (int i = 0; i < std::min(o.connections, o.clients); ++i) {
-    base::net::ClientOptions c{.endpoints = {o.endpoint}};
-    c.http2_prior_knowledge = true;
-    channels.push_back(std::make_unique<base::net::GrpcChannel>(daemon.loop(), c));
+class Bench {
+ public:
+  Bench(base::Daemon& daemon, const Options& o) : daemon_(daemon), o_(o) {
+    std::vector<std::string> endpoints = Split(o.endpoints);
+    for (int i = 0; i < std::min(o.connections, std::max(o.clients, 1)); ++i) {
+      base::net::ClientOptions c{.endpoints = {endpoints[static_cast<size_t>(i) % endpoints.size()]}};
+      c.http2_prior_knowledge = true;
+      channels_.push_back(std::make_unique<base::net::GrpcChannel>(
+          daemon.loop(), c, base::net::GrpcLimits{.max_receive_bytes = 1 << 30}));
+    }
+    for (const std::string& pid : Split(o.pids)) {
+      int n = 0;
+      std::from_chars(pid.data(), pid.data() + pid.size(), n);
+      pids_.push_back(n);
+    }
   }
-  Usage before = ReadUsage(o.pid);
-  base::MonoTime from = daemon.loop().Now();
-  base::TaskScope tasks(daemon.loop(), daemon.context());
-  for (int i = 0; i < o.clients; ++i) tasks.Spawn(Client(b, *channels[static_cast<size_t>(i) % channels.size()]));
-  co_await tasks.Join();
-  double took = std::chrono::duration<double>(daemon.loop().Now() - from).count();
-  Usage after = ReadUsage(o.pid);
-  std::sort(b.micros.begin(), b.micros.end());
-  auto percentile = [&](double p) {
-    return b.micros[static_cast<size_t>(p * static_cast<double>(b.micros.size() - 1))];
-  };
-  double n = static_cast<double>(b.micros.size());
-  std::printf("%s: %d clients: %.0f/s, p50 %ld us, p99 %ld us, failures %ld", o.op.c_str(), o.clients, n / took,
-              percentile(0.5), percentile(0.99), b.failures);
-  if (o.pid != 0)
-    std::printf(", server CPU %.1f us each, RSS %.1f MB", (after.cpu_seconds - before.cpu_seconds) / n * 1e6,
-                after.rss_mb);
-  std::printf("\n");
-  co_return base::Ok();
+
+  Task<base::Status> Run() {
+    double cpu = Cpu();
+    from_ = Now();
+    end_ = from_ + std::chrono::microseconds(static_cast<int64_t>(o_.seconds * 1e6));
+    base::Status status;
+    if (o_.op == "put" || o_.op == "get") {
+      co_await Load();
+    } else if (o_.op == "fill") {
+      co_await Fill();
+    } else if (o_.op == "list" || o_.op == "stream" || o_.op == "snapshot") {
+      status = co_await Long();
+    } else if (o_.op == "pages") {
+      status = co_await Pages();
+    } else if (o_.op == "compact") {
+      status = co_await Compact();
+    } else {
+      co_return base::InvalidArgument("unknown --op " + o_.op);
+    }
+    CO_TRY(status.Annotate(o_.op));
+    Report(Cpu() - cpu);
+    co_return failures_ == 0 ? base::Ok() : base::Unknown(fmt::format("{} calls failed: {}", failures_, failure_));
+  }
+
+ private:
+  base::MonoTime Now() const { return daemon_.loop().Now(); }
+  double Cpu() const {
+    double sum = 0;
+    for (int pid : pids_) sum += bench::CpuMicros(pid);
+    return sum;
+  }
+  std::string KeyOf(int64_t i) const { return fmt::format("{}{:012}", o_.prefix, i); }
+  base::net::GrpcChannel& channel(int i) { return *channels_[static_cast<size_t>(i) % channels_.size()]; }
+
+  Task<base::Result<std::string>> Timed(base::net::GrpcChannel& channel, std::string_view method, std::string bytes) {
+    base::MonoTime from = Now();
+    auto out = co_await channel.Unary({}, method, base::Share(std::move(bytes)));
+    latencies_.Add(std::chrono::duration_cast<std::chrono::microseconds>(Now() - from).count());
+    if (!out) {
+      ++failures_;
+      failure_ = out.error().ToString();
+    }
+    co_return out;
+  }
+
+  // With --rate the callers together start no more than so many calls a second, evenly.
+  Task<void> Pace(int64_t call) {
+    if (o_.rate <= 0) co_return;
+    base::MonoTime due = from_ + std::chrono::nanoseconds(call * 1'000'000'000 / o_.rate);
+    if (due > Now()) (void)co_await base::Sleep(daemon_.loop(), daemon_.context(), due - Now());
+  }
+
+  Task<void> Caller(int number) {
+    bool put = o_.op == "put";
+    std::string value(static_cast<size_t>(o_.value_bytes), 'v');
+    while (Now() < end_ && !daemon_.context().done()) {
+      int64_t call = next_++;
+      co_await Pace(call);
+      if (put) {
+        pb::PutRequest r;
+        r.set_key(KeyOf(call % o_.keys));
+        r.set_value(value);
+        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Put", r.SerializeAsString());
+      } else {
+        pb::RangeRequest r;
+        r.set_key(KeyOf(static_cast<int64_t>(Mix(static_cast<uint64_t>(call)) % static_cast<uint64_t>(o_.keys))));
+        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Range", r.SerializeAsString());
+      }
+    }
+  }
+  Task<void> Load() {
+    base::TaskScope tasks(daemon_.loop(), daemon_.context());
+    for (int i = 0; i < o_.clients; ++i) tasks.Spawn(Caller(i));
+    co_await tasks.Join();
+  }
+
+  Task<void> Filler(int number) {
+    int64_t batch = std::clamp<int64_t>((1 << 20) / std::max(o_.value_bytes, 1), 1, 100);
+    uint64_t seed = 0;
+    while (next_ < o_.keys && failures_ == 0) {
+      int64_t first = std::exchange(next_, next_ + batch);
+      pb::TxnRequest txn;
+      for (int64_t i = first; i < std::min<int64_t>(first + batch, o_.keys); ++i) {
+        auto* put = txn.add_success()->mutable_request_put();
+        put->set_key(KeyOf(i));
+        std::string& value = *put->mutable_value();
+        while (value.size() < static_cast<size_t>(o_.value_bytes)) {
+          seed = Mix(seed + static_cast<uint64_t>(i) + 1);
+          value.append(reinterpret_cast<const char*>(&seed), sizeof seed);
+        }
+        value.resize(static_cast<size_t>(o_.value_bytes));
+      }
+      (void)co_await Timed(channel(number), "/etcdserverpb.KV/Txn", txn.SerializeAsString());
+    }
+  }
+  Task<void> Fill() {
+    base::TaskScope tasks(daemon_.loop(), daemon_.context());
+    for (int i = 0; i < std::min(o_.clients, 8); ++i) tasks.Spawn(Filler(i));
+    co_await tasks.Join();
+  }
+
+  pb::RangeRequest Everything() const {
+    pb::RangeRequest r;
+    r.set_key(o_.prefix);
+    r.set_range_end(o_.prefix);
+    ++r.mutable_range_end()->back();
+    return r;
+  }
+
+  // One call whose answer is larger than one would keep.
+  Task<base::Status> Long() {
+    std::string message = o_.op == "snapshot" ? "" : Everything().SerializeAsString(), body(1, '\0');
+    base::PutBigEndian32(body, static_cast<uint32_t>(message.size()));
+    base::net::ClientRequest request{.method = "POST", .path = "/etcdserverpb.KV/Range", .body = {}};
+    if (o_.op == "stream") request.path += "Stream";
+    if (o_.op == "snapshot") request.path = "/etcdserverpb.Maintenance/Snapshot";
+    request.headers.Add("content-type", "application/grpc");
+    request.headers.Add("te", "trailers");
+    request.body = base::Share(body + message);
+    CO_TRY_ASSIGN(auto response, co_await channel(0).client().Do(daemon_.context(), std::move(request)));
+    for (;;) {
+      CO_TRY_ASSIGN(std::string piece, co_await response->Read(daemon_.context()));
+      if (piece.empty()) break;
+      bytes_ += piece.size();
+    }
+    Count();
+    for (const auto* headers : {&response->headers(), &response->trailers()}) {
+      std::string_view code = headers->Get("grpc-status");
+      if (!code.empty() && code != "0") co_return base::Unknown(std::string(headers->Get("grpc-message")));
+    }
+    co_return base::Ok();
+  }
+
+  Task<base::Status> Pages() {
+    pb::RangeRequest r = Everything();
+    r.set_limit(o_.page);
+    for (bool more = true; more;) {
+      CO_TRY_ASSIGN(std::string bytes, co_await Timed(channel(0), "/etcdserverpb.KV/Range", r.SerializeAsString()));
+      pb::RangeResponse page;
+      if (!page.ParseFromString(bytes)) co_return base::Unknown("unreadable answer");
+      bytes_ += bytes.size();
+      more = page.more();
+      if (more) r.set_key(page.kvs(page.kvs_size() - 1).key() + '\0');
+      if (r.revision() == 0) r.set_revision(page.header().revision());
+    }
+    co_return base::Ok();
+  }
+
+  Task<base::Status> Compact() {
+    pb::RangeRequest any;
+    any.set_key("x");
+    CO_TRY_ASSIGN(std::string bytes,
+                  co_await channel(0).Unary({}, "/etcdserverpb.KV/Range", base::Share(any.SerializeAsString())));
+    pb::RangeResponse now;
+    if (!now.ParseFromString(bytes)) co_return base::Unknown("unreadable answer");
+    pb::CompactionRequest r;
+    r.set_revision(now.header().revision());
+    r.set_physical(true);
+    co_return StatusOf(co_await Timed(channel(0), "/etcdserverpb.KV/Compact", r.SerializeAsString()));
+  }
+
+  void Count() { latencies_.Add(std::chrono::duration_cast<std::chrono::microseconds>(Now() - from_).count()); }
+
+  void Report(double cpu) const {
+    double seconds = std::chrono::duration<double>(Now() - from_).count(), rss = 0;
+    for (int pid : pids_) rss += bench::RssBytes(pid) / 1e6;
+    double n = static_cast<double>(latencies_.total());
+    const char* form =
+        o_.json
+            ? R"({{"op":"{}","clients":{},"calls":{:.0f},"seconds":{:.3f},"per_second":{:.1f},"p50_us":{},"p99_us":{},)"
+              R"("max_us":{},"failures":{},"cpu_us":{:.1f},"rss_mb":{:.1f},"mb":{:.1f}}})"
+              "\n"
+            : "{}: {} clients: {:.0f} calls in {:.2f} s, {:.0f}/s, p50 {} us, p99 {} us, max {} us, failures {}, "
+              "server CPU {:.1f} us each, RSS {:.1f} MB, {:.1f} MB\n";
+    fmt::print(fmt::runtime(form), o_.op, o_.clients, n, seconds, n / seconds, latencies_.Percentile(0.5),
+               latencies_.Percentile(0.99), latencies_.max(), failures_, cpu / std::max(n, 1.0), rss,
+               static_cast<double>(bytes_) / 1e6);
+  }
+
+  base::Daemon& daemon_;
+  const Options& o_;
+  std::vector<std::unique_ptr<base::net::GrpcChannel>> channels_;
+  std::vector<int> pids_;
+  base::MonoTime from_, end_;
+  int64_t next_ = 0, failures_ = 0;
+  std::string failure_;
+  size_t bytes_ = 0;
+  Latencies latencies_;
+};
+
+Task<base::Status> Serve(base::Daemon& daemon, const Options& o) {
+  Bench bench(daemon, o);
+  co_return co_await bench.Run();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Options o;
-  base::FlagSet flags({.name = "kv_bench"});
-  flags.Add("endpoint", &o.endpoint, "URL of the server.");
-  flags.Add("op", &o.op, "put or get.");
-  flags.Add("pid", &o.pid, "The server's process, for its CPU time.");
+  base::FlagSet flags({.name = "kv_bench",
+                       .description = "Measures an etcd server under load. One phase (--op) a run.",
+                       .version = "1",
+                       .env_prefix = ""});
+  flags.Add("endpoints", &o.endpoints, "URLs of the members, comma-separated; connections go to them in turn.");
+  flags.Add("op", &o.op, "put, get, fill, list, stream, pages, snapshot or compact.");
+  flags.Add("pids", &o.pids, "The servers' processes, comma-separated, for their CPU time and memory.");
+  flags.Add("prefix", &o.prefix, "What the keys begin with.");
   flags.Add("clients", &o.clients, "Calls under way at once.");
   flags.Add("connections", &o.connections, "TCP connections.");
   flags.Add("value-bytes", &o.value_bytes, "Size of values.");
   flags.Add("keys", &o.keys, "Different keys.");
-  flags.Add("seconds", &o.seconds, "How long.");
+  flags.Add("page", &o.page, "Keys per page of pages.");
+  flags.Add("rate", &o.rate, "put, get: at most so many calls per second; 0 = as fast as they are answered.");
+  flags.Add("seconds", &o.seconds, "put, get: how long.");
+  flags.Add("json", &o.json, "One JSON object instead of a line.");
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
   base::Daemon daemon;
-  return daemon.Run([&](base::Daemon& d) { return Run(d, o); });
+  return daemon.Run([&](base::Daemon& d) { return Serve(d, o); });
 }

@@ -151,7 +151,7 @@ def store_load(plane, tools, o, rows):
     pid = plane.processes[plane.store_name].pid
     time.sleep(1.5)
     for op in ("put", "get"):
-        done = subprocess.run([tools / "kv_bench", f"--endpoint={url}", f"--op={op}", f"--pid={pid}", "--seconds=5"],
+        done = subprocess.run([tools / "kv_bench", f"--endpoints={url}", f"--op={op}", f"--pids={pid}", "--seconds=5"],
                               capture_output=True, text=True, check=True)
         m = re.search(r": ([\d.]+)/s, p50 (\d+) us, p99 (\d+) us, failures (\d+), server CPU ([\d.]+)", done.stdout)
         rows[f"kv CPU us: {op}"] = float(m[5])
