@@ -71,30 +71,46 @@ void FilterAndSort(const pb::RangeRequest& r, bool sorts, std::vector<std::strin
   for (size_t i : order) kvs.push_back(std::move(items[i].second));
 }
 
-// Appends the fields of a RangeResponse except its header.
-Result<int64_t> RunRange(const Store& store, const pb::RangeRequest& r, std::string& body) {
-  bool by_key = r.sort_target() == pb::RangeRequest::KEY;
-  bool sorts = !by_key || r.sort_order() == pb::RangeRequest::DESCEND;
-  // As in the original: without an order the limit is by key, and what it leaves is sorted.
-  bool limits_first = r.sort_order() == pb::RangeRequest::NONE || !sorts;
-  bool filters = HasFilter(r);
-  RangeQuery q{.key = r.key(), .end = r.range_end(), .revision = r.revision(), .count_only = r.count_only()};
-  if (limits_first && !filters && r.limit() > 0) q.limit = r.limit() + 1;  // one more tells whether there is more
-  TRY_ASSIGN(RangeResult found, store.Range(q));
-  if (sorts || filters) FilterAndSort(r, sorts, found.kvs);
-  bool more = r.limit() > 0 && found.kvs.size() > static_cast<size_t>(r.limit());
-  if (more) found.kvs.resize(static_cast<size_t>(r.limit()));
+}  // namespace
+
+bool IsPlain(const pb::RangeRequest& r) {
+  return r.sort_target() == pb::RangeRequest::KEY && r.sort_order() != pb::RangeRequest::DESCEND && !HasFilter(r);
+}
+
+bool LimitsFirst(const pb::RangeRequest& r) {
+  return (r.sort_order() == pb::RangeRequest::NONE || IsPlain(r)) && !HasFilter(r);
+}
+
+std::string EncodeRange(const pb::RangeRequest& r, std::vector<std::string> kvs, int64_t count) {
+  bool sorts = !(r.sort_target() == pb::RangeRequest::KEY && r.sort_order() != pb::RangeRequest::DESCEND);
+  if (sorts || HasFilter(r)) FilterAndSort(r, sorts, kvs);
+  bool cut = r.limit() > 0 && kvs.size() > static_cast<size_t>(r.limit());
+  if (cut) kvs.resize(static_cast<size_t>(r.limit()));
+  // Whoever found them may have stopped at the limit.
+  bool more = cut || (r.limit() > 0 && !r.count_only() && IsPlain(r) && count > r.limit());
   size_t bytes = 32;
-  for (const std::string& kv : found.kvs) bytes += kv.size() + 6;
-  body.reserve(body.size() + bytes);
+  for (const std::string& kv : kvs) bytes += kv.size() + 6;
+  std::string body;
+  body.reserve(bytes);
   // As the original since 3.7: leases are not in its index, and are told where the values had to be read.
   bool without_lease = r.sort_target() != pb::RangeRequest::VALUE;
-  for (const std::string& kv : found.kvs) {
-    wire::PutBytes(body, 2, r.keys_only() ? WithoutValue(kv, without_lease) : kv);
-  }
+  for (const std::string& kv : kvs) wire::PutBytes(body, 2, r.keys_only() ? WithoutValue(kv, without_lease) : kv);
   wire::PutNonZero(body, 3, more);
-  wire::PutNonZero(body, 4, static_cast<uint64_t>(found.count));
-  return found.revision;
+  wire::PutNonZero(body, 4, static_cast<uint64_t>(count));
+  return body;
+}
+
+namespace {
+
+struct FoundRange {
+  int64_t revision;
+  std::string body;  // as EncodeRange's
+};
+Result<FoundRange> RunRange(const Store& store, const pb::RangeRequest& r) {
+  RangeQuery q{.key = r.key(), .end = r.range_end(), .revision = r.revision(), .count_only = r.count_only()};
+  if (LimitsFirst(r) && r.limit() > 0) q.limit = r.limit() + 1;  // one more tells whether there is more
+  TRY_ASSIGN(RangeResult found, store.Range(q));
+  return FoundRange{found.revision, EncodeRange(r, std::move(found.kvs), found.count)};
 }
 
 std::string RevisionHeader(int64_t revision) {
@@ -250,10 +266,9 @@ Status TxnRun::RunOp(const pb::RequestOp& op, std::string& out, uint32_t& field)
   switch (op.request_case()) {
     case pb::RequestOp::kRequestRange: {
       field = 1;
-      std::string body;
-      TRY_ASSIGN(int64_t revision, RunRange(store_, op.request_range(), body));
-      wire::PutBytes(out, 1, RevisionHeader(revision));
-      out += body;
+      TRY_ASSIGN(FoundRange found, RunRange(store_, op.request_range()));
+      wire::PutBytes(out, 1, RevisionHeader(found.revision));
+      out += found.body;
       return Ok();
     }
     case pb::RequestOp::kRequestPut:
@@ -298,14 +313,9 @@ bool IsReadOnly(const pb::TxnRequest& t) {
 // ---- reads
 
 Answer Applier::Range(const pb::RangeRequest& r) const {
-  Answer a;
-  auto revision = RunRange(store_, r, a.body);
-  if (revision) {
-    a.revision = *revision;
-  } else {
-    a.error = revision.error();
-  }
-  return a;
+  auto found = RunRange(store_, r);
+  if (!found) return {.error = found.error()};
+  return {.revision = found->revision, .body = std::move(found->body)};
 }
 
 Answer Applier::ReadTxn(const pb::TxnRequest& r) {

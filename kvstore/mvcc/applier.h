@@ -62,6 +62,14 @@ class Applier {
   bool corrupt_ = false;
 };
 
+// A range whose answer is its keys in order, as they are: no other order, no revision filters.
+bool IsPlain(const etcdserverpb::RangeRequest& r);
+// As in the original: without an order the limit is by key, and what it leaves is sorted.
+bool LimitsFirst(const etcdserverpb::RangeRequest& r);
+// The fields of a RangeResponse except its header, of the KeyValues that were found in key order: filters, sorts and
+// cuts as the request says. Any thread.
+std::string EncodeRange(const etcdserverpb::RangeRequest& r, std::vector<std::string> kvs, int64_t count);
+
 // True when a transaction contains no puts or deletes.
 bool IsReadOnly(const etcdserverpb::TxnRequest& r);
 

@@ -75,7 +75,7 @@ Version* KeyEntry::Find(const Revision& r) {
 
 void KeyIndex::Clear() {
   for (auto& [bound, leaf] : leaves_) {
-    for (KeyEntry* e : leaf) KeyEntry::Delete(e);
+    for (KeyEntry* e : leaf.keys) KeyEntry::Delete(e);
   }
   leaves_.clear();
   size_ = 0;
@@ -94,27 +94,28 @@ KeyIndex::Leaves::iterator KeyIndex::LeafOf(std::string_view key) {
 }
 
 KeyEntry* KeyIndex::Find(std::string_view key) const {
-  const Leaf& leaf = LeafOf(key)->second;
+  const auto& leaf = LeafOf(key)->second.keys;
   auto at = LowerBound(leaf, key);
   return at != leaf.end() && (*at)->key() == key ? *at : nullptr;
 }
 
 KeyEntry& KeyIndex::FindOrAdd(std::string_view key) {
   auto it = LeafOf(key);
-  Leaf* leaf = &it->second;
+  it->second.living = kUnknown;
+  auto* leaf = &it->second.keys;
   auto at = LowerBound(*leaf, key);
   if (at != leaf->end() && (*at)->key() == key) return **at;
   if (leaf->size() >= kLeafKeys) {
     // Keys that arrive in order leave full leaves behind.
     size_t split = at == leaf->end() ? leaf->size() * 7 / 8 : leaf->size() / 2;
-    Leaf upper(leaf->begin() + static_cast<long>(split), leaf->end());
+    std::vector<KeyEntry*> upper(leaf->begin() + static_cast<long>(split), leaf->end());
     leaf->resize(split);
     leaf->shrink_to_fit();
     std::string bound(upper.front()->key());
     bool goes_up = key >= bound;
     upper.reserve(kLeafKeys);
-    auto up = leaves_.emplace(std::move(bound), std::move(upper)).first;
-    if (goes_up) leaf = &up->second;
+    auto up = leaves_.emplace(std::move(bound), Leaf{std::move(upper)}).first;
+    if (goes_up) leaf = &up->second.keys;
     at = LowerBound(*leaf, key);
   }
   ++size_;
@@ -123,12 +124,14 @@ KeyEntry& KeyIndex::FindOrAdd(std::string_view key) {
 
 void KeyIndex::Erase(std::string_view key) {
   auto it = LeafOf(key);
-  auto at = LowerBound(it->second, key);
-  if (at == it->second.end() || (*at)->key() != key) return;
+  auto& keys = it->second.keys;
+  auto at = LowerBound(keys, key);
+  if (at == keys.end() || (*at)->key() != key) return;
   KeyEntry::Delete(*at);
-  it->second.erase(at);
+  keys.erase(at);
+  it->second.living = kUnknown;
   --size_;
-  if (it->second.empty() && it != leaves_.begin()) leaves_.erase(it);
+  if (keys.empty() && it != leaves_.begin()) leaves_.erase(it);
 }
 
 void KeyIndex::Scan(const KeyRange& range, const std::function<bool(KeyEntry&)>& each) const {
@@ -138,11 +141,53 @@ void KeyIndex::Scan(const KeyRange& range, const std::function<bool(KeyEntry&)>&
   }
   bool open = range.open_ended();
   for (auto it = LeafOf(range.key); it != leaves_.end(); ++it) {
-    for (auto at = LowerBound(it->second, range.key); at != it->second.end(); ++at) {
+    for (auto at = LowerBound(it->second.keys, range.key); at != it->second.keys.end(); ++at) {
       if (!open && (*at)->key() >= range.end) return;
       if (!each(**at)) return;
     }
   }
+}
+
+namespace {
+bool IsThere(const KeyEntry& e, int64_t at) {
+  const Version* v = e.At(at);
+  return v != nullptr && !v->tombstone;
+}
+}  // namespace
+
+int64_t KeyIndex::Leaf::CountAt(int64_t at) const {
+  if (living == kUnknown) {
+    living = 0;
+    newest = 0;
+    for (const KeyEntry* e : keys) {
+      const Version* last = e->Last();
+      if (last == nullptr) continue;
+      living += !last->tombstone;
+      newest = std::max(newest, last->main);
+    }
+  }
+  if (newest <= at) return living;
+  return std::count_if(keys.begin(), keys.end(), [at](const KeyEntry* e) { return IsThere(*e, at); });
+}
+
+int64_t KeyIndex::Count(const KeyRange& range, int64_t at) const {
+  if (range.single()) {
+    const KeyEntry* e = Find(range.key);
+    return e != nullptr && IsThere(*e, at);
+  }
+  int64_t n = 0;
+  for (auto it = LeafOf(range.key); it != leaves_.end(); ++it) {
+    const auto& keys = it->second.keys;
+    auto from = LowerBound(keys, range.key);
+    auto to = range.open_ended() ? keys.end() : LowerBound(keys, range.end);
+    if (from == keys.begin() && to == keys.end()) {
+      n += it->second.CountAt(at);
+    } else {
+      n += std::count_if(from, std::max(from, to), [at](const KeyEntry* e) { return IsThere(*e, at); });
+    }
+    if (to != keys.end()) break;
+  }
+  return n;
 }
 
 std::vector<KeyEntry*> KeyIndex::From(std::string_view from, size_t n) const {

@@ -71,16 +71,29 @@ class KeyIndex {
   KeyIndex(const KeyIndex&) = delete;
 
   KeyEntry* Find(std::string_view key) const;
+  // For who means to add a version.
   KeyEntry& FindOrAdd(std::string_view key);
+  // A version was added to a key that was found some other way.
+  void Touch(std::string_view key) { LeafOf(key)->second.living = kUnknown; }
   void Erase(std::string_view key);
   // Keys of the range in order until `each` returns false. `each` must not add or erase keys.
   void Scan(const KeyRange& range, const std::function<bool(KeyEntry&)>& each) const;
   // Up to `n` keys at or behind `from`.
   std::vector<KeyEntry*> From(std::string_view from, size_t n) const;
+  // Keys of the range that are there at revision `at`. Whole leaves are counted once and then again only when a key of
+  // theirs has changed, so that a page of a long list does not cost a walk over the rest.
+  int64_t Count(const KeyRange& range, int64_t at) const;
   size_t size() const { return size_; }
 
  private:
-  using Leaf = std::vector<KeyEntry*>;
+  static constexpr int32_t kUnknown = -1;
+  struct Leaf {
+    std::vector<KeyEntry*> keys;
+    // Keys that are there at revision `newest`, the leaf's last change, and since; filled in by Count.
+    mutable int32_t living = kUnknown;
+    mutable int64_t newest = 0;
+    int64_t CountAt(int64_t at) const;
+  };
   using Leaves = std::map<std::string, Leaf, std::less<>>;  // by a lower bound of the leaf's keys
   static constexpr size_t kLeafKeys = 256;
   Leaves::iterator LeafOf(std::string_view key);

@@ -154,51 +154,69 @@ Result<std::string> Segments::Raw(uint32_t segment, uint64_t offset, size_t size
   return seg.file->ReadAt(offset, std::min<uint64_t>(size, seg.written - offset));
 }
 
+namespace {
+// What is between the head and the end of a whole record.
+Result<std::string_view> Checked(std::string_view record, const Location& at) {
+  if (record.size() != kHead + at.length || !ChecksumHolds(record, base::GetLittleEndian32(record.data()))) {
+    return Err(DataLoss("segment: damaged record in segment " + std::to_string(at.segment) + " at offset " +
+                        std::to_string(at.offset)));
+  }
+  return record.substr(kHead);
+}
+}  // namespace
+
 Result<std::string> Segments::Read(const Location& at) const {
   TRY_ASSIGN(std::string record, Raw(at.segment, at.offset, kHead + at.length));
-  if (record.size() != kHead + at.length || !ChecksumHolds(record, base::GetLittleEndian32(record.data()))) {
-    return Err(
-        DataLoss("segment: damaged record in " + PathOf(at.segment) + " at offset " + std::to_string(at.offset)));
-  }
+  TRY(Checked(record, at));
   record.erase(0, kHead);
   return record;
 }
 
-Result<std::string_view> Segments::Cursor::Read(const Location& at) {
+Result<std::string_view> Cursor::Read(const Location& at) {
   uint64_t end = static_cast<uint64_t>(at.offset) + kHead + at.length;
   if (at.segment != segment_ || at.offset < start_ || end > start_ + chunk_.size()) {
     // Reading ahead pays only where records are taken in the order they were written.
     bool in_order = at.segment == segment_ && at.offset >= last_end_ && at.offset - last_end_ < kChunk / 8;
     size_t want = kHead + at.length;
-    TRY_ASSIGN(chunk_, segments_.Raw(at.segment, at.offset, in_order ? std::max(want, kChunk) : want));
+    TRY_ASSIGN(chunk_, source_.Raw(at.segment, at.offset, in_order ? std::max(want, kChunk) : want));
     segment_ = at.segment;
     start_ = at.offset;
   }
   last_end_ = end;
-  std::string_view record = std::string_view(chunk_).substr(at.offset - start_, kHead + at.length);
-  if (record.size() != kHead + at.length || !ChecksumHolds(record, base::GetLittleEndian32(record.data()))) {
-    return Err(DataLoss("segment: damaged record in " + segments_.PathOf(at.segment) + " at offset " +
-                        std::to_string(at.offset)));
-  }
-  return record.substr(kHead);
+  return Checked(std::string_view(chunk_).substr(at.offset - start_, kHead + at.length), at);
 }
 
-Result<uint32_t> Segments::Scan(uint32_t segment, uint32_t offset, size_t max_records,
+Result<SegmentView> Segments::View() {
+  TRY(FlushTail());
+  SegmentView view;
+  for (const auto& [id, seg] : segments_) view.files_.emplace(id, seg.file);
+  return view;
+}
+
+Result<std::string> SegmentView::Raw(uint32_t segment, uint64_t offset, size_t size) const {
+  auto it = files_.find(segment);
+  CHECK_MSG(it != files_.end(), "a location in a segment that the view does not have");
+  return it->second->ReadAt(offset, size);
+}
+
+Result<uint32_t> Segments::Scan(uint32_t segment, uint32_t offset, size_t max_bytes,
                                 const std::function<Status(const SegmentRecord&)>& each) const {
   const Segment& seg = segments_.at(segment);
   uint64_t at = std::max<uint64_t>(offset, kFileHead);
+  const uint64_t begin = at;
+  const size_t ahead = std::min<size_t>(max_bytes, 1 << 20);
   std::string chunk;
   uint64_t start = 0;
   auto view = [&](uint64_t from, size_t n) -> Result<std::string_view> {
     if (from < start || from + n > start + chunk.size()) {
-      TRY_ASSIGN(chunk, Raw(segment, from, std::max<size_t>(n, 1 << 20)));
+      TRY_ASSIGN(chunk, Raw(segment, from, std::max(n, ahead)));
       start = from;
     }
     if (chunk.size() - (from - start) < n) return std::string_view();
     return std::string_view(chunk).substr(from - start, n);
   };
-  for (size_t n = 0; at < seg.length; ++n) {
-    if (n == max_records) return static_cast<uint32_t>(at);
+  while (at < seg.length) {
+    if (at - begin >= max_bytes) return static_cast<uint32_t>(at);
     TRY_ASSIGN(std::string_view head, view(at, kHead));
     auto damaged = [&] {
       return Err(DataLoss("segment: damaged record in " + PathOf(segment) + " at offset " + std::to_string(at)));
@@ -218,7 +236,7 @@ Result<uint32_t> Segments::Scan(uint32_t segment, uint32_t offset, size_t max_re
   return 0;
 }
 
-Status Segments::SyncPlan::Run() const {
+Status Segments::SyncPlan::Sync() const {
   for (const std::string& path : paths) {
     // A handle of its own: the strand goes on appending through the other one.
     TRY_ASSIGN(auto file, fs->Open(path, base::OpenMode::kReadWrite));
@@ -227,17 +245,22 @@ Status Segments::SyncPlan::Run() const {
   return paths.empty() ? Ok() : fs->SyncDirectory(directory);
 }
 
+Status Segments::SyncPlan::Clean() const {
+  for (const std::string& path : removable) TRY(fs->Remove(path));
+  return Ok();
+}
+
 Result<Segments::SyncPlan> Segments::PrepareSync() {
   TRY(FlushTail());
   SyncPlan plan;
   plan.fs = &fs_;
   plan.directory = directory_;
   for (auto& [id, seg] : segments_) {
-    plan.segments.emplace_back(id, seg.length);
+    plan.segments.push_back({id, seg.length, seg.dead_offsets});
     if (seg.synced < seg.length) plan.paths.push_back(PathOf(id));
     seg.synced = seg.length;
   }
-  removable_.insert(removable_.end(), dropped_.begin(), dropped_.end());
+  for (uint32_t id : dropped_) plan.removable.push_back(PathOf(id));
   dropped_.clear();
   return plan;
 }
@@ -271,12 +294,6 @@ void Segments::Drop(uint32_t id) {
   total_bytes_ -= segments_.at(id).length;
   segments_.erase(id);
   dropped_.push_back(id);
-}
-
-Status Segments::RemoveDropped() {
-  for (uint32_t id : removable_) TRY(fs_.Remove(PathOf(id)));
-  removable_.clear();
-  return Ok();
 }
 
 }  // namespace kvstore::mvcc

@@ -35,7 +35,42 @@ struct SegmentLimits {
   uint32_t tail_bytes = 256 << 10;  // kept in memory before it is written out
 };
 
-class Segments {
+// Where records are read from: the segments as they grow, or a view of them.
+class RecordSource {
+ public:
+  virtual ~RecordSource() = default;
+  // Up to `size` bytes of a segment.
+  virtual base::Result<std::string> Raw(uint32_t segment, uint64_t offset, size_t size) const = 0;
+};
+
+// A reader for many records: nearby ones come out of one disk read. One thread; its source must outlive it and, if it
+// is Segments, not change meanwhile.
+class Cursor {
+ public:
+  explicit Cursor(const RecordSource& source) : source_(source) {}
+  // The KeyValue bytes, checked; valid until the next call.
+  base::Result<std::string_view> Read(const Location& at);
+
+ private:
+  const RecordSource& source_;
+  uint32_t segment_ = 0;
+  uint64_t start_ = 0;
+  std::string chunk_;
+  uint64_t last_end_ = 0;
+};
+
+// All records there were at one moment, readable from any thread for as long as it lives: files that are removed
+// meanwhile stay open in it.
+class SegmentView final : public RecordSource {
+ public:
+  base::Result<std::string> Raw(uint32_t segment, uint64_t offset, size_t size) const override;
+
+ private:
+  friend class Segments;
+  std::map<uint32_t, std::shared_ptr<const base::File>> files_;
+};
+
+class Segments final : public RecordSource {
  public:
   // `existing`: (id, length) as the checkpoint lists them; what stands behind those lengths is not trusted.
   static base::Result<std::unique_ptr<Segments>> Open(base::FileSystem& fs, std::string directory,
@@ -44,47 +79,39 @@ class Segments {
   base::Result<Location> Append(const Revision& r, bool tombstone, std::string_view bytes);
   base::Result<std::string> Read(const Location& at) const;
 
-  // A reader for many records: nearby ones come out of one disk read. Valid until the next Append.
-  class Cursor {
-   public:
-    explicit Cursor(const Segments& s) : segments_(s) {}
-    // Valid until the next call.
-    base::Result<std::string_view> Read(const Location& at);
+  // Everything appended so far.
+  base::Result<SegmentView> View();
 
-   private:
-    const Segments& segments_;
-    uint32_t segment_ = 0;
-    uint64_t start_ = 0;
-    std::string chunk_;
-    uint64_t last_end_ = 0;
-  };
-
-  // Calls `each` for the records of a segment from `offset` on, at most `max_records`; returns where to go on, or 0 at
-  // the end.
-  base::Result<uint32_t> Scan(uint32_t segment, uint32_t offset, size_t max_records,
+  // Calls `each` for the records of a segment from `offset` on, about `max_bytes` of them; returns where to go on, or 0
+  // at the end.
+  base::Result<uint32_t> Scan(uint32_t segment, uint32_t offset, size_t max_bytes,
                               const std::function<base::Status(const SegmentRecord&)>& each) const;
 
-  // What has to be synced for everything appended so far to be durable.
+  // What a checkpoint has to do with the files: Sync before its state is written, Clean once that is durable. Any
+  // thread.
   struct SyncPlan {
-    std::vector<std::pair<uint32_t, uint64_t>> segments;  // all live ones with their lengths
-    std::vector<std::string> paths;
+    struct Part {
+      uint32_t id;
+      uint64_t length;
+      std::string dead_offsets;  // of records, four little-endian bytes each, in the order in which they died
+    };
+    std::vector<Part> segments;  // all live ones
+    std::vector<std::string> paths, removable;
     base::FileSystem* fs = nullptr;
     std::string directory;
-    base::Status Run() const;
+    base::Status Sync() const;
+    base::Status Clean() const;
   };
   base::Result<SyncPlan> PrepareSync();
 
   // Bookkeeping of garbage: the store says which records it no longer needs.
   void MarkDead(const Location& at);
-  // The offsets of a segment's dead records, four little-endian bytes each, in the order in which they died.
-  const std::string& DeadOffsets(uint32_t segment) const { return segments_.at(segment).dead_offsets; }
   // A sealed segment that is mostly garbage, or 0.
   uint32_t MostlyGarbage() const;
   bool Empty(uint32_t segment) const;
-  // Leaves it out of the next checkpoint; the file goes with RemoveDropped, once the checkpoint whose PrepareSync came
-  // after the Drop is durable.
+  // Leaves it out of the next checkpoint; the file goes once the checkpoint whose PrepareSync came after the Drop is
+  // durable.
   void Drop(uint32_t segment);
-  base::Status RemoveDropped();
   // No more records go into the current segment.
   base::Status Seal();
 
@@ -94,7 +121,7 @@ class Segments {
 
  private:
   struct Segment {
-    std::unique_ptr<base::File> file;
+    std::shared_ptr<base::File> file;
     uint64_t length = 0;   // including what is still in the tail
     uint64_t written = 0;  // in the file
     uint64_t dead = 0;
@@ -106,15 +133,13 @@ class Segments {
   std::string PathOf(uint32_t id) const;
   base::Status Start();
   base::Status FlushTail();
-  base::Result<std::string> Raw(uint32_t segment, uint64_t offset, size_t size) const;
-  friend class Cursor;
+  base::Result<std::string> Raw(uint32_t segment, uint64_t offset, size_t size) const override;
 
   base::FileSystem& fs_;
   std::string directory_;
   SegmentLimits limits_;
   std::map<uint32_t, Segment> segments_;
   std::vector<uint32_t> dropped_;
-  std::vector<uint32_t> removable_;
   uint32_t next_id_ = 1;
   uint32_t active_ = 0;  // 0 = none
   std::string tail_;

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/mvcc/view.h"
 #include "kvstore/wire/wire.h"
 
 namespace kvstore::mvcc {
@@ -20,7 +21,8 @@ namespace {
 constexpr std::string_view kStateMagic = "KEELKVS\n";
 constexpr uint32_t kStateFormat = 1;
 constexpr size_t kCompactKeysPerStep = 512;
-constexpr size_t kRewriteRecordsPerStep = 256;
+constexpr size_t kCompactVersionsPerStep = 16384;
+constexpr size_t kRewriteBytesPerStep = 128 << 10;
 
 std::string StatePath(const std::string& directory) { return directory + "/state"; }
 
@@ -54,20 +56,13 @@ Result<std::unique_ptr<Store>> Store::Open(base::FileSystem& fs, std::string dir
   return s;
 }
 
-std::string Store::EncodeState(const AppliedMark& mark, const Segments::SyncPlan& plan) const {
+std::string Store::EncodeState(const AppliedMark& mark) const {
   std::string body;
   wire::PutUint(body, 1, mark.index);
   wire::PutUint(body, 2, mark.term);
   wire::PutBytes(body, 3, mark.conf_state);
   wire::PutUint(body, 4, static_cast<uint64_t>(revision_));
   wire::PutUint(body, 5, static_cast<uint64_t>(compact_revision_ + 1));
-  for (const auto& [id, length] : plan.segments) {
-    std::string seg;
-    wire::PutUint(seg, 1, id);
-    wire::PutUint(seg, 2, length);
-    wire::PutNonEmpty(seg, 3, segments_->DeadOffsets(id));
-    wire::PutBytes(body, 6, seg);
-  }
   for (const auto& [bucket, entries] : ExportBuckets(mark)) {
     if (bucket == "meta") continue;
     for (const auto& [key, value] : entries) {
@@ -78,10 +73,7 @@ std::string Store::EncodeState(const AppliedMark& mark, const Segments::SyncPlan
       wire::PutBytes(body, 7, item);
     }
   }
-  std::string out(kStateMagic);
-  base::PutLittleEndian32(out, kStateFormat);
-  base::PutLittleEndian32(out, base::Crc32c(0, body));
-  return out + body;
+  return body;
 }
 
 Status Store::LoadState(std::string_view state) {
@@ -186,7 +178,8 @@ void Store::PruneAll() {
   if (compact_revision_ <= 0) return;
   std::vector<std::string> gone;
   index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
-    if (Forget(e)) gone.emplace_back(e.key());
+    ForgetFirst(e, Superseded(e, compact_revision_));
+    if (e.versions().empty()) gone.emplace_back(e.key());
     return true;
   });
   for (const std::string& k : gone) index_.Erase(k);
@@ -205,23 +198,18 @@ Result<RangeResult> Store::Range(const RangeQuery& q) const {
   RangeResult out;
   out.revision = visible_revision();
   int64_t at = q.revision > 0 ? q.revision : out.revision;
-  Segments::Cursor cursor(*segments_);
+  if (q.count_only) {
+    out.count = index_.Count({q.key, q.end}, at);
+    return out;
+  }
+  Cursor cursor(*segments_);
   Status failed;
-  bool single = q.end.empty();
+  bool all = true;
   index_.Scan({q.key, q.end}, [&](KeyEntry& e) {
     const Version* v = e.At(at);
     if (v == nullptr || v->tombstone) return true;
+    if (q.limit > 0 && out.count >= q.limit) return all = false;
     ++out.count;
-    if (q.count_only || (q.limit > 0 && out.kvs.size() >= static_cast<size_t>(q.limit))) return true;
-    if (single) {
-      auto bytes = segments_->Read(v->location());
-      if (!bytes) {
-        failed = bytes.error();
-      } else {
-        out.kvs.push_back(std::move(*bytes));
-      }
-      return true;
-    }
     auto bytes = cursor.Read(v->location());
     if (!bytes) {
       failed = bytes.error();
@@ -231,18 +219,12 @@ Result<RangeResult> Store::Range(const RangeQuery& q) const {
     return true;
   });
   if (!failed.ok()) return Err(failed);
+  if (!all) out.count = index_.Count({q.key, q.end}, at);
   return out;
 }
 
 int64_t Store::Count(const KeyRange& range, int64_t revision) const {
-  int64_t n = 0;
-  int64_t at = revision > 0 ? revision : revision_ + 1;
-  index_.Scan(range, [&](KeyEntry& e) {
-    const Version* v = e.At(at);
-    n += v != nullptr && !v->tombstone;
-    return true;
-  });
-  return n;
+  return index_.Count(range, revision > 0 ? revision : revision_ + 1);
 }
 
 Result<std::optional<std::string>> Store::Get(std::string_view key) const {
@@ -340,6 +322,7 @@ Result<Store::Deleted> Store::DeleteRange(const KeyRange& range, bool want_previ
     }
     e->create_revision = 0;
     e->version = 0;
+    index_.Touch(e->key());
     TRY(Change(*e, true, base::Share(EncodeKeyValue({.key = e->key()})), previous));
     if (int64_t lease = leases_.LeaseOf(e->key())) leases_.Detach(lease, e->key());
     ++out.count;
@@ -377,21 +360,19 @@ Status Store::RevokeLease(int64_t id) {
 
 // ---- compaction
 
-size_t Store::Superseded(const KeyEntry& e) const {
+size_t Store::Superseded(const KeyEntry& e, int64_t compact_revision) {
   auto versions = e.versions();
   size_t n = 0;
-  while (n < versions.size() && versions[n].main <= compact_revision_) ++n;
+  while (n < versions.size() && versions[n].main <= compact_revision) ++n;
   if (n == 0) return 0;
   // The newest of these stays, unless it says that the key was gone before.
   const Version& newest = versions[n - 1];
-  return newest.tombstone && newest.main < compact_revision_ ? n : n - 1;
+  return newest.tombstone && newest.main < compact_revision ? n : n - 1;
 }
 
-bool Store::Forget(KeyEntry& e) {
-  size_t n = Superseded(e);
+void Store::ForgetFirst(KeyEntry& e, size_t n) {
   for (const Version& v : e.versions().first(n)) segments_->MarkDead(v.location());
   e.RemoveFront(n);
-  return e.versions().empty();
 }
 
 Status Store::Compact(int64_t revision) {
@@ -404,7 +385,7 @@ Status Store::Compact(int64_t revision) {
 }
 
 Result<bool> Store::MaintenanceStep() {
-  if (walks_ > 0) return compacting_ || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
+  if (*gatherers_ > 0) return compacting_ || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
   if (compacting_) {
     TRY(CompactSome());
     return true;
@@ -421,14 +402,22 @@ Result<bool> Store::MaintenanceStep() {
 Status Store::CompactSome() {
   std::vector<KeyEntry*> some = index_.From(compact_cursor_, kCompactKeysPerStep);
   std::vector<std::string> gone;
+  size_t room = kCompactVersionsPerStep;
   for (KeyEntry* e : some) {
-    if (Forget(*e)) gone.emplace_back(e->key());
+    size_t n = Superseded(*e, compact_revision_);
+    ForgetFirst(*e, std::min(n, room));
+    if (n > room) {
+      // The rest of this key's history in the next step.
+      compact_cursor_ = e->key();
+      break;
+    }
+    room -= n;
+    compact_cursor_ = std::string(e->key()) + '\0';
+    if (e->versions().empty()) gone.emplace_back(e->key());
   }
-  if (some.size() < kCompactKeysPerStep) {
+  if (some.size() < kCompactKeysPerStep && (some.empty() || compact_cursor_ > some.back()->key())) {
     compacting_ = false;
     compact_cursor_.clear();
-  } else {
-    compact_cursor_ = std::string(some.back()->key()) + '\0';
   }
   for (const std::string& k : gone) index_.Erase(k);
   return Ok();
@@ -447,7 +436,7 @@ Status Store::RewriteSome() {
       segments_->MarkDead(r.location);
       return Ok();
     };
-    TRY_ASSIGN(rewrite_offset_, segments_->Scan(rewriting_, rewrite_offset_, kRewriteRecordsPerStep, move));
+    TRY_ASSIGN(rewrite_offset_, segments_->Scan(rewriting_, rewrite_offset_, kRewriteBytesPerStep, move));
     if (rewrite_offset_ != 0) return Ok();
   }
   CHECK_MSG(segments_->Empty(rewriting_), "a rewritten segment still has live records");
@@ -458,60 +447,15 @@ Status Store::RewriteSome() {
 
 // ---- hash
 
-std::vector<Version> Store::KeptVersions(int64_t up_to) const {
-  std::vector<Version> out;
-  index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
-    auto versions = e.versions();
-    for (size_t i = compact_revision_ > 0 ? Superseded(e) : 0; i < versions.size() && versions[i].main <= up_to; ++i) {
-      out.push_back(versions[i]);
-    }
-    return true;
-  });
-  std::sort(out.begin(), out.end(), [](const Version& a, const Version& b) { return a.revision() < b.revision(); });
-  return out;
-}
-
-std::vector<Version> Store::HashedVersions(int64_t up_to) const {
-  std::vector<Version> out;
-  std::vector<std::pair<Version, bool>> old;  // compacted ones that something kept; is it what `up_to` sees?
-  bool any_seen = false;
-  index_.Scan({std::string_view("\0", 0), std::string_view("\0", 1)}, [&](KeyEntry& e) {
-    auto versions = e.versions();
-    const Version* seen = e.At(up_to);
-    // A key that was deleted at `up_to` itself counts as gone there, also when it was put again.
-    for (size_t i = versions.size(); i > 0 && versions[i - 1].main >= up_to; --i) {
-      if (versions[i - 1].main == up_to && versions[i - 1].tombstone) seen = nullptr;
-    }
-    if (seen != nullptr && seen->tombstone) seen = nullptr;
-    any_seen |= seen != nullptr;
-    for (size_t i = compact_revision_ > 0 ? Superseded(e) : 0; i < versions.size() && versions[i].main <= up_to; ++i) {
-      const Version& v = versions[i];
-      if (v.main > compact_revision_) {
-        out.push_back(v);
-      } else if (v.main < compact_revision_ || !v.tombstone) {
-        old.emplace_back(v, &v == seen);
-      }
-    }
-    return true;
-  });
-  for (const auto& [version, seen] : old) {
-    if (seen || !any_seen) out.push_back(version);
-  }
-  std::sort(out.begin(), out.end(), [](const Version& a, const Version& b) { return a.revision() < b.revision(); });
-  return out;
-}
-
-Result<Store::Hash> Store::HashAt(int64_t revision) const {
+Result<Store::Hash> Store::HashAt(int64_t revision) {
   if (revision == 0) revision = revision_;
   TRY(CheckRevision(revision));
-  uint32_t crc = base::Crc32c(0, "key");
-  Segments::Cursor cursor(*segments_);
-  for (const Version& v : HashedVersions(revision)) {
-    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
-    crc = base::Crc32c(crc, RevisionKey(v.revision(), v.tombstone));
-    crc = base::Crc32c(crc, bytes);
-  }
-  return Hash{crc, compact_revision_, revision};
+  Gather gather = Gather::Hashed(*this, revision);
+  TRY(gather.Step(SIZE_MAX));
+  TRY_ASSIGN(View view, gather.Finish());
+  Sort(view);
+  TRY_ASSIGN(uint32_t hash, HashOf(view));
+  return Hash{hash, view.compact_revision, revision};
 }
 
 // ---- history for watchers
@@ -537,7 +481,7 @@ Result<History::Slice> Store::EventsFrom(const KeyRange& range, int64_t from, si
             [](const Found& a, const Found& b) { return a.version.revision() < b.version.revision(); });
   Slice out{{}, revision_ + 1};
   size_t bytes = 0;
-  Segments::Cursor cursor(*segments_);
+  Cursor cursor(*segments_);
   for (const Found& f : found) {
     // Only between revisions may a batch end.
     if (bytes >= max_bytes && f.version.main != out.events.back()->revision.main) {
@@ -570,33 +514,31 @@ Result<History::Slice> Store::EventsFrom(const KeyRange& range, int64_t from, si
 Result<Store::Checkpoint> Store::PrepareCheckpoint(const AppliedMark& mark) {
   CHECK(!in_txn_);
   Checkpoint c;
-  TRY_ASSIGN(c.sync, segments_->PrepareSync());
-  c.state = EncodeState(mark, c.sync);
+  TRY_ASSIGN(c.files, segments_->PrepareSync());
+  c.fields = EncodeState(mark);
   c.path = StatePath(directory_);
   c.mark = mark;
   return c;
 }
 
 Status Store::Checkpoint::Run() const {
-  TRY(sync.Run());
-  return base::WriteFileAtomically(*sync.fs, path, state);
-}
-
-Status Store::FinishCheckpoint(const Checkpoint& done) {
-  mark_ = done.mark;
-  return segments_->RemoveDropped();
+  TRY(files.Sync());
+  std::string body = fields;
+  for (const Segments::SyncPlan::Part& part : files.segments) {
+    std::string seg;
+    wire::PutUint(seg, 1, part.id);
+    wire::PutUint(seg, 2, part.length);
+    wire::PutNonEmpty(seg, 3, part.dead_offsets);
+    wire::PutBytes(body, 6, seg);
+  }
+  std::string head(kStateMagic);
+  base::PutLittleEndian32(head, kStateFormat);
+  base::PutLittleEndian32(head, base::Crc32c(0, body));
+  TRY(base::WriteFileAtomically(*files.fs, path, head + body));
+  return files.Clean();
 }
 
 // ---- snapshots
-
-Status Store::ExportKeys(const std::function<Status(std::string_view, std::string_view)>& each) const {
-  Segments::Cursor cursor(*segments_);
-  for (const Version& v : KeptVersions(revision_)) {
-    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
-    TRY(each(RevisionKey(v.revision(), v.tombstone), bytes));
-  }
-  return Ok();
-}
 
 Buckets Store::ExportBuckets(const AppliedMark& mark) const {
   Buckets out = buckets_;
@@ -616,23 +558,6 @@ Buckets Store::ExportBuckets(const AppliedMark& mark) const {
     meta["finishedCompactRev"] = RevisionKey({compact_revision_, 0}, false);
   }
   return out;
-}
-
-Store::Walk::Walk(Store& store)
-    : store_(store), generation_(store.generation_), versions_(store.KeptVersions(store.revision_)) {
-  ++store_.walks_;
-}
-Store::Walk::~Walk() { --store_.walks_; }
-
-Result<bool> Store::Walk::Step(size_t n, const std::function<Status(std::string_view, std::string_view)>& each) {
-  if (generation_ != store_.generation_) return Err(base::Unavailable("the store was replaced by a snapshot"));
-  Segments::Cursor cursor(*store_.segments_);
-  for (size_t end = std::min(at_ + n, versions_.size()); at_ < end; ++at_) {
-    const Version& v = versions_[at_];
-    TRY_ASSIGN(std::string_view bytes, cursor.Read(v.location()));
-    TRY(each(RevisionKey(v.revision(), v.tombstone), bytes));
-  }
-  return at_ < versions_.size();
 }
 
 Status Store::Clear() {

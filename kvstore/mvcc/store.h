@@ -106,41 +106,22 @@ class Store final : public History {
     int64_t compact_revision = -1;
     int64_t revision = 0;
   };
-  // etcd's HashKV at `revision` (0 = now).
-  base::Result<Hash> HashAt(int64_t revision) const;
+  // etcd's HashKV at `revision` (0 = now), in one go: for tools and tests. A server gathers a view and hashes that.
+  base::Result<Hash> HashAt(int64_t revision);
 
   // Checkpoints: Prepare on the strand, Run on a blocking pool, Finish on the strand. One at a time.
   struct Checkpoint {
-    Segments::SyncPlan sync;
-    std::string state;
+    Segments::SyncPlan files;
+    std::string fields;  // of the state file, all but the segments'
     std::string path;
     AppliedMark mark;
     base::Status Run() const;
   };
   base::Result<Checkpoint> PrepareCheckpoint(const AppliedMark& mark);
-  base::Status FinishCheckpoint(const Checkpoint& done);
+  void FinishCheckpoint(const Checkpoint& done) { mark_ = done.mark; }
 
-  // Everything that etcd would have in its database, for a snapshot: each revision's key and value in order, then the
-  // other buckets. `each` may be called many times.
-  base::Status ExportKeys(const std::function<base::Status(std::string_view key, std::string_view value)>& each) const;
+  // State beside the keys as etcd has it in its database: the buckets above, and lease and meta.
   Buckets ExportBuckets(const AppliedMark& mark) const;
-  // ExportKeys in steps, as of the revision at which it began, while the store goes on changing. As long as one lives,
-  // compaction and rewriting wait. kUnavailable once the store was cleared.
-  class Walk {
-   public:
-    explicit Walk(Store& store);
-    ~Walk();
-    Walk(const Walk&) = delete;
-    // Up to `n` more pairs; false: that was all.
-    base::Result<bool> Step(size_t n,
-                            const std::function<base::Status(std::string_view key, std::string_view value)>& each);
-
-   private:
-    Store& store_;
-    uint64_t generation_;
-    std::vector<Version> versions_;
-    size_t at_ = 0;
-  };
   // Starts over as an empty store, files too, because a snapshot replaces everything; watchers stay. RestartWatches
   // comes after the import.
   base::Status Clear();
@@ -157,6 +138,7 @@ class Store final : public History {
   base::MonoTime now() const { return now_; }
 
  private:
+  friend class Gather;
   Store(base::FileSystem& fs, std::string directory, StoreOptions options)
       : fs_(fs), directory_(std::move(directory)), options_(options), leases_(options.min_lease_ttl), hub_(*this) {}
   base::Status LoadState(std::string_view state);
@@ -166,16 +148,12 @@ class Store final : public History {
   void PruneAll();
   base::Status Change(KeyEntry& e, bool tombstone, base::SharedBytes encoded, base::SharedBytes previous);
   base::Result<base::SharedBytes> PreviousOf(const KeyEntry& e) const;
-  size_t Superseded(const KeyEntry& e) const;
-  bool Forget(KeyEntry& e);
+  // How many of the oldest versions of a key a compaction at that revision takes.
+  static size_t Superseded(const KeyEntry& e, int64_t compact_revision);
+  void ForgetFirst(KeyEntry& e, size_t n);
   base::Status CompactSome();
   base::Status RewriteSome();
-  std::string EncodeState(const AppliedMark& mark, const Segments::SyncPlan& plan) const;
-  // What compaction leaves of the history up to `up_to`, in revision order.
-  std::vector<Version> KeptVersions(int64_t up_to) const;
-  // What the original hashes: all that is newer than the compaction, and of the older ones what `up_to` still sees
-  // (everything that is kept where it sees nothing at all), without tombstones of the compaction's own revision.
-  std::vector<Version> HashedVersions(int64_t up_to) const;
+  std::string EncodeState(const AppliedMark& mark) const;
 
   base::FileSystem& fs_;
   std::string directory_;
@@ -194,7 +172,7 @@ class Store final : public History {
   int64_t changes_ = 0;
   std::vector<EventPtr> events_;
 
-  int walks_ = 0;
+  std::shared_ptr<int> gatherers_ = std::make_shared<int>(0);
   uint64_t generation_ = 0;  // of the store's whole content
   bool compacting_ = false;
   std::string compact_cursor_;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/bytes.h"
+#include "base/next_turn.h"
 #include "kvstore/bolt/bolt.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/replica/replica.h"
@@ -108,37 +109,46 @@ mvcc::Buckets AllBuckets(const mvcc::Store& store, const mvcc::AppliedMark& mark
 
 }  // namespace
 
-Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out) {
+base::Task<Result<DatabaseImage>> TakeImage(mvcc::Store& store, mvcc::AppliedMark mark, base::Executor& executor,
+                                            std::function<bool()> wanted) {
+  constexpr size_t kKeysPerTurn = 4096;
+  mvcc::Gather gather = mvcc::Gather::History(store, store.revision());
+  DatabaseImage image{.buckets = AllBuckets(store, mark)};
+  for (;;) {
+    CO_TRY_ASSIGN(bool more, gather.Step(kKeysPerTurn));
+    if (!more) break;
+    co_await base::NextTurn(executor);
+    if (!wanted()) co_return Err(base::Cancelled("nobody wants the snapshot any more"));
+  }
+  CO_TRY_ASSIGN(image.keys, gather.Finish());
+  co_return image;
+}
+
+Status WriteDatabase(DatabaseImage image, base::File& out) {
+  mvcc::Sort(image.keys);
   bolt::Writer w(out);
-  for (const auto& [name, keys] : AllBuckets(store, mark)) {
+  for (const auto& [name, keys] : image.buckets) {
     TRY(w.BeginBucket(name));
-    if (name == "key") {
-      TRY(store.ExportKeys([&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
-    }
+    if (name == "key") TRY(image.keys.ForEach([&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
     for (const auto& [k, v] : keys) TRY(w.Add(k, v));
     TRY(w.EndBucket());
   }
   return StatusOf(w.Finish());
 }
 
-base::Task<Status> ExportDatabaseInTurns(mvcc::Store& store, mvcc::AppliedMark mark, base::File& out, base::Context ctx,
-                                         base::Executor& executor) {
-  constexpr size_t kKeysPerTurn = 256;
-  // Both at one moment: the keys' revision and what stands beside them.
-  mvcc::Store::Walk walk(store);
-  const mvcc::Buckets buckets = AllBuckets(store, mark);
-  bolt::Writer w(out);
-  for (const auto& [name, keys] : buckets) {
-    CO_TRY(w.BeginBucket(name));
-    for (bool more = name == "key"; more;) {
-      CO_TRY_ASSIGN(more, walk.Step(kKeysPerTurn, [&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
-      co_await base::Yield(executor);
-      if (ctx.done()) co_return ctx.status();
-    }
-    for (const auto& [k, v] : keys) CO_TRY(w.Add(k, v));
-    CO_TRY(w.EndBucket());
+Result<uint32_t> HashDatabase(DatabaseImage image) {
+  mvcc::Sort(image.keys);
+  uint32_t crc = 0;
+  auto add = [&](std::string_view k, std::string_view v) {
+    crc = base::Crc32c(base::Crc32c(crc, k), v);
+    return Ok();
+  };
+  for (const auto& [name, keys] : image.buckets) {
+    crc = base::Crc32c(crc, name);
+    if (name == "key") TRY(image.keys.ForEach(add));
+    for (const auto& [k, v] : keys) TRY(add(k, v));
   }
-  co_return StatusOf(w.Finish());
+  return crc;
 }
 
 }  // namespace kvstore::replica

@@ -1,12 +1,14 @@
-// etcd's database as a source of state: a data directory of etcd, or one that `snapshot restore` made. Blocks.
+// etcd's database as a source of state (a data directory of etcd, or one that `snapshot restore` made) and as what
+// snapshots are sent as. Everything blocks but TakeImage.
 #pragma once
 
+#include <functional>
 #include <string>
 
-#include "base/context.h"
 #include "base/file.h"
 #include "base/task.h"
 #include "kvstore/mvcc/store.h"
+#include "kvstore/mvcc/view.h"
 
 namespace kvstore::replica {
 
@@ -14,11 +16,18 @@ namespace kvstore::replica {
 // log index the database stands at.
 base::Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string& path, mvcc::Store& store);
 
-// The other way: the store as etcd's database, for snapshots. `storage_version` and the membership as etcd has them.
-base::Status ExportDatabase(const mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out);
-
-// The same without holding up the strand: with a turn for others every few hundred keys.
-base::Task<base::Status> ExportDatabaseInTurns(mvcc::Store& store, mvcc::AppliedMark mark, base::File& out,
-                                               base::Context ctx, base::Executor& executor);
+// The other way: what etcd's database is made of, at one moment.
+struct DatabaseImage {
+  mvcc::View keys;
+  mvcc::Buckets buckets;  // with storage version and membership as etcd has them
+};
+// Strand, with a turn for others every few thousand keys; goes on only while `wanted` says so (kCancelled otherwise:
+// the store may be gone).
+base::Task<base::Result<DatabaseImage>> TakeImage(mvcc::Store& store, mvcc::AppliedMark mark, base::Executor& executor,
+                                                  std::function<bool()> wanted);
+// Any thread.
+base::Status WriteDatabase(DatabaseImage image, base::File& out);
+// etcd's Hash: of all that a database would hold. Any thread.
+base::Result<uint32_t> HashDatabase(DatabaseImage image);
 
 }  // namespace kvstore::replica

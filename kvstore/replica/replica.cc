@@ -64,6 +64,13 @@ void Replica::Post(base::Closure fn) {
   });
 }
 
+// For work in steps: requests have their turn between two of them.
+void Replica::InNextTurn(base::Closure fn) {
+  env_.executor.After(base::Duration::zero(), [alive = alive_, fn = std::move(fn)]() mutable {
+    if (*alive) fn();
+  });
+}
+
 // ---- opening
 
 Result<std::unique_ptr<Replica>> Replica::Open(Environment env, Options options, base::Random random) {
@@ -111,7 +118,7 @@ Status Replica::ImportForeignState() {
   TRY_ASSIGN(mvcc::AppliedMark mark, ImportDatabase(env_.fs, db, *store_));
   TRY_ASSIGN(mvcc::Store::Checkpoint c, store_->PrepareCheckpoint(mark));
   TRY(c.Run());
-  TRY(store_->FinishCheckpoint(c));
+  store_->FinishCheckpoint(c);
   base::LogInfo("imported etcd database", {{"path", db}, {"consistent-index", mark.index}});
   return Ok();
 }
@@ -155,6 +162,8 @@ void Replica::Start() {
   store_->watches().on_work = [this] { SyncWatchers(); };
   TellPeers();
   Schedule();
+  // With nothing to apply either: a member that is alone leads at once, not after an election timeout.
+  ScheduleApply();
   Tick();
 }
 
@@ -195,7 +204,7 @@ void Replica::RouteMessage(raft::Message m) {
     (void)raft_->Step(std::move(m));
   } else if (transport_ != nullptr && !IsRemoved(m.to)) {
     if (m.type == raft::MessageType::kSnap) {
-      SendSnapshot(std::move(m));
+      base::SpawnNow(SendSnapshot(std::move(m)));
     } else {
       transport_->Send(std::move(m));
     }
@@ -219,6 +228,7 @@ void Replica::PumpLog() {
     Status result;
     base::MonoTime from, to;
     size_t segments = 0;
+    std::vector<std::string> released;
   };
   auto job = std::make_shared<Job>();
   job->batch = std::move(to_log_);
@@ -239,7 +249,7 @@ void Replica::PumpLog() {
           job->from = clock->Now();
           if (!no_sync) TRY(wal->Sync());
           job->to = clock->Now();
-          if (job->release_to != 0) TRY(wal->ReleaseTo(job->release_to));
+          if (job->release_to != 0) job->released = wal->ReleaseTo(job->release_to);
           job->segments = wal->segments();
           return Ok();
         };
@@ -249,8 +259,22 @@ void Replica::PumpLog() {
       [this, job, alive = alive_] {
         if (!*alive) return;
         log_segments_ = job->segments;
+        if (!job->released.empty()) RemoveLogFiles(std::move(job->released));
         LogDone(std::move(job->batch), job->result, job->to - job->from);
       });
+}
+
+// Beside the log lane: puts would wait for it.
+void Replica::RemoveLogFiles(std::vector<std::string> files) {
+  auto result = std::make_shared<Status>();
+  auto work = [&fs = env_.fs, directory = options_.wal_dir, files = std::move(files)]() -> Status {
+    for (const std::string& f : files) TRY(fs.Remove(f));
+    return fs.SyncDirectory(directory);
+  };
+  env_.other_pool.Run([result, work = std::move(work)] { *result = work(); }, env_.executor,
+                      [this, result, alive = alive_] {
+                        if (*alive && !result->ok()) Fail(result->Annotate("write-ahead log: "));
+                      });
 }
 
 void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Duration took) {
@@ -539,7 +563,7 @@ void Replica::ExpireLeases() {
 
 void Replica::Maintain() {
   if (std::exchange(maintaining_, true)) return;
-  Post([this] {
+  InNextTurn([this] {
     maintaining_ = false;
     if (!failure_.ok() || stopping_) return;
     auto more = store_->MaintenanceStep();
@@ -550,7 +574,7 @@ void Replica::Maintain() {
 
 void Replica::SyncWatchers() {
   if (std::exchange(syncing_watchers_, true)) return;
-  Post([this] {
+  InNextTurn([this] {
     syncing_watchers_ = false;
     if (!failure_.ok()) return;
     auto more = store_->watches().SyncStep();
@@ -593,13 +617,12 @@ Status Replica::StartCheckpoint() {
 
 void Replica::CheckpointDone(Result<mvcc::Store::Checkpoint> done) {
   checkpointing_ = false;
-  Status s = StatusOf(done);
-  if (s.ok()) s = store_->FinishCheckpoint(*done);
-  if (!s.ok()) {
-    Fail(s.Annotate("checkpoint: "));
+  if (!done) {
+    Fail(done.error().Annotate("checkpoint: "));
     idle_.NotifyAll();
     return;
   }
+  store_->FinishCheckpoint(*done);
   ++counters_.checkpoints;
   checkpointed_ = done->mark.index;
   auto conf = wal::DecodeConfState(done->mark.conf_state);

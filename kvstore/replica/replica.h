@@ -171,8 +171,9 @@ class Replica {
   void Process();
   void RouteMessage(raft::Message m);
   void PumpLog();
+  void RemoveLogFiles(std::vector<std::string> files);
   void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
-  void SendSnapshot(raft::Message m);
+  base::Task<void> SendSnapshot(raft::Message m);
   void MaybeInstall();
   base::Status Install(const raft::Snapshot& snapshot);
   base::Status ImportAndCheckpoint(const std::string& path, const std::vector<raft::SnapshotMeta>& known);
@@ -206,6 +207,7 @@ class Replica {
   void Fail(base::Status why);
   void FailWaiting();
   void Post(base::Closure fn);
+  void InNextTurn(base::Closure fn);
   uint64_t NextId();
 
   struct Waiter {
@@ -266,6 +268,8 @@ class Replica {
   std::deque<raft::Message> installing_;
   base::MonoTime log_busy_since_{};
   uint64_t next_snapshot_file_ = 0;
+  // Peers that get a snapshot or just got one, and the index from which on they need the log.
+  std::map<raft::NodeId, uint64_t> catching_up_;
   bool publishing_ = false;
   uint64_t ticks_ = 0;
   bool removed_ = false;

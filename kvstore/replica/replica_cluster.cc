@@ -27,6 +27,7 @@ namespace {
 constexpr base::Duration kHealthInterval = std::chrono::seconds(5);
 constexpr uint64_t kMaxLogBytes = 64 << 20;  // beyond it fewer entries are kept for followers that lag
 constexpr uint64_t kFewEntries = 500;
+constexpr base::Duration kCatchUpTime = std::chrono::seconds(10);
 constexpr double kLearnerReady = 0.9;  // of the leader's log
 
 bool IsPromotion(std::string_view context) { return context.find("\"isPromote\":true") != std::string_view::npos; }
@@ -139,7 +140,7 @@ Status Replica::ImportAndCheckpoint(const std::string& path, const std::vector<r
   mark.conf_state = wal::EncodeConfState(meta->conf_state);
   TRY_ASSIGN(mvcc::Store::Checkpoint c, store_->PrepareCheckpoint(mark));
   TRY(c.Run());
-  TRY(store_->FinishCheckpoint(c));
+  store_->FinishCheckpoint(c);
   TRY(env_.fs.Remove(path));
   return env_.fs.SyncDirectory(options_.data_dir + "/member/snap");
 }
@@ -210,28 +211,39 @@ Status Replica::Install(const raft::Snapshot& snapshot) {
   return Ok();
 }
 
-// Out: the state as it is now, whatever index the core asked for.
-void Replica::SendSnapshot(raft::Message m) {
+// Out: the state as it is now, whatever index the core asked for; the database is written beside the strand.
+Task<void> Replica::SendSnapshot(raft::Message m) {
+  auto alive = alive_;
   NodeId to = m.to;
-  auto make = [&]() -> Result<std::unique_ptr<base::File>> {
-    std::string path = options_.data_dir + "/member/snap/outgoing" + std::to_string(next_snapshot_file_++) + ".tmp";
-    TRY_ASSIGN(auto file, env_.fs.Open(path, base::OpenMode::kCreate));
-    // The name goes at once; the file lives as long as it is open.
-    TRY(env_.fs.Remove(path));
-    TRY(file->Truncate(0));
-    TRY(ExportDatabase(*store_, Mark(), *file));
-    return file;
-  };
-  auto file = make();
-  if (!file) {
-    base::LogError("failed to make a database snapshot", file.error(), {{"remote-peer-id", mvcc::MemberKey(to)}});
-    Post([this, to] { ReportSnapshot(to, true); });
-    return;
-  }
   auto snapshot = std::make_shared<raft::Snapshot>();
   snapshot->meta = {conf_state_, applied_, applied_term_};
+  catching_up_[to] = applied_;
+  std::string path = options_.data_dir + "/member/snap/outgoing" + std::to_string(next_snapshot_file_++) + ".tmp";
+  auto image = co_await TakeImage(*store_, Mark(), env_.executor, [this, alive] { return *alive && !stopping_; });
+  if (!*alive) co_return;
+  struct Job {
+    Result<DatabaseImage> image;
+    Result<std::unique_ptr<base::File>> file = Err(mvcc::ErrStopped());
+  };
+  auto job = std::make_shared<Job>(Job{std::move(image)});
+  auto write = [&fs = env_.fs, job, path]() -> Result<std::unique_ptr<base::File>> {
+    if (!job->image) return Err(job->image.error());
+    TRY_ASSIGN(auto file, fs.Open(path, base::OpenMode::kCreate));
+    // The name goes at once; the file lives as long as it is open.
+    TRY(fs.Remove(path));
+    TRY(file->Truncate(0));
+    TRY(WriteDatabase(std::move(*job->image), *file));
+    return file;
+  };
   m.snapshot = std::move(snapshot);
-  transport_->SendSnapshot(std::move(m), std::move(*file));
+  env_.other_pool.Run([job, write] { job->file = write(); }, env_.executor,
+                      [this, job, alive, m = std::move(m)]() mutable {
+                        if (!*alive) return;
+                        if (job->file) return transport_->SendSnapshot(std::move(m), std::move(*job->file));
+                        base::LogError("failed to make a database snapshot", job->file.error(),
+                                       {{"remote-peer-id", mvcc::MemberKey(m.to)}});
+                        ReportSnapshot(m.to, true);
+                      });
 }
 
 // ---- messages
@@ -264,6 +276,14 @@ void Replica::ReportSnapshot(NodeId peer, bool failed) {
   if (!failure_.ok() || !started_) return;
   raft_->ReportSnapshot(peer, failed);
   if (raft_->HasReady()) Schedule();
+  auto from = catching_up_.find(peer);
+  if (from == catching_up_.end()) return;
+  // It has the state of some time ago: what came since must still be here when it asks.
+  env_.executor.After(failed ? base::Duration(0) : kCatchUpTime, [this, alive = alive_, peer, index = from->second] {
+    if (!*alive) return;
+    auto still = catching_up_.find(peer);
+    if (still != catching_up_.end() && still->second == index) catching_up_.erase(still);
+  });
 }
 
 void Replica::PeerLost(NodeId peer) {
@@ -303,9 +323,11 @@ base::Duration Replica::RequestTimeout() const { return std::chrono::seconds(5) 
 void Replica::CompactLog() {
   bool alone = conf_state_.voters.size() <= 1 && conf_state_.learners.empty() && conf_state_.voters_outgoing.empty();
   if (alone) return storage_.Compact(applied_);
-  uint64_t keep =
-      storage_.bytes() > kMaxLogBytes ? std::min(kFewEntries, options_.catch_up_entries) : options_.catch_up_entries;
-  if (applied_ > keep) storage_.Compact(applied_ - keep);
+  bool large = storage_.bytes() > kMaxLogBytes;
+  uint64_t keep = large ? std::min(kFewEntries, options_.catch_up_entries) : options_.catch_up_entries;
+  uint64_t to = applied_ > keep ? applied_ - keep : 0;
+  for (const auto& [peer, index] : catching_up_) to = large ? to : std::min(to, index);
+  if (to > 0) storage_.Compact(to);
 }
 
 // ---- membership

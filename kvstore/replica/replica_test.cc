@@ -181,7 +181,16 @@ TEST(Replica, DatabasesComeInAndGoOut) {
   EXPECT_EQ((*store)->HashAt(213)->hash, 1424753234u);
   EXPECT_EQ((*store)->leases().Find(1234)->keys.size(), 1u);
   auto out = disk.Open("d/out.db", base::OpenMode::kCreate);
-  ASSERT_TRUE(ExportDatabase(**store, *mark, **out).ok());
+  SimExecutor executor(1);
+  base::Status written;
+  base::Spawn(executor,
+              [](mvcc::Store& store, mvcc::AppliedMark mark, SimExecutor& executor, base::File& out,
+                 base::Status& written) -> Task<void> {
+                auto image = co_await TakeImage(store, mark, executor, [] { return true; });
+                written = image ? WriteDatabase(std::move(*image), out) : image.error();
+              }(**store, *mark, executor, **out, written));
+  executor.RunFor(std::chrono::seconds(1));
+  ASSERT_TRUE(written.ok()) << written.ToString();
   auto reader = bolt::Reader::Open(**out, *(*out)->Size());
   ASSERT_TRUE(reader.has_value());
   auto s = bolt::Summarize(*reader, *(*out)->Size());

@@ -1,6 +1,7 @@
 #include "kvstore/service/api.h"
 
 #include "base/log.h"
+#include "base/next_turn.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/service/api_impl.h"
 #include "kvstore/service/checks.h"
@@ -15,7 +16,6 @@ using base::Task;
 namespace pb = etcdserverpb;
 
 namespace {
-constexpr int64_t kFirstPiece = 10;
 base::Status ForLearners() { return base::FailedPrecondition("etcdserver: rpc not supported for learner"); }
 
 // What a member that does not vote answers: how it is, and what it has.
@@ -26,11 +26,12 @@ bool LearnerServes(const std::string& service, const std::string& method, const 
 }
 }  // namespace
 
-Api::Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& pool, base::MetricsRegistry& metrics,
+Api::Api(replica::Replica& replica, base::FileSystem& fs, Pools pools, base::MetricsRegistry& metrics,
          ApiOptions options)
     : replica_(replica),
       fs_(fs),
-      pool_(pool),
+      pool_(pools.passwords),
+      reader_pool_(pools.readers),
       registry_(metrics),
       options_(std::move(options)),
       // As the original: room for the envelope around the largest request.
@@ -201,69 +202,6 @@ void Api::RegisterKv() {
   Stream("etcdserverpb.Watch", "Watch", &Api::Watch);
 }
 
-Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
-  metrics_->range.Add();
-  pb::RangeRequest r;
-  if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  CO_TRY(CheckRange(r));
-  if (!r.serializable()) CO_TRY(co_await Barrier(call.ctx));
-  if (replica_.applier().auth().enabled()) {
-    CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
-    CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
-  }
-  Stopwatch watch(call.executor, metrics_->range_seconds);
-  co_return Respond(replica_.applier().Range(r));
-}
-
-// A long answer in pieces, of one revision. The pieces are as large as a request may be, about; only the last one has
-// the header and the count.
-Task<base::Status> Api::RangeStream(base::net::GrpcServerStream& stream) {
-  const Call& call = stream.call();
-  CO_TRY_ASSIGN(auto request, co_await stream.Read());
-  pb::RangeRequest r;
-  if (!request || !r.ParseFromString(*request)) co_return Unreadable();
-  CO_TRY(CheckRange(r));
-  CO_TRY(CheckRangeStream(r));
-  if (!r.serializable()) CO_TRY(co_await Barrier(call.ctx));
-  mvcc::Identity who;
-  if (replica_.applier().auth().enabled()) {
-    CO_TRY_ASSIGN(who, Caller(call));
-  }
-  CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
-  const int64_t wanted = r.count_only() || r.limit() == 0 ? INT64_MAX : r.limit();
-  int64_t revision = 0, sent = 0;
-  for (int64_t limit = kFirstPiece;;) {
-    if (!r.count_only()) r.set_limit(std::min(limit, wanted - sent));
-    mvcc::Answer a = replica_.applier().Range(r);
-    if (!a.error.ok()) co_return a.error;
-    if (revision == 0) revision = a.revision;
-    if (r.revision() == 0) r.set_revision(revision);
-    pb::RangeResponse piece;
-    if (!piece.ParseFromString(a.body)) co_return base::Internal("unreadable answer");
-    // The count is of all that is left from this piece's first key on.
-    int64_t left = piece.count();
-    bool done = r.count_only() || !piece.more() || sent + piece.kvs_size() == wanted;
-    if (!done) {
-      r.set_key(piece.kvs(piece.kvs_size() - 1).key() + '\0');
-      piece.clear_more();
-      piece.clear_count();
-    } else {
-      piece.mutable_header()->ParseFromString(Header(revision));
-      piece.set_count(sent + left);
-    }
-    sent += piece.kvs_size();
-    size_t size = a.body.size();
-    limit = size < options_.max_request_bytes / 2   ? limit * 2
-            : size > options_.max_request_bytes * 2 ? std::max<int64_t>(limit / 2, 1)
-                                                    : limit;
-    std::string wrapped;
-    wire::PutBytes(wrapped, 1, piece.SerializeAsString());
-    CO_TRY(co_await stream.Write(base::Share(std::move(wrapped))));
-    CO_TRY(StillAllowed(who));
-    if (done) co_return Ok();
-  }
-}
-
 Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
   metrics_->put.Add();
   pb::PutRequest r;
@@ -303,7 +241,7 @@ Task<Api::Bytes> Api::Compact(const Call& call, std::string request) {
   CO_TRY_ASSIGN(std::string out, co_await ProposeBytes(call, 7, request));
   // Physical: the answer waits until the space can be used again.
   while (r.physical() && replica_.store().compacting() && !call.ctx.done() && replica_.failure().ok()) {
-    co_await base::Yield(call.executor);
+    co_await base::NextTurn(call.executor);
   }
   co_return std::move(out);
 }

@@ -12,10 +12,12 @@
 
 #include "base/metrics.h"
 #include "base/net/grpc.h"
+#include "kvstore/replica/import.h"
 #include "kvstore/replica/replica.h"
 #include "kvstore/service/tokens.h"
 
 namespace etcdserverpb {
+class RangeRequest;
 class ResponseHeader;
 class WatchRequest;
 }  // namespace etcdserverpb
@@ -38,8 +40,12 @@ inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
 
 class Api {
  public:
-  Api(replica::Replica& replica, base::FileSystem& fs, base::BlockingPool& pool, base::MetricsRegistry& metrics,
-      ApiOptions options);
+  // What takes long enough to run beside the strand: checking passwords; reading for long answers, hashes, snapshots.
+  struct Pools {
+    base::BlockingPool& passwords;
+    base::BlockingPool& readers;
+  };
+  Api(replica::Replica& replica, base::FileSystem& fs, Pools pools, base::MetricsRegistry& metrics, ApiOptions options);
   ~Api();
   // For every request of the client listeners.
   base::Task<void> Handle(base::net::Exchange& exchange);
@@ -62,6 +68,7 @@ class Api {
   base::Task<void> EndWithoutLeader(base::Context here, base::Context stream);
 
   base::Task<Bytes> Range(const Call& call, std::string request);
+  base::Task<Bytes> RangeOfMany(const Call& call, const etcdserverpb::RangeRequest& request);
   base::Task<Bytes> Put(const Call& call, std::string request);
   base::Task<Bytes> DeleteRange(const Call& call, std::string request);
   base::Task<Bytes> Txn(const Call& call, std::string request);
@@ -75,6 +82,7 @@ class Api {
   base::Task<Bytes> Status(const Call& call, std::string request);
   base::Task<Bytes> HashKv(const Call& call, std::string request);
   base::Task<Bytes> Hash(const Call& call, std::string request);
+  base::Task<base::Result<replica::DatabaseImage>> TakeImage(const Call& call);
   base::Task<Bytes> Alarm(const Call& call, std::string request);
   base::Task<Bytes> Defragment(const Call& call, std::string request);
   base::Task<Bytes> MoveLeader(const Call& call, std::string request);
@@ -150,6 +158,7 @@ class Api {
   replica::Replica& replica_;
   base::FileSystem& fs_;
   base::BlockingPool& pool_;
+  base::BlockingPool& reader_pool_;
   base::MetricsRegistry& registry_;
   ApiOptions options_;
   base::net::GrpcService grpc_;

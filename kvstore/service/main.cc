@@ -144,6 +144,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto log_pool = base::NewThreadPool("wal", 1);
   auto other_pool = base::NewThreadPool("disk", 1);
   auto password_pool = base::NewThreadPool("password", 1);
+  auto reader_pool = base::NewThreadPool("reader", 1);
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
   std::shared_ptr<base::net::ClientTls> peer_tls;
   if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
@@ -162,7 +163,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
     base::LogError("the member's disk failed; stopping", why);
     daemon.Shutdown();
   };
-  service::Api api(*replica, base::PosixFileSystem(), *password_pool, daemon.metrics(), config.api);
+  service::Api api(*replica, base::PosixFileSystem(), {*password_pool, *reader_pool}, daemon.metrics(), config.api);
   peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
                                 {.own_urls = config.initial_advertise_peer_urls, .tls = peer_tls});
   replica->Attach(transport);

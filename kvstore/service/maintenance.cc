@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/next_turn.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/service/api_impl.h"
@@ -17,6 +18,7 @@ namespace pb = etcdserverpb;
 
 namespace {
 constexpr size_t kSnapshotPiece = 64 << 10;
+constexpr size_t kKeysPerTurn = 4096;
 // What the original's database has before the first key: clients divide by it.
 constexpr uint64_t kEmptyDatabase = 20480, kEmptyInUse = 16384;
 }  // namespace
@@ -65,32 +67,41 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   Stopwatch watch(call.executor, metrics_->hash_kv_seconds);
-  CO_TRY_ASSIGN(mvcc::Store::Hash hash, replica_.store().HashAt(r.revision()));
+  mvcc::Store& store = replica_.store();
+  CO_TRY(store.CheckRevision(r.revision()));
+  int64_t revision = r.revision() > 0 ? r.revision() : store.revision();
+  mvcc::Gather gather = mvcc::Gather::Hashed(store, revision);
+  for (;;) {
+    CO_TRY_ASSIGN(bool more, gather.Step(kKeysPerTurn));
+    if (!more) break;
+    co_await base::NextTurn(call.executor);
+    if (call.ctx.done()) co_return Err(call.ctx.status());
+  }
+  CO_TRY_ASSIGN(mvcc::View view, gather.Finish());
+  auto work = [&view] {
+    mvcc::Sort(view);
+    return mvcc::HashOf(view);
+  };
+  CO_TRY_ASSIGN(uint32_t hash, co_await base::RunBlocking(reader_pool_, call.executor, work));
   pb::HashKVResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
-  out.set_hash(hash.hash);
-  out.set_compact_revision(hash.compact_revision);
-  out.set_hash_revision(hash.revision);
+  out.set_hash(hash);
+  out.set_compact_revision(view.compact_revision);
+  out.set_hash_revision(revision);
   co_return out.SerializeAsString();
+}
+
+Task<base::Result<replica::DatabaseImage>> Api::TakeImage(const Call& call) {
+  return replica::TakeImage(replica_.store(), replica_.Mark(), call.executor, [ctx = call.ctx] { return !ctx.done(); });
 }
 
 // Over everything a snapshot would hold, bucket by bucket.
 Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   Stopwatch watch(call.executor, metrics_->hash_seconds);
-  uint32_t crc = 0;
-  mvcc::Buckets buckets = replica_.store().ExportBuckets(replica_.Mark());
-  buckets["key"];
-  for (const auto& [name, keys] : buckets) {
-    crc = base::Crc32c(crc, name);
-    if (name == "key") {
-      CO_TRY(replica_.store().ExportKeys([&](std::string_view k, std::string_view v) {
-        crc = base::Crc32c(base::Crc32c(crc, k), v);
-        return Ok();
-      }));
-    }
-    for (const auto& [k, v] : keys) crc = base::Crc32c(base::Crc32c(crc, k), v);
-  }
+  CO_TRY_ASSIGN(auto image, co_await TakeImage(call));
+  auto work = [&image] { return replica::HashDatabase(std::move(image)); };
+  CO_TRY_ASSIGN(uint32_t crc, co_await base::RunBlocking(reader_pool_, call.executor, work));
   pb::HashResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   out.set_hash(crc);
@@ -118,15 +129,20 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
   CO_TRY(MustAdminister(stream.call()));
   Stopwatch watch(stream.call().executor, metrics_->snapshot_seconds);
+  const Call& call = stream.call();
+  CO_TRY_ASSIGN(auto image, co_await TakeImage(call));
   // The database is built as a file of its own, so that a slow reader holds nothing but disk space.
   std::string path = options_.scratch_dir + "/snapshot." + std::to_string(++next_snapshot_) + ".tmp";
-  CO_TRY(fs_.MakeDirectories(options_.scratch_dir));
-  CO_TRY_ASSIGN(auto file, fs_.Open(path, base::OpenMode::kCreate));
-  // The name goes at once; the file lives as long as it is open.
-  CO_TRY(fs_.Remove(path));
-  CO_TRY(file->Truncate(0));
-  CO_TRY(co_await replica::ExportDatabaseInTurns(replica_.store(), replica_.Mark(), *file, stream.call().ctx,
-                                                 stream.call().executor));
+  auto make = [&]() -> base::Result<std::unique_ptr<base::File>> {
+    TRY(fs_.MakeDirectories(options_.scratch_dir));
+    TRY_ASSIGN(auto out, fs_.Open(path, base::OpenMode::kCreate));
+    // The name goes at once; the file lives as long as it is open.
+    TRY(fs_.Remove(path));
+    TRY(out->Truncate(0));
+    TRY(replica::WriteDatabase(std::move(image), *out));
+    return out;
+  };
+  CO_TRY_ASSIGN(auto file, co_await base::RunBlocking(reader_pool_, call.executor, make));
   CO_TRY_ASSIGN(uint64_t size, file->Size());
   base::LogInfo("sending database snapshot to client", {{"total-bytes", size}});
   base::Sha256Stream sha;

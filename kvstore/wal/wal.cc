@@ -405,15 +405,14 @@ Status Wal::Cut() {
   return Ok();
 }
 
-Status Wal::ReleaseTo(uint64_t index) {
-  bool removed = false;
+std::vector<std::string> Wal::ReleaseTo(uint64_t index) {
+  std::vector<std::string> gone;
   // A segment may go when the next one begins at or before the first entry that is still wanted.
   while (segments_.size() > 1 && segments_[1].first_index <= index + 1) {
-    TRY(fs_.Remove(directory_ + "/" + SegmentName(segments_[0].sequence, segments_[0].first_index)));
+    gone.push_back(directory_ + "/" + SegmentName(segments_[0].sequence, segments_[0].first_index));
     segments_.erase(segments_.begin());
-    removed = true;
   }
-  return removed ? fs_.SyncDirectory(directory_) : Ok();
+  return gone;
 }
 
 std::string SnapName(const raft::SnapshotMeta& meta) {

@@ -62,8 +62,9 @@ class Wal {
   // sums up, and must not come back. A segment of its own begins behind it, which is where reading after it begins.
   base::Status StartOver(const raft::SnapshotMeta& snapshot);
   base::Status Sync();
-  // Removes segments that hold nothing behind `index`.
-  base::Status ReleaseTo(uint64_t index);
+  // Lets go of segments that hold nothing behind `index`. Their files are the caller's to remove, in this order and
+  // synced, on whatever thread may wait for it: for files of this size that takes long enough to notice.
+  std::vector<std::string> ReleaseTo(uint64_t index);
 
   uint64_t bytes_written() const { return bytes_written_; }
   size_t segments() const { return segments_.size(); }

@@ -63,7 +63,7 @@ TEST(Wal, WritesCutsAndReadsBack) {
   EXPECT_EQ(opened->contents.entries.size(), 200u);
   EXPECT_EQ(opened->contents.hard_state, (raft::HardState{1, 1, 200}));
   ASSERT_TRUE(opened->wal->SaveSnapshot({.index = 150, .term = 1}).ok());
-  ASSERT_TRUE(opened->wal->ReleaseTo(150).ok());
+  for (const std::string& file : opened->wal->ReleaseTo(150)) ASSERT_TRUE(disk.Remove(file).ok());
   ASSERT_TRUE(opened->wal->Save({2, 1, 201}, {MakeEntry(201, 2, "after")}).ok());
   ASSERT_TRUE(opened->wal->Sync().ok());
   auto again = Read(disk, "d/wal", 150);
