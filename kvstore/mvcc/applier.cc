@@ -129,11 +129,13 @@ class TxnRun {
   // What would fail is found before anything is changed: the comparisons choose the paths, the paths are checked.
   Status Check() {
     Choose(root_);
+    if (!unreadable_.ok()) return Ok();  // Run says so: it is no refusal
     size_t at = 0;
     return CheckOps(root_, at);
   }
   // Fatal errors only. Call after Check.
   Status Run(std::string& body) {
+    TRY(unreadable_);
     next_path_ = 0;
     return RunTxn(root_, body);
   }
@@ -150,7 +152,11 @@ class TxnRun {
 
   bool Holds(const pb::Compare& c) const {
     auto found = store_.Range({.key = c.key(), .end = c.range_end()});
-    if (!found) return false;
+    if (!found) {
+      // Nothing may be concluded from what cannot be read: another member would choose otherwise.
+      unreadable_ = found.error();
+      return false;
+    }
     if (found->kvs.empty()) {
       // A key that is not there compares as a zero one; its value compares with nothing.
       if (c.target() == pb::Compare::VALUE) return false;
@@ -234,6 +240,7 @@ class TxnRun {
   Store& store_;
   const pb::TxnRequest& root_;
   std::vector<bool> paths_;
+  mutable Status unreadable_;  // the disk's error that kept a comparison from being made
   size_t next_path_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 
 #include "kvstore/mvcc/auth.h"
 #include "kvstore/mvcc/store.h"
@@ -18,10 +19,12 @@ namespace kvstore::mvcc {
 // An answer: `error` is what the client is told; otherwise `body` holds the response message's fields except its header
 // (which has number 1 everywhere), and `revision` is the header's.
 struct Answer {
-  base::Status error;
   int64_t revision = 0;
   std::string body;
+  base::Status error;
 };
+// With the error in front, TRY in a function of Result<Answer> would make an answer of what is no answer.
+static_assert(!std::is_constructible_v<Answer, base::ErrorReturn>);
 
 class Applier {
  public:

@@ -46,7 +46,7 @@ Result<std::vector<std::string>> Leases::Revoke(int64_t id) {
 
 Result<int64_t> Leases::Renew(int64_t id, base::MonoTime now) {
   auto it = leases_.find(id);
-  if (it == leases_.end()) return Err(ErrLeaseNotFound());
+  if (it == leases_.end() || it->second.ending) return Err(ErrLeaseNotFound());
   it->second.remaining = 0;
   SetExpiry(it->second, now + std::chrono::seconds(it->second.ttl));
   return it->second.ttl;
@@ -86,7 +86,10 @@ int64_t Leases::LeaseOf(std::string_view key) const {
 }
 
 void Leases::ExtendAll(base::MonoTime now) {
-  for (auto& [id, l] : leases_) SetExpiry(l, now + std::chrono::seconds(l.remaining > 0 ? l.remaining : l.ttl));
+  for (auto& [id, l] : leases_) {
+    l.ending = false;
+    SetExpiry(l, now + std::chrono::seconds(l.remaining > 0 ? l.remaining : l.ttl));
+  }
 }
 
 std::vector<int64_t> Leases::Expired(base::MonoTime now, size_t limit) const {
@@ -100,7 +103,9 @@ std::vector<int64_t> Leases::Expired(base::MonoTime now, size_t limit) const {
 
 void Leases::Defer(int64_t id, base::MonoTime until) {
   auto it = leases_.find(id);
-  if (it != leases_.end()) SetExpiry(it->second, until);
+  if (it == leases_.end()) return;
+  it->second.ending = true;
+  SetExpiry(it->second, until);
 }
 
 }  // namespace kvstore::mvcc

@@ -20,6 +20,7 @@ struct Lease {
   int64_t ttl = 0;        // granted, seconds
   int64_t remaining = 0;  // from a checkpoint; 0 = the full ttl
   base::MonoTime expiry{};
+  bool ending = false;  // its revocation is under way: too late to renew it
   std::set<std::string, std::less<>> keys;
 };
 
@@ -32,6 +33,7 @@ class Leases {
   void Restore(int64_t id, int64_t ttl, int64_t remaining);
   // The keys that were attached, in order; the lease is gone.
   base::Result<std::vector<std::string>> Revoke(int64_t id);
+  // ErrLeaseNotFound also for one that has run out.
   base::Result<int64_t> Renew(int64_t id, base::MonoTime now);
   const Lease* Find(int64_t id) const;
   bool Contains(int64_t id) const { return leases_.contains(id); }

@@ -228,7 +228,8 @@ Result<bool> WatchHub::SyncStep() {
     return true;
   }
   TRY_ASSIGN(History::Slice slice, history_.EventsFrom(w->spec.range(), w->next, kSyncBytes, w->spec.prev_kv));
-  w->next = slice.next;
+  // One that waits for a later revision (and came here because history was replaced) goes on waiting for it.
+  w->next = std::max(w->next, slice.next);
   std::erase_if(slice.events, [&](const EventPtr& e) { return !Wanted(w->spec, *e); });
   size_t bytes = 0;
   for (const EventPtr& e : slice.events) bytes += Weight(*e, w->spec.prev_kv);

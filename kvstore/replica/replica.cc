@@ -640,10 +640,10 @@ void Replica::FailWaiting() {
   pending_.clear();
   for (auto& [id, w] : pending) w->shot.Set(Answer{.error = mvcc::ErrStopped()});
   for (Readers* readers : {&reads_waiting_, &reads_asked_}) {
-    for (auto& r : std::exchange(*readers, {})) r->shot.Set({mvcc::ErrStopped()});
+    for (auto& r : std::exchange(*readers, {})) r->shot.Set({.status = mvcc::ErrStopped()});
   }
   for (auto& [index, readers] : std::exchange(reads_confirmed_, {})) {
-    for (auto& r : readers) r->shot.Set({mvcc::ErrStopped()});
+    for (auto& r : readers) r->shot.Set({.status = mvcc::ErrStopped()});
   }
   leader_event_.NotifyAll();
 }

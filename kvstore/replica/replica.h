@@ -215,6 +215,7 @@ class Replica {
     base::OneShot<mvcc::Answer> shot;
   };
   struct Released {
+    bool answered = true;  // in front, so that an error of waiting does not convert to this (as mvcc::Answer)
     base::Status status;
   };
   struct Reader {

@@ -486,11 +486,14 @@ Task<Result<std::vector<mvcc::Member>>> Replica::ChangeMembers(Context ctx, Memb
 
 Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, NodeId id) {
   Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
+  auto alive = alive_;
   while (!is_leader()) {
     CO_TRY(co_await AwaitLeader(limited));
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (is_leader()) break;
     if (transport_ == nullptr || stopping_) co_return Err(mvcc::ErrStopped());
     auto answer = co_await transport_->Ask(limited, leader(), "/members/promote/" + std::to_string(id), "");
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 200) {
       CO_TRY(co_await ReadBarrier(limited));
       co_return Members();
@@ -500,7 +503,8 @@ Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, Node
       bool behind = answer->body.find("in sync with leader") != std::string::npos;
       co_return Err(behind ? mvcc::ErrLearnerNotReady() : mvcc::ErrMemberNotLearner());
     }
-    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat)).ok()) co_return Err(mvcc::ErrTimeout());
+    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat)).ok() || !*alive)
+      co_return Err(mvcc::ErrTimeout());
   }
   CO_TRY(MayPromote(id));
   mvcc::Member m{.id = id};
@@ -549,7 +553,7 @@ Result<Replica::LeaseTimes> Replica::LeaseTimesHere(int64_t id, bool keys) const
   if (!is_leader()) return Err(mvcc::ErrNotLeader());
   LeaseTimes out;
   const mvcc::Lease* lease = store_->leases().Find(id);
-  if (lease == nullptr || lease->expiry <= env_.executor.Now()) return out;
+  if (lease == nullptr || lease->ending || lease->expiry <= env_.executor.Now()) return out;
   out.ttl = std::chrono::duration_cast<std::chrono::seconds>(lease->expiry - env_.executor.Now()).count();
   out.granted = lease->ttl;
   if (keys) out.keys.assign(lease->keys.begin(), lease->keys.end());
@@ -558,8 +562,10 @@ Result<Replica::LeaseTimes> Replica::LeaseTimesHere(int64_t id, bool keys) const
 
 Task<Result<int64_t>> Replica::RenewLease(Context ctx, int64_t id) {
   Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
+  auto alive = alive_;
   for (;;) {
     CO_TRY(co_await AwaitLeader(limited));
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (!failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
     if (is_leader()) {
       // A lease granted before this call must be known, even right after an election.
@@ -570,6 +576,7 @@ Task<Result<int64_t>> Replica::RenewLease(Context ctx, int64_t id) {
     wire::PutUint(body, 1, static_cast<uint64_t>(id));
     if (transport_ == nullptr) co_return Err(mvcc::ErrNoLeader());
     auto answer = co_await transport_->Ask(limited, leader(), "/leases", std::move(body));
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 404) co_return 0;
     if (answer && answer->status == 200) {
       int64_t ttl = 0;
@@ -579,14 +586,17 @@ Task<Result<int64_t>> Replica::RenewLease(Context ctx, int64_t id) {
       }
       co_return ttl;
     }
-    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 2)).ok()) co_return Err(mvcc::ErrTimeout());
+    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 2)).ok() || !*alive)
+      co_return Err(mvcc::ErrTimeout());
   }
 }
 
 Task<Result<Replica::LeaseTimes>> Replica::LeaseTimeToLive(Context ctx, int64_t id, bool keys) {
   Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
+  auto alive = alive_;
   for (;;) {
     CO_TRY(co_await AwaitLeader(limited));
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (!failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
     if (is_leader()) {
       CO_TRY(co_await ReadBarrier(limited));
@@ -598,6 +608,7 @@ Task<Result<Replica::LeaseTimes>> Replica::LeaseTimeToLive(Context ctx, int64_t 
     wire::PutBytes(body, 1, inner);
     if (transport_ == nullptr) co_return Err(mvcc::ErrNoLeader());
     auto answer = co_await transport_->Ask(limited, leader(), "/leases/internal", std::move(body));
+    if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 404) co_return LeaseTimes();
     if (answer && answer->status == 200) {
       LeaseTimes out;
@@ -612,7 +623,8 @@ Task<Result<Replica::LeaseTimes>> Replica::LeaseTimeToLive(Context ctx, int64_t 
       }
       co_return out;
     }
-    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 2)).ok()) co_return Err(mvcc::ErrTimeout());
+    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 2)).ok() || !*alive)
+      co_return Err(mvcc::ErrTimeout());
   }
 }
 
