@@ -939,8 +939,14 @@ void Raft::ReadIndex(std::string context) {
   (void)Step(std::move(m));
 }
 
+// A leader that has removed itself and left one voter behind must not take itself for that one: the other may lead by
+// now.
+static bool IsOnlyVoter(const JointConfig& voters, NodeId id) {
+  return !voters.joint() && voters.incoming.ids == std::set<NodeId>{id};
+}
+
 void Raft::LeaderReadIndex(Message& m) {
-  bool alone = !membership_.voters.joint() && membership_.voters.incoming.ids.size() == 1;
+  bool alone = IsOnlyVoter(membership_.voters, options_.id);
   // Until something of its own term is committed a leader does not know what is committed (dissertation 6.4).
   if (!CommittedInTerm()) {
     reads_before_commit_.push_back(std::move(m));
@@ -959,7 +965,7 @@ std::string Raft::ReadContext() const {
 }
 
 void Raft::AddRead(Message request) {
-  bool alone = !membership_.voters.joint() && membership_.voters.incoming.ids.size() == 1;
+  bool alone = IsOnlyVoter(membership_.voters, options_.id);
   if (alone) {
     AnswerRead(request, log_.committed());
     return;

@@ -433,9 +433,9 @@ Task<Result<Answer>> Replica::ProposeEntry(Context ctx, uint64_t id, std::functi
 }
 
 bool Replica::ReadsAreCurrent() const {
-  return failure_.ok() && raft_->role() == raft::Role::kLeader && conf_state_.voters.size() == 1 &&
-         conf_state_.voters_outgoing.empty() && applied_ == raft_->log().committed() &&
-         raft_->log().TermOrZero(applied_) == raft_->term();
+  return failure_.ok() && raft_->role() == raft::Role::kLeader &&
+         conf_state_.voters == std::vector<raft::NodeId>{member_id_} && conf_state_.voters_outgoing.empty() &&
+         applied_ == raft_->log().committed() && raft_->log().TermOrZero(applied_) == raft_->term();
 }
 
 Task<Status> Replica::ReadBarrier(Context ctx) {

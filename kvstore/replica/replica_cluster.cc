@@ -457,8 +457,10 @@ Status Replica::MayPromote(NodeId id) const {
   const auto& progress = raft_->membership().progress;
   auto it = progress.find(id);
   if (it == progress.end()) return mvcc::ErrMemberNotFound();
-  double leader_match = static_cast<double>(progress.at(member_id_).match);
-  if (static_cast<double>(it->second.match) < kLearnerReady * leader_match) return mvcc::ErrLearnerNotReady();
+  auto self = progress.find(member_id_);
+  if (self == progress.end()) return mvcc::ErrNotLeader();  // it has removed itself and leads no more in a moment
+  if (static_cast<double>(it->second.match) < kLearnerReady * static_cast<double>(self->second.match))
+    return mvcc::ErrLearnerNotReady();
   if (!options_.strict_reconfig_check) return Ok();
   size_t voters = 1, started = 1;
   for (const mvcc::Member& m : Members()) {
@@ -474,10 +476,12 @@ Task<Result<std::vector<mvcc::Member>>> Replica::ChangeMembers(Context ctx, Memb
   uint64_t id = NextId();
   auto data = std::make_shared<const std::string>(wal::EncodeConfChangeV1(id, change.type, change.id, change.context));
   raft::ConfChange decoded{.changes = {{change.type, change.id}}, .context = change.context};
+  auto alive = alive_;
   CO_TRY_ASSIGN(mvcc::Answer answer, co_await ProposeEntry(ctx, id, [this, data, decoded] {
                   return raft_->ProposeConfChange(raft::EntryType::kConfChange, data, decoded);
                 }));
   if (!answer.error.ok()) co_return Err(answer.error);
+  if (!*alive) co_return Err(mvcc::ErrStopped());
   base::LogInfo(
       "applied a configuration change through raft",
       {{"local-member-id", mvcc::MemberKey(member_id_)}, {"raft-conf-change-node-id", mvcc::MemberKey(change.id)}});
