@@ -11,6 +11,7 @@
 #include "base/testing/sim_executor.h"
 #include "kvstore/replica/replica.h"
 #include "kvstore/wire/wire.h"
+#include "tests/sim/sim_environment.h"
 
 namespace tests::sim {
 namespace {
@@ -22,26 +23,6 @@ using namespace kvstore;
 
 constexpr int kClients = 4;
 constexpr int kKeys = 6;
-
-// Work and its completion are steps of their own, so that the power can fail between them. What was under way when it
-// failed never happens.
-class SimPool final : public base::BlockingPool {
- public:
-  void Run(base::Closure work, base::Executor& home, base::Closure done) override {
-    home.Post([this, &home, life = life_, w = std::move(work), d = std::move(done)]() mutable {
-      if (life != life_) return;
-      w();
-      home.Post([this, life, d = std::move(d)]() mutable {
-        if (life == life_) d();
-      });
-    });
-  }
-  void PowerFails() { ++life_; }
-  uint64_t life() const { return life_; }
-
- private:
-  uint64_t life_ = 0;
-};
 
 std::string PutFields(const std::string& key, const std::string& value) {
   std::string inner, out;

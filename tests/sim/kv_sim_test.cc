@@ -2,17 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cstdio>
 
 #include "base/log.h"
+#include "tests/sim/seeds.h"
 
 namespace tests::sim {
 namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* v = std::getenv(name);
-  return v != nullptr && *v != '\0' ? std::strtoull(v, nullptr, 10) : otherwise;
-}
 
 class KvSimTest : public testing::Test {
  protected:
@@ -21,25 +17,20 @@ class KvSimTest : public testing::Test {
 
 // KEELSON_SIM_SEEDS and KEELSON_SIM_FIRST_SEED choose others; a failure prints its seed.
 TEST_F(KvSimTest, OneMemberLosesNothing) {
-  uint64_t seeds = FromEnvironment("KEELSON_SIM_SEEDS", 2000);
-  uint64_t first = FromEnvironment("KEELSON_SIM_FIRST_SEED", 1);
-  KvSimResult sum;
-  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+  auto one = [](uint64_t seed, Figures& sum) -> std::string {
     KvSimResult r = RunKvSim(seed, {});
-    ASSERT_EQ(r.violation, "") << "replay with KEELSON_SIM_FIRST_SEED=" << seed << " KEELSON_SIM_SEEDS=1";
-    if (seed % 20 == 0) {
-      ASSERT_EQ(RunKvSim(seed, {}).trace, r.trace) << "seed " << seed << " is not deterministic";
-    }
-    sum.crashes += r.crashes;
-    sum.faults += r.faults;
-    sum.acknowledged += r.acknowledged;
-    sum.reads += r.reads;
-    sum.events += r.events;
-  }
-  std::printf("%llu seeds: %llu crashes, %llu disk faults, %llu acknowledged writes, %llu reads, %llu events watched\n",
-              static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(sum.crashes),
-              static_cast<unsigned long long>(sum.faults), static_cast<unsigned long long>(sum.acknowledged),
-              static_cast<unsigned long long>(sum.reads), static_cast<unsigned long long>(sum.events));
+    if (r.violation.empty() && seed % 20 == 0 && RunKvSim(seed, {}).trace != r.trace) return "not deterministic";
+    sum["crashes"] += static_cast<double>(r.crashes);
+    sum["disk faults"] += static_cast<double>(r.faults);
+    sum["acknowledged writes"] += static_cast<double>(r.acknowledged);
+    sum["reads"] += static_cast<double>(r.reads);
+    sum["events watched"] += static_cast<double>(r.events);
+    return r.violation;
+  };
+  Figures sum;
+  uint64_t first = FromEnvironment("KEELSON_SIM_FIRST_SEED", 1);
+  EXPECT_EQ(RunSeeds(first, FromEnvironment("KEELSON_SIM_SEEDS", 2000), one, sum), "");
+  std::printf("%s\n", Summary("one member and its disk", sum).c_str());
 }
 
 // The net catches fish: a disk that only pretends to sync is found out.

@@ -15,6 +15,9 @@
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/replica.h"
 #include "kvstore/wire/wire.h"
+#include "tests/sim/raft_clients.h"
+#include "tests/sim/raft_judge.h"
+#include "tests/sim/sim_environment.h"
 
 namespace tests::sim {
 namespace {
@@ -31,33 +34,18 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr int kClients = 4;
-constexpr uint64_t kKeys = 5;
 constexpr base::Duration kRequestTimeout = seconds(2);
 
-// Work and its completion are steps of their own, so that the power can fail between them.
-class SimPool final : public base::BlockingPool {
- public:
-  void Run(base::Closure work, base::Executor& home, base::Closure done) override {
-    home.Post([this, &home, life = life_, w = std::move(work), d = std::move(done)]() mutable {
-      if (*life != alive_) return;
-      w();
-      home.Post([this, life, d = std::move(d)]() mutable {
-        if (*life == alive_) d();
-      });
-    });
-  }
-  void PowerFails() { life_ = std::make_shared<uint64_t>(++alive_); }
-
- private:
-  uint64_t alive_ = 0;
-  std::shared_ptr<uint64_t> life_ = std::make_shared<uint64_t>(0);
-};
-
-// What travels: a message, with the database behind it when it is a snapshot; or the word that one has arrived.
+// What travels: a message, with the database behind it when it is a snapshot; the word that one has arrived; a question
+// or its answer.
 struct Packet {
   raft::Message message;
   std::shared_ptr<const std::string> database;
   bool acknowledged = false;
+  uint64_t once = 0;      // the stream it travels on does not say it twice
+  uint64_t question = 0;  // its number
+  std::string path, body;
+  std::optional<replica::PeerAnswer> answer;
 };
 
 class Sim;
@@ -69,24 +57,20 @@ class SimTransport final : public replica::Transport {
   void SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) override;
   void SetPeers(std::vector<mvcc::Member>) override {}
   std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime::min(); }
-  Task<Result<replica::PeerAnswer>> Ask(Context, raft::NodeId, std::string, std::string) override {
-    co_return base::Err(base::Unavailable("not simulated"));
-  }
+  Task<Result<replica::PeerAnswer>> Ask(Context ctx, raft::NodeId peer, std::string path, std::string body) override;
 
  private:
   Sim& sim_;
   int self_;
 };
 
-struct Change {
-  std::string key;
-  std::optional<std::string> value;  // none: deleted
-  bool operator==(const Change&) const = default;
-};
-
 struct Node {
-  Node(Sim& sim, int number, uint64_t seed) : number(number), disk(seed), transport(sim, number) {}
+  Node(Sim& sim, int number, uint64_t seed, SimExecutor& real, double rate)
+      : number(number), clock(real, rate), disk(seed), transport(sim, number) {
+    listener.name = "the watcher of member " + std::to_string(number);
+  }
   int number;
+  SkewedExecutor clock;
   SimDisk disk;
   SimPool pool;
   SimTransport transport;
@@ -94,35 +78,37 @@ struct Node {
   uint64_t id = 0;
   std::unique_ptr<replica::Replica> replica;
   std::unique_ptr<mvcc::WatchStream> watch;
-  int64_t told = 1;   // the last revision its watcher has heard of
+  Listener listener;
+  std::shared_ptr<bool> alive = std::make_shared<bool>(false);
   uint64_t life = 0;  // counts incarnations
   bool gone = false;  // removed from the cluster for good
-  bool watching = false;
 };
-
-std::string Fields(uint32_t field, const std::function<void(std::string&)>& fill) {
-  std::string inner, out;
-  fill(inner);
-  wire::PutBytes(out, field, inner);
-  return out;
-}
 
 class Sim {
  public:
   Sim(uint64_t seed, const RaftSimOptions& options)
-      : options_(options), executor_(seed), random_(seed * 0x9e3779b97f4a7c15u + 1), network_(executor_, Faults()) {
+      : options_(options),
+        executor_(seed),
+        random_(seed * 0x9e3779b97f4a7c15u + 1),
+        network_(executor_, Faults()),
+        clients_({.executor = executor_,
+                  .random = random_,
+                  .judge = judge_,
+                  .figures = figures_,
+                  .any_member = [this] { return AnyDoor(); },
+                  .finished = [this] { return finishing_; },
+                  .stale_reads = options.bug == SeededBug::kStaleRead,
+                  .fastest_clock = 1.25}) {
     for (int n = 1; n <= options.members; ++n) {
       initial_["m" + std::to_string(n)] = {Url(n)};
     }
     base_.data_dir = "d";
     base_.cluster_token = "sim";
-    base_.snapshot_count = 10 + random_.Below(40);
-    base_.catch_up_entries = random_.Below(30);
     base_.strict_reconfig_check = false;
     bool votes_matter = options.bug == SeededBug::kDoubleVote || options.bug == SeededBug::kLostHardState;
-    base_.pre_vote = !votes_matter && !random_.OneIn(4);
-    base_.wal.segment_bytes = 4096u << random_.Below(3);
-    base_.store.segments = {.segment_bytes = 2048u << random_.Below(4), .tail_bytes = 256u << random_.Below(4)};
+    votes_matter_ = votes_matter;
+    PickSettings(base_);
+    if (random_.OneIn(2)) slowest_ = 0.8, fastest_ = 1.25;  // clocks that do not agree
     for (int n = 1; n <= options.members; ++n) {
       Node& node = AddNode();
       node.options.initial_cluster = initial_;
@@ -135,25 +121,29 @@ class Sim {
     for (auto& n : nodes_) Open(*n);
     for (int c = 0; c < kClients; ++c) {
       ++running_;
-      base::Spawn(executor_, Client(c), [this] { --running_; });
+      base::Spawn(executor_, clients_.Live(c), [this] { --running_; });
     }
+    ++running_;
+    base::Spawn(executor_, Roam(), [this] { --running_; });
     if (options_.membership && options_.members > 1) {
       ++running_;
       base::Spawn(executor_, Reshaper(), [this] { --running_; });
     }
     NextTrouble();
-    for (uint64_t i = 0; i < options_.steps && violation_.empty(); ++i) {
+    for (uint64_t i = 0; i < options_.steps && judge_.violation().empty(); ++i) {
       if (!executor_.Step()) break;
     }
     Finish();
-    result_.violation = violation_;
-    result_.messages = network_.counters().delivered;
-    result_.seconds = std::chrono::duration<double>(executor_.Now().time_since_epoch()).count();
-    executor_.Trace(history_.size());
+    result_.violation = judge_.violation();
+    figures_["messages"] += static_cast<double>(network_.counters().delivered);
+    figures_["simulated seconds"] += std::chrono::duration<double>(executor_.Now().time_since_epoch()).count();
+    for (auto& n : nodes_) figures_["disk faults"] += static_cast<double>(n->disk.faults_injected());
+    executor_.Trace(static_cast<uint64_t>(judge_.newest()));
     result_.trace = executor_.trace_hash();
     // Whoever still waits is told before the members go.
     for (auto& n : nodes_) Shut(*n);
     executor_.RunUntil([this] { return running_ == 0; }, seconds(30));
+    result_.figures = figures_;
     return result_;
   }
 
@@ -162,7 +152,7 @@ class Sim {
   void Carry(int from, raft::Message m, std::shared_ptr<const std::string> database = nullptr) {
     auto to = numbers_.find(m.to);
     if (to == numbers_.end()) return;
-    Inspect(m);
+    judge_.Sent(m);
     if (options_.bug == SeededBug::kDoubleVote && m.type == raft::MessageType::kVoteResp && m.reject) m.reject = false;
     // The meanest moment to lose power: a vote is on its way.
     if (m.type == raft::MessageType::kVoteResp && !m.reject && !finishing_ &&
@@ -171,11 +161,27 @@ class Sim {
         if (n.life == life) Crash(n, milliseconds(random_.Below(50)));
       });
     }
-    network_.Send(static_cast<uint64_t>(from), static_cast<uint64_t>(to->second), {std::move(m), std::move(database)});
+    Packet p{std::move(m), std::move(database)};
+    // A proposal that came twice would happen twice; connections lose what was sent, but do not repeat it.
+    if (p.message.type == raft::MessageType::kProp) p.once = ++next_once_;
+    network_.Send(static_cast<uint64_t>(from), static_cast<uint64_t>(to->second), std::move(p));
   }
   Node& At(int number) { return *nodes_[static_cast<size_t>(number - 1)]; }
   SimExecutor& executor() { return executor_; }
   base::Random& random() { return random_; }
+
+  Task<Result<replica::PeerAnswer>> Ask(int from, Context ctx, raft::NodeId peer, std::string path, std::string body) {
+    auto to = numbers_.find(peer);
+    if (to == numbers_.end()) co_return base::Err(base::Unavailable("no such peer"));
+    uint64_t number = ++next_question_;
+    auto shot = questions_[number] = std::make_shared<base::OneShot<replica::PeerAnswer>>(executor_);
+    ++figures_["questions to the leader"];
+    network_.Send(static_cast<uint64_t>(from), static_cast<uint64_t>(to->second),
+                  {.question = number, .path = std::move(path), .body = std::move(body)});
+    auto answer = co_await shot->Wait(ctx.WithTimeout(executor_, milliseconds(500)));
+    questions_.erase(number);
+    co_return answer;
+  }
 
   // A snapshot that is not acknowledged in time has failed.
   void AwaitSnapshot(int from, raft::NodeId to) {
@@ -201,30 +207,12 @@ class Sim {
     if (random_.OneIn(2)) f.straggler = 0.02 * random_.Unit();
     return f;
   }
-  void Violate(const std::string& what) {
-    if (violation_.empty()) violation_ = what;
-  }
-
-  // One leader a term; the same entry under the same index and term.
-  void Inspect(const raft::Message& m) {
-    bool from_leader = m.type == raft::MessageType::kApp || m.type == raft::MessageType::kHeartbeat ||
-                       m.type == raft::MessageType::kSnap;
-    if (from_leader && leaders_.emplace(m.term, m.from).first->second != m.from) {
-      Violate("two leaders in term " + std::to_string(m.term));
-    }
-    if (m.type != raft::MessageType::kApp) return;
-    for (const raft::Entry& e : m.entries) {
-      auto [it, fresh] = log_.try_emplace({e.index, e.term}, e.bytes());
-      if (!fresh && it->second != e.bytes())
-        Violate("two entries at index " + std::to_string(e.index) + " of one term");
-    }
-  }
-
   // ---- members
 
   Node& AddNode() {
     int number = static_cast<int>(nodes_.size()) + 1;
-    nodes_.push_back(std::make_unique<Node>(*this, number, random_.Next()));
+    nodes_.push_back(std::make_unique<Node>(*this, number, random_.Next(), executor_,
+                                            slowest_ + (fastest_ - slowest_) * random_.Unit()));
     Node& n = *nodes_.back();
     n.options = base_;
     n.options.name = "m" + std::to_string(number);
@@ -234,15 +222,34 @@ class Sim {
     return n;
   }
 
+  // What may differ from one version or configuration to the next.
+  void PickSettings(replica::Options& o) {
+    o.snapshot_count = 10 + random_.Below(40);
+    o.catch_up_entries = random_.Below(30);
+    o.pre_vote = !votes_matter_ && !random_.OneIn(4);
+    o.wal.segment_bytes = 4096u << random_.Below(3);
+    o.store.segments = {.segment_bytes = 2048u << random_.Below(4), .tail_bytes = 256u << random_.Below(4)};
+  }
+
   void Open(Node& n) {
     ++n.life;
     if (n.gone) return;
-    auto r = replica::Replica::Open({executor_, n.disk, n.pool, n.pool}, n.options, random_.Fork());
+    if (n.life > 2 && random_.OneIn(4)) {
+      ++figures_["restarts with other settings"];
+      PickSettings(n.options);
+    }
+    auto r = replica::Replica::Open({n.clock, n.disk, n.pool, n.pool}, n.options, random_.Fork());
+    if (!r && Failing(n.disk)) {
+      n.disk.Crash();
+      QuietDisk(n);
+      r = replica::Replica::Open({n.clock, n.disk, n.pool, n.pool}, n.options, random_.Fork());
+    }
     if (!r) {
-      Violate("member " + std::to_string(n.number) + " does not start: " + r.error().ToString());
+      judge_.Violate("member " + std::to_string(n.number) + " does not start: " + r.error().ToString());
       return;
     }
     n.replica = std::move(*r);
+    n.alive = std::make_shared<bool>(true);
     n.replica->Attach(n.transport);
     n.replica->on_failure = [this, &n](const Status&) {
       executor_.Post([this, &n, life = n.life] {
@@ -261,6 +268,11 @@ class Sim {
 
   void Shut(Node& n) {
     network_.Disconnect(static_cast<uint64_t>(n.number));
+    *n.alive = false;
+    if (roaming_at_ == &n) {
+      roaming_.reset();
+      roaming_at_ = nullptr;
+    }
     n.watch.reset();
     n.replica.reset();
     n.pool.PowerFails();
@@ -270,9 +282,10 @@ class Sim {
   void Crash(Node& n) { Crash(n, milliseconds(random_.Below(3000))); }
   void Crash(Node& n, base::Duration dark) {
     if (!n.replica) return;
-    ++result_.crashes;
+    ++figures_["crashes"];
     Shut(n);
     n.disk.Crash();
+    QuietDisk(n);
     if (options_.bug == SeededBug::kLostHardState) ForgetVote(n);
     executor_.After(dark, [this, &n, life = n.life] {
       if (n.life == life && !n.gone) Open(n);
@@ -291,8 +304,43 @@ class Sim {
     n.disk.SyncAll();
   }
 
+  void QuietDisk(Node& n) {
+    n.disk.faults = {};
+    n.disk.faults.ignore_sync = options_.bug == SeededBug::kSkippedFsync;
+  }
+  static bool Failing(const SimDisk& d) {
+    return d.faults.read_error_one_in != 0 || d.faults.write_error_one_in != 0 || d.faults.sync_error_one_in != 0 ||
+           d.faults.capacity != UINT64_MAX;
+  }
+  // Errors from now on, until the member is started anew or space is found.
+  void SpoilDisk(Node& n) {
+    ++figures_["spoiled disks"];
+    switch (random_.Below(4)) {
+      case 0:
+        n.disk.faults.sync_error_one_in = 30 + random_.Below(100);
+        break;
+      case 1:
+        n.disk.faults.write_error_one_in = 30 + random_.Below(200);
+        break;
+      case 2:
+        n.disk.faults.capacity = n.disk.used() + random_.Below(30000);
+        break;
+      default:
+        n.disk.faults.read_error_one_in = 200 + random_.Below(500);
+    }
+  }
+
   void Arrive(Node& n, int from, Packet p) {
     if (!n.replica) return;
+    if (p.once != 0 && !arrived_once_.insert(p.once).second) return;
+    if (p.answer) {
+      if (auto it = questions_.find(p.question); it != questions_.end()) it->second->Set(std::move(*p.answer));
+      return;
+    }
+    if (p.question != 0) {
+      base::Spawn(executor_, Reply(DoorOf(n), n.number, from, std::move(p)));
+      return;
+    }
     if (p.acknowledged) {
       if (awaited_.erase({n.number, At(from).id}) > 0) n.replica->ReportSnapshot(At(from).id, false);
       return;
@@ -301,7 +349,7 @@ class Sim {
       (void)n.replica->Receive(std::move(p.message));
       return;
     }
-    ++result_.snapshots;
+    ++figures_["snapshots"];
     std::string path = n.replica->IncomingSnapshotPath(p.message.snapshot->meta.index);
     if (!base::WriteFileAtomically(n.disk, path, *p.database).ok()) return;
     (void)n.replica->Receive(std::move(p.message));
@@ -320,7 +368,7 @@ class Sim {
 
   void Trouble() {
     Node& n = *nodes_[random_.Below(nodes_.size())];
-    switch (random_.Below(8)) {
+    switch (random_.Below(9)) {
       case 0:
       case 1:
         Crash(n);
@@ -329,7 +377,7 @@ class Sim {
         std::vector<uint64_t> a, b;
         for (auto& m : nodes_) (random_.OneIn(2) ? a : b).push_back(static_cast<uint64_t>(m->number));
         network_.Partition(a, b);
-        ++result_.partitions;
+        ++figures_["partitions"];
         break;
       }
       case 3: {
@@ -339,7 +387,7 @@ class Sim {
         }
         network_.Isolate(static_cast<uint64_t>(n.number), others);
         if (random_.OneIn(2)) network_.CutOneWay(static_cast<uint64_t>(n.number), others.empty() ? 1 : others[0]);
-        ++result_.partitions;
+        ++figures_["partitions"];
         break;
       }
       case 4:
@@ -351,150 +399,103 @@ class Sim {
         Node& other = *nodes_[random_.Below(nodes_.size())];
         if (&other == &n) break;
         network_.Partition({static_cast<uint64_t>(n.number)}, {static_cast<uint64_t>(other.number)});
-        ++result_.partitions;
+        ++figures_["partitions"];
         break;
       }
+      case 8:
+        SpoilDisk(n);
+        break;
       case 5:
         if (n.replica && n.replica->leader() != 0) n.replica->PeerLost(n.replica->leader());
         break;
     }
   }
 
-  // ---- watchers: each member's tells its history, in order and whole
+  // ---- watchers: each member has one of its own, and one goes from member to member
+
+  std::unique_ptr<mvcc::WatchStream> StreamAt(Node& n, const Listener& who, std::function<void()> wake) {
+    auto stream = std::make_unique<mvcc::WatchStream>(n.replica->store().watches(), std::move(wake));
+    // What it had heard before the power failed it need not hear again, unless the member forgot it.
+    int64_t from = who.told + 1 + (options_.bug == SeededBug::kWatchGap && n.life > 1);
+    (void)stream->Watch({.key = std::string(1, '\0'), .end = std::string(1, '\0'), .start_revision = from});
+    return stream;
+  }
 
   void StartWatch(Node& n) {
-    n.watch = std::make_unique<mvcc::WatchStream>(n.replica->store().watches(), [this, &n, life = n.life] {
+    n.watch = StreamAt(n, n.listener, [this, &n, life = n.life] {
       executor_.Post([this, &n, life] {
         if (n.life == life) Listen(n);
       });
     });
-    // What it had heard before the power failed it need not hear again, unless the member forgot it.
-    int64_t from = n.told + 1 + (options_.bug == SeededBug::kWatchGap && n.life > 1);
-    (void)n.watch->Watch({.key = std::string(1, '\0'), .end = std::string(1, '\0'), .start_revision = from});
   }
 
   void Listen(Node& n) {
     while (auto item = n.watch ? n.watch->Next() : std::nullopt) {
-      if (item->canceled) {
-        n.told = item->compact_revision - 1;
-        executor_.Post([this, &n, life = n.life] {
-          if (n.life == life) StartWatch(n);
-        });
-        return;
+      if (judge_.Told(n.listener, *item, executor_.Now())) continue;
+      executor_.Post([this, &n, life = n.life] {
+        if (n.life == life) StartWatch(n);
+      });
+      return;
+    }
+    if (n.watch && random_.OneIn(20)) n.watch->RequestProgress();
+  }
+
+  // Lags behind, so that history is compacted under it, and goes on elsewhere.
+  Task<void> Roam() {
+    Listener who{.name = "the watcher that goes from member to member"};
+    while (!finishing_) {
+      (void)co_await base::Sleep(executor_, Context(), milliseconds(random_.Below(random_.OneIn(4) ? 3000 : 200)));
+      if (roaming_ && random_.OneIn(4)) roaming_.reset();
+      if (!roaming_) {
+        roaming_at_ = AnyMember();
+        if (roaming_at_ == nullptr) continue;
+        roaming_ = StreamAt(*roaming_at_, who, nullptr);
+        ++figures_["watches resumed"];
       }
-      for (const mvcc::EventPtr& e : item->events) Hear(n, *e);
+      for (uint64_t n = random_.Below(8); n > 0 && roaming_; --n) {
+        auto item = roaming_->Next();
+        if (!item) break;
+        if (!judge_.Told(who, *item, executor_.Now())) {
+          ++figures_["watches compacted away"];
+          roaming_.reset();
+        }
+      }
+      if (roaming_ && random_.OneIn(4)) roaming_->RequestProgress();
     }
+    roaming_.reset();
   }
 
-  void Hear(Node& n, const mvcc::Event& e) {
-    ++result_.events;
-    int64_t r = e.revision.main;
-    Change c{std::string(e.key), std::nullopt};
-    if (!e.is_delete) {
-      if (auto kv = mvcc::DecodeKeyValue(*e.kv)) c.value = std::string(kv->value);
-    }
-    bool again = r == n.told && e.revision.sub > 0;
-    if (r != n.told + 1 && !again) {
-      Violate("member " + std::to_string(n.number) + " tells of revision " + std::to_string(r) + " after " +
-              std::to_string(n.told));
-    }
-    n.told = r;
-    auto [it, fresh] = history_.try_emplace({r, e.revision.sub}, c);
-    if (!fresh && !(it->second == c)) Violate("members differ at revision " + std::to_string(r));
-  }
-
-  // ---- clients
+  // ---- clients and operators
 
   Node* AnyMember() {
     Node& n = *nodes_[random_.Below(nodes_.size())];
     return n.replica && !n.gone ? &n : nullptr;
   }
-
-  Task<void> Client(int number) {
-    for (uint64_t i = 0; !finishing_; ++i) {
-      (void)co_await base::Sleep(executor_, Context(), milliseconds(random_.Below(60)));
-      Node* n = AnyMember();
-      if (n == nullptr || finishing_) continue;
-      std::string key = "k" + std::to_string(random_.Below(kKeys));
-      std::string value = std::to_string(number) + "." + std::to_string(i);
-      Context ctx = Context().WithTimeout(executor_, kRequestTimeout);
-      switch (random_.Below(12)) {
-        case 0:
-          co_await Compact(*n, ctx);
-          break;
-        case 1:
-          co_await Write(*n, ctx, key, std::nullopt, 0);
-          break;
-        case 2:
-          co_await Leased(*n, ctx, key, value);
-          break;
-        case 3:
-        case 4:
-        case 5:
-        case 6:
-          co_await Read(*n, ctx, key);
-          break;
-        default:
-          co_await Write(*n, ctx, key, value, 0);
-      }
-    }
+  Door DoorOf(Node& n) { return {n.replica.get(), n.alive, &n.clock}; }
+  Door AnyDoor() {
+    Node* n = AnyMember();
+    return n == nullptr ? Door() : DoorOf(*n);
   }
 
-  Task<void> Compact(Node& n, Context ctx) {
-    int64_t r = newest_ - static_cast<int64_t>(5 + random_.Below(40));
-    if (r < 2) co_return;
-    (void)co_await n.replica->Propose(
-        ctx, Fields(7, [&](std::string& f) { wire::PutUint(f, 1, static_cast<uint64_t>(r)); }));
-  }
-
-  Task<void> Leased(Node& n, Context ctx, std::string key, std::string value) {
-    uint64_t lease = 1 + random_.Below(1000000);
-    uint64_t life = n.life;
-    auto granted = co_await n.replica->Propose(ctx, Fields(8, [&](std::string& f) {
-                                                 wire::PutUint(f, 1, 1 + random_.Below(3));
-                                                 wire::PutUint(f, 2, lease);
-                                               }));
-    if (granted && granted->error.ok() && n.life == life) co_await Write(n, ctx, key, value, lease);
-  }
-
-  Task<void> Write(Node& n, Context ctx, std::string key, std::optional<std::string> value, uint64_t lease) {
-    int64_t floor = newest_;
-    std::string fields = value ? Fields(4,
-                                        [&](std::string& f) {
-                                          wire::PutBytes(f, 1, key);
-                                          wire::PutBytes(f, 2, *value);
-                                          wire::PutNonZero(f, 3, lease);
-                                        })
-                               : Fields(5, [&](std::string& f) { wire::PutBytes(f, 1, key); });
-    auto answer = co_await n.replica->Propose(ctx, std::move(fields));
-    if (!answer || !answer->error.ok()) co_return;
-    ++result_.writes;
-    // A delete of nothing takes no revision.
-    if (value && answer->revision <= floor) {
-      Violate("a write that began after revision " + std::to_string(floor) + " has " +
-              std::to_string(answer->revision));
+  // As the peer protocol's handlers answer (kvstore/peer).
+  Task<void> Reply(Door door, int self, int from, Packet p) {
+    constexpr std::string_view kPromote = "/members/promote/";
+    Context ctx = Context().WithTimeout(*door.executor, kRequestTimeout);
+    replica::PeerAnswer answer{.status = 500};
+    if (p.path == "/leases") {
+      wire::Reader r(p.body);
+      int64_t id = r.Next() ? static_cast<int64_t>(r.value()) : 0;
+      if (!(co_await door.replica->ReadBarrier(ctx)).ok() || !door) co_return;
+      auto ttl = door.replica->RenewLeaseHere(id);
+      if (ttl) answer.status = *ttl == 0 ? 404 : 200;
+      if (ttl) wire::PutNonZero(answer.body, 3, static_cast<uint64_t>(*ttl));
+    } else if (p.path.starts_with(kPromote)) {
+      auto members =
+          co_await door.replica->PromoteMember(ctx, std::strtoull(p.path.c_str() + kPromote.size(), nullptr, 10));
+      if (members) answer.status = 200;
     }
-    if (answer->revision < floor) Violate("revisions go back");
-    if (value) acknowledged_.push_back({answer->revision, key, *value});
-    newest_ = std::max(newest_, answer->revision);
-  }
-
-  Task<void> Read(Node& n, Context ctx, std::string key) {
-    int64_t floor = newest_;
-    uint64_t life = n.life;
-    if (options_.bug != SeededBug::kStaleRead) {
-      if (!(co_await n.replica->ReadBarrier(ctx)).ok() || n.life != life || !n.replica) co_return;
-    }
-    auto got = n.replica->store().Range({.key = key});
-    if (!got) co_return;
-    ++result_.reads;
-    if (got->revision < floor) {
-      Violate("a read that began after revision " + std::to_string(floor) + " shows " + std::to_string(got->revision));
-    }
-    newest_ = std::max(newest_, got->revision);
-    std::optional<std::string> value;
-    if (!got->kvs.empty()) value = std::string(mvcc::DecodeKeyValue(got->kvs[0])->value);
-    seen_.push_back({got->revision, key, value});
+    network_.Send(static_cast<uint64_t>(self), static_cast<uint64_t>(from),
+                  {.question = p.question, .answer = std::move(answer)});
   }
 
   // Grows the cluster by a member and takes one away again, some times.
@@ -503,12 +504,17 @@ class Sim {
       (void)co_await base::Sleep(executor_, Context(), milliseconds(1000 + random_.Below(4000)));
       Node* n = AnyMember();
       if (n == nullptr || finishing_) continue;
-      Context ctx = Context().WithTimeout(executor_, kRequestTimeout);
+      Context ctx = Context().WithTimeout(n->clock, kRequestTimeout);
       auto members = n->replica->Members();
+      auto learner = std::find_if(members.begin(), members.end(), [](const auto& m) { return m.is_learner; });
+      if (learner != members.end() && !random_.OneIn(4)) {
+        figures_["learners promoted"] += (co_await n->replica->PromoteMember(ctx, learner->id)).has_value();
+        continue;
+      }
       if (static_cast<int>(members.size()) > options_.members) {
         uint64_t victim = members[random_.Below(members.size())].id;
         auto left = co_await n->replica->ChangeMembers(ctx, {raft::ConfChangeType::kRemoveNode, victim, ""});
-        result_.changes += left.has_value();
+        figures_["membership changes"] += left.has_value();
         continue;
       }
       co_await Grow(*n, ctx);
@@ -524,11 +530,12 @@ class Sim {
     fresh.id = m.id;
     fresh.gone = true;  // until it is in
     numbers_[m.id] = number;
-    auto members =
-        co_await through.replica->ChangeMembers(ctx, {raft::ConfChangeType::kAddNode, m.id, mvcc::MemberToJson(m)});
+    m.is_learner = random_.OneIn(2);
+    auto type = m.is_learner ? raft::ConfChangeType::kAddLearnerNode : raft::ConfChangeType::kAddNode;
+    auto members = co_await through.replica->ChangeMembers(ctx, {type, m.id, mvcc::MemberToJson(m)});
     // An addition that seems to have failed may still come to pass (or have done so: a doubled proposal is refused the
     // second time), and then its vote is needed. Who is not in after all, waits in vain.
-    result_.changes += members.has_value();
+    figures_["membership changes"] += members.has_value();
     fresh.gone = false;
     fresh.options.existing = replica::Options::Existing{.cluster_id = cluster, .member_id = m.id, .members = {m}};
     Open(fresh);
@@ -551,23 +558,25 @@ class Sim {
 
   void Finish() {
     finishing_ = true;
-    if (!violation_.empty()) return;
+    if (!judge_.violation().empty()) return;
     network_.Heal();
     network_.SetFaults({});
+    for (auto& n : nodes_) QuietDisk(*n);
     for (auto& n : nodes_) {
       if (!n->replica && !n->gone)
         executor_.After(milliseconds(5000), [this, n = n.get()] {
           if (!n->replica && !n->gone) Open(*n);
         });
     }
-    if (!executor_.RunUntil([this] { return !violation_.empty() || (running_ == 0 && Settled()); }, seconds(120))) {
-      Violate("the members do not agree two minutes after the last fault:" + Describe());
+    if (!executor_.RunUntil([this] { return !judge_.violation().empty() || (running_ == 0 && Settled()); },
+                            seconds(120))) {
+      judge_.Violate("the members do not agree two minutes after the last fault:" + Describe());
     }
-    if (!violation_.empty()) return;
+    if (!judge_.violation().empty()) return;
     executor_.RunFor(milliseconds(10));
     CheckHashes();
-    CheckHistory();
-    result_.elections = leaders_.size();
+    judge_.CheckAll(CompactedEverywhere());
+    figures_["elections"] += static_cast<double>(judge_.terms());
   }
 
   std::string Describe() const {
@@ -598,41 +607,12 @@ class Sim {
     for (auto& n : nodes_) {
       if (!n->replica || n->replica->IsRemoved(n->id) || n->replica->store().revision() != revision) continue;
       auto hash = n->replica->store().HashAt(0);
-      if (!hash) return Violate("no hash");
-      if (first && *first != hash->hash) Violate("members have different hashes");
+      if (!hash) return judge_.Violate("no hash");
+      if (first && *first != hash->hash) judge_.Violate("members have different hashes");
       first = hash->hash;
     }
   }
 
-  void CheckHistory() {
-    for (const auto& [revision, key, value] : acknowledged_) {
-      auto it = history_.find({revision, 0});
-      if (it == history_.end()) {
-        if (revision > CompactedEverywhere())
-          return Violate("acknowledged revision " + std::to_string(revision) + " is lost");
-        continue;
-      }
-      if (!(it->second == Change{key, value})) {
-        return Violate("acknowledged revision " + std::to_string(revision) + " holds something else");
-      }
-    }
-    // Reads, in the order of their revisions, against the state that history makes.
-    std::sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.revision < b.revision; });
-    std::map<std::string, std::optional<std::string>> state;
-    auto at = history_.begin();
-    int64_t expected = 2;
-    for (const Seen& s : seen_) {
-      for (; at != history_.end() && at->first.first <= s.revision; ++at) {
-        if (at->first.first > expected) return;  // nobody was told of what lies between: compacted too early
-        expected = at->first.first + 1;
-        state[at->second.key] = at->second.value;
-      }
-      if (state[s.key] != s.value) {
-        return Violate("a read of " + s.key + " at revision " + std::to_string(s.revision) + " shows " +
-                       s.value.value_or("nothing") + " instead of " + state[s.key].value_or("nothing"));
-      }
-    }
-  }
   int64_t CompactedEverywhere() const {
     int64_t least = INT64_MAX;
     for (auto& n : nodes_) {
@@ -641,40 +621,40 @@ class Sim {
     return least;
   }
 
-  struct Acknowledged {
-    int64_t revision;
-    std::string key, value;
-  };
-  struct Seen {
-    int64_t revision;
-    std::string key;
-    std::optional<std::string> value;
-  };
-
   RaftSimOptions options_;
   SimExecutor executor_;
   base::Random random_;
   SimNetwork<Packet> network_;
   replica::Options base_;
+  double slowest_ = 1, fastest_ = 1;  // clocks, against true time
+  bool votes_matter_ = false;
   std::map<std::string, std::vector<std::string>> initial_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<raft::NodeId, int> numbers_;
   std::map<std::pair<int, raft::NodeId>, uint64_t> awaited_;
   uint64_t next_awaited_ = 0;
+  std::map<uint64_t, std::shared_ptr<base::OneShot<replica::PeerAnswer>>> questions_;
+  uint64_t next_question_ = 0;
+  std::set<uint64_t> arrived_once_;
+  uint64_t next_once_ = 0;
+  std::unique_ptr<mvcc::WatchStream> roaming_;
+  Node* roaming_at_ = nullptr;
 
-  std::map<uint64_t, raft::NodeId> leaders_;
-  std::map<std::pair<uint64_t, uint64_t>, std::string> log_;
-  std::map<std::pair<int64_t, int64_t>, Change> history_;
-  std::vector<Acknowledged> acknowledged_;
-  std::vector<Seen> seen_;
-  int64_t newest_ = 1;
+  Figures figures_;
+  RaftJudge judge_{figures_};
+  RaftClients clients_;
+
   int running_ = 0;
   bool finishing_ = false;
-  std::string violation_;
   RaftSimResult result_;
 };
 
 void SimTransport::Send(raft::Message m) { sim_.Carry(self_, std::move(m)); }
+
+Task<Result<replica::PeerAnswer>> SimTransport::Ask(Context ctx, raft::NodeId peer, std::string path,
+                                                    std::string body) {
+  return sim_.Ask(self_, std::move(ctx), peer, std::move(path), std::move(body));
+}
 
 void SimTransport::SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) {
   auto size = database->Size();

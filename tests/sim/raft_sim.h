@@ -1,15 +1,15 @@
 // A whole kvstore cluster in one thread under a seed: real Raft, logs and stores of 1, 3 or 5 members on simulated
 // disks and a simulated network. Messages are delayed, lost, doubled and overtake one another; members are cut off,
-// lose power at any step and come back; snapshots travel; the membership changes; leases run out; history is compacted.
+// lose power at any step and come back, sometimes with other settings; disks fail and fill up; clocks do not agree;
+// snapshots travel; the membership changes, by way of learners too; leases run out; history is compacted.
 //
-// Checked: one leader a term; the same log entry everywhere under the same index and term; every member tells its
-// watchers the same history, whole and in order; acknowledged writes are in it; operations are linearizable (by the
-// revisions they report: what began after an answer sees at least as much, and a read shows history at its revision);
-// once the faults end the members agree and have the same hash.
+// Checked: what raft_judge.h says, and that once the faults end the members agree and have the same hash.
 #pragma once
 
 #include <cstdint>
 #include <string>
+
+#include "tests/sim/seeds.h"
 
 namespace tests::sim {
 
@@ -33,9 +33,7 @@ struct RaftSimOptions {
 struct RaftSimResult {
   std::string violation;  // "" = none
   uint64_t trace = 0;
-  uint64_t crashes = 0, partitions = 0, elections = 0, snapshots = 0, changes = 0;
-  uint64_t writes = 0, reads = 0, events = 0, messages = 0;
-  double seconds = 0;  // simulated
+  Figures figures;  // what happened, and how often
 };
 
 RaftSimResult RunRaftSim(uint64_t seed, const RaftSimOptions& options);
