@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from kvstore_members import KVSTORE, Load, Member, ctl, leader, same_everywhere, status, wait_for
+from kvstore_members import KVSTORE, Load, Member, add, ctl, leader, same_everywhere, status, wait_for
 
 
 def etcd():
@@ -53,8 +53,7 @@ def replace(members, at, new):
     old, others = members[at], members[:at] + members[at + 1:]
     ctl(others, "member", "remove", f"{status(old)['header']['member_id']:x}")
     wait_for("the removed member to stop", lambda: not old.running())
-    wait_for("its successor to be let in",
-             lambda: " added " in ctl(others, "member", "add", new.name, f"--peer-urls={new.peer}", check=False))
+    add(others, new)
     members[at] = new
     new.start(members, "existing")
     wait_for(f"{new.name} to serve", lambda: (status(new) or {}).get("leader"))

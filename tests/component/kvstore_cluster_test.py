@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 
-from kvstore_members import Load, Member, ctl, leader, same_everywhere, status, wait_for
+from kvstore_members import Load, Member, add, ctl, leader, same_everywhere, status, wait_for
 
 FLAGS = ("--snapshot-catchup-entries", "20")
 
@@ -67,8 +67,7 @@ def replaced(members, top):
         ctl(others, "member", "remove", f"{ident:x}")
         wait_for("the removed member to stop", lambda: old.process.poll() is not None)
         fresh = Member(top, "m9", flags=FLAGS)
-        out = ctl(others, "member", "add", "m9", "--learner", f"--peer-urls={fresh.peer}")
-        new_id = out.split()[1]
+        new_id = add(others, fresh, "--learner")
         fresh.start([*others, fresh], "existing")
         wait_for("the learner", lambda: status(fresh))
         wait_for("its promotion", lambda: "promoted" in ctl(others, "member", "promote", new_id, check=False))

@@ -101,6 +101,17 @@ def leader(members):
     return wait_for("a leader", find)
 
 
+def add(members, new, *flags):
+    """Adds `new` to the cluster and returns its ID in hex. A refusal or a time-out leaves open whether it was added (a
+    leader may just have left), so the list of members decides."""
+    def added():
+        ctl(members, "member", "add", new.name, f"--peer-urls={new.peer}", *flags, check=False)
+        listed = ctl(members, "member", "list", "-w", "json", check=False)
+        found = json.loads(listed)["members"] if listed.startswith("{") else []
+        return next((f"{m['ID']:x}" for m in found if m["peerURLs"] == [new.peer]), None)
+    return wait_for(f"{new.name} to be added", added)
+
+
 def same_everywhere(members):
     """Waits until all members give the same HashKV at a revision of now (writes may go on); returns (revision, hash)."""
     def hash_of(member, revision):
