@@ -393,6 +393,8 @@ Status Replica::ApplyConfChange(const raft::Entry& e) {
     if (c.node_id == raft::kNone) continue;
     bool removes = c.type == ConfChangeType::kRemoveNode;
     self_removed |= removes && c.node_id == member_id_;
+    // A leader that is removed is heard no more: nobody waits out an election timeout for it.
+    if (removes && c.node_id != member_id_) PeerLost(c.node_id);
     applier_->ApplyMemberChange(c.node_id, removes, c.type == ConfChangeType::kAddNode, change->context);
   }
   if (auto waiting = pending_.find(ChangeId(e)); waiting != pending_.end()) {
@@ -402,13 +404,6 @@ Status Replica::ApplyConfChange(const raft::Entry& e) {
   TellPeers();
   if (self_removed && !std::exchange(removed_, true)) {
     base::LogInfo("the local member has been removed from the cluster", {{"id", mvcc::MemberKey(member_id_)}});
-    // A leader that goes names its successor, once that one has applied the removal too: nobody waits for an election.
-    env_.executor.After(options_.heartbeat, [this, alive = alive_] {
-      auto to = *alive && failure_.ok() && !stopping_ && is_leader() ? Successor() : std::nullopt;
-      if (!to) return;
-      raft_->TransferLeader(*to);
-      Schedule();
-    });
     // The others hear of it first, so that they stop waiting for this member's vote.
     env_.executor.After(ElectionTimeout(), [this, alive = alive_] {
       if (*alive && on_removed) on_removed();
