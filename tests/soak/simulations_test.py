@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The long simulations: the store's and the cluster's, with many more seeds than each commit gets.
+"""The long simulations: one store, clusters of stores, and a whole control plane, with many more seeds than each commit
+gets.
 
-KEELSON_SOAK_SEEDS multiplies them (default 1: 100,000 store seeds, 1,000 cluster seeds). Starts at a seed that the day
+KEELSON_SOAK_SEEDS multiplies them (default 1: 100,000 seeds of a store and of each size of raft cluster, which is more
+than 1,000,000 simulated seconds; 1,000 of a control plane). Starts at a seed that the day
 gives, so that each day sees others; a failure prints its seed and how to replay it.
 """
 import datetime
@@ -26,7 +28,11 @@ def run(name, command, **env):
 
 
 def main():
-    run("store", [BUILD / "bin/sim_kv_test"], KEELSON_SIM_SEEDS=str(int(100_000 * TIMES)), KEELSON_SIM_FIRST_SEED=str(FIRST))
+    seeds = {"KEELSON_SIM_SEEDS": str(int(100_000 * TIMES)), "KEELSON_SIM_FIRST_SEED": str(FIRST)}
+    for name, case in (("store", "KvSimTest.OneMemberLosesNothing"), ("raft, one member", "RaftSimTest.OneMember"),
+                       ("raft, three members", "RaftSimTest.ThreeMembers"),
+                       ("raft, five members", "RaftSimTest.FiveMembers")):
+        run(name, [BUILD / "bin/sim_kv_test", f"--gtest_filter={case}"], **seeds)
     run("cluster", [BUILD / "bin/cluster_sim_test", f"--seeds={int(1000 * TIMES)}", f"--first={FIRST}"])
 
 
