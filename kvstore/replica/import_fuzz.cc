@@ -3,6 +3,7 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "base/testing/sim_disk.h"
+#include "base/testing/sim_executor.h"
 #include "kvstore/bolt/bolt.h"
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/members.h"
@@ -53,6 +54,20 @@ void WellFormed(FuzzedDataProvider& in, base::File& out) {
   CHECK(w.Finish().has_value());
 }
 
+base::Task<void> TakeAndWrite(mvcc::Store& store, mvcc::AppliedMark mark, base::Executor& executor, base::File& out,
+                              base::Status& result) {
+  auto image = co_await replica::TakeImage(store, mark, executor, [] { return true; });
+  result = image ? replica::WriteDatabase(std::move(*image), out) : image.error();
+}
+base::Status Export(mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out) {
+  base::testing::SimExecutor executor(1);
+  base::Status result = base::Internal("not finished");
+  base::Spawn(executor, TakeAndWrite(store, mark, executor, out, result));
+  while (executor.Step()) {
+  }
+  return result;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -74,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)(*store)->Range({.key = std::string_view("\0", 1), .end = std::string_view("\0", 1)});
 
   auto copy = disk.Open("copy", base::OpenMode::kCreate);
-  CHECK(replica::ExportDatabase(**store, *mark, **copy).ok());
+  CHECK(Export(**store, *mark, **copy).ok());
   auto other = mvcc::Store::Open(disk, "two");
   auto again = replica::ImportDatabase(disk, "copy", **other);
   CHECK_MSG(again.has_value(), again.error().ToString());
