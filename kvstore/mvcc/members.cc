@@ -128,7 +128,7 @@ std::optional<Member> MemberFromJson(std::string_view json) {
 
 std::string MemberKey(uint64_t id) {
   char buf[24];
-  std::snprintf(buf, sizeof buf, "%016lx", static_cast<unsigned long>(id));
+  std::snprintf(buf, sizeof buf, "%lx", static_cast<unsigned long>(id));
   return buf;
 }
 

@@ -21,7 +21,8 @@ struct Member {
 std::string MemberToJson(const Member& m);
 // Unknown names are skipped; nullopt: not a JSON object.
 std::optional<Member> MemberFromJson(std::string_view json);
-// The key in the bucket `members`: 16 hexadecimal digits.
+// The key in the bucket `members`: hexadecimal without zeros in front, as etcd writes it (a member that one of them
+// adds the other must be able to remove).
 std::string MemberKey(uint64_t id);
 
 }  // namespace kvstore::mvcc

@@ -7,6 +7,7 @@
 #include "base/testing/sim_disk.h"
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/mvcc/members.h"
 #include "kvstore/wal/wal.h"
 #include "proto/etcd/server_internal.pb.h"
 
@@ -402,6 +403,18 @@ TEST_F(AuthTest, ATokenStandsForItsUserUntilItRunsOut) {
   passwd.mutable_auth_user_change_password()->set_hashedpassword(base::Base64Encode("other"));
   ASSERT_TRUE(Run(passwd, applier.auth().Root()).ok());
   EXPECT_EQ(applier.auth().UserOfToken("abc.9", now), std::nullopt) << "a new password ends old tokens";
+}
+
+TEST(Store, AMemberOfEtcdsIsFoundByItsId) {
+  EXPECT_EQ(MemberKey(0x0e1db826a969ac68), "e1db826a969ac68");
+  EXPECT_EQ(MemberKey(0x93fb5e70f781c206), "93fb5e70f781c206");
+  Fixture f;
+  Applier applier(*f.store);
+  // As a snapshot of etcd's brings it.
+  f.store->buckets()["members"]["e1db826a969ac68"] = R"({"id":1017101101203893352,"peerURLs":["http://a:1"]})";
+  applier.ApplyMemberChange(0x0e1db826a969ac68, true, false, "");
+  EXPECT_TRUE(f.store->buckets()["members"].empty());
+  EXPECT_TRUE(f.store->buckets()["members_removed"].contains("e1db826a969ac68"));
 }
 
 // An empty value in the database stops an etcd that gets it as a snapshot.

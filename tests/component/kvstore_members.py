@@ -104,12 +104,20 @@ def leader(members):
 def add(members, new, *flags):
     """Adds `new` to the cluster and returns its ID in hex. A refusal or a time-out leaves open whether it was added (a
     leader may just have left), so the list of members decides."""
+    why = []
+
     def added():
-        ctl(members, "member", "add", new.name, f"--peer-urls={new.peer}", *flags, check=False)
+        try:
+            ctl(members, "member", "add", new.name, f"--peer-urls={new.peer}", *flags)
+        except AssertionError as e:
+            why.append(str(e))
         listed = ctl(members, "member", "list", "-w", "json", check=False)
         found = json.loads(listed)["members"] if listed.startswith("{") else []
         return next((f"{m['ID']:x}" for m in found if m["peerURLs"] == [new.peer]), None)
-    return wait_for(f"{new.name} to be added", added)
+    try:
+        return wait_for(f"{new.name} to be added", added)
+    except AssertionError as e:
+        raise AssertionError(f"{e}; refused with: {why[-1:]}") from None
 
 
 def same_everywhere(members):
