@@ -54,8 +54,8 @@ class Writer(threading.Thread):
 
 class Watcher(threading.Thread):
     """Follows the ConfigMaps; when the stream ends it goes on from the last resourceVersion it has seen. An apiserver that
-    starts anew knows no history before its own list: where the old one died between an answer and its event, the next
-    watch gets 410, as from the original, and this client lists again, as every client does."""
+    starts anew knows no history before its own list: where the store's last write is newer than what this watcher has
+    seen, the next watch gets 410, as from the original, and this client lists again, as every client does."""
 
     def __init__(self, revision):
         super().__init__(daemon=True)
