@@ -21,13 +21,19 @@ class CoreTest : public ::testing::Test {
  protected:
   CoreTest() : executor_(1, base::testing::SimExecutor::Order::kFifo), storage_(executor_) {
     // There are no namespaces and accounts here: nobody has made them.
+    Start();
+  }
+  ~CoreTest() override { Stop(); }
+  void Start() {
     core_ = std::make_unique<Core>(executor_, storage_, base::Random(7),
                                    CoreOptions{.disable_admission_plugins = {"NamespaceLifecycle", "ServiceAccount"}});
+    ctx_ = base::Context().WithCancel();
+    stopped_ = false;
     transport_ = InProcessTransport(*core_, {.name = "tester", .groups = {"system:masters"}});
     base::Spawn(executor_, core_->Run(ctx_), [this] { stopped_ = true; });
     executor_.RunReady();
   }
-  ~CoreTest() override {
+  void Stop() {
     ctx_.Cancel();
     executor_.RunUntil([this] { return stopped_; }, std::chrono::seconds(10));
   }
@@ -64,6 +70,19 @@ class CoreTest : public ::testing::Test {
   base::Result<Value> Create(const std::string& name, const std::string& more = "") {
     return Do(Write(Verb::kCreate, name,
                     R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":")" + name + "\"" + more + "}}"));
+  }
+  // "ADDED name" of the next `count` events.
+  std::vector<std::string> Seen(machinery::request::WatchStream& stream, int count) {
+    std::vector<std::string> seen;
+    for (int i = 0; i < count; ++i) {
+      auto event = Wait(stream.Next(base::Context()));
+      if (!event || !*event) break;
+      auto object = machinery::value::FromJson(*(*event)->object);
+      if (!object) break;
+      seen.push_back(std::string(machinery::request::EventTypeName((*event)->type)) + " " +
+                     std::string(object->At("metadata", "name").string_or()));
+    }
+    return seen;
   }
 
   base::testing::SimExecutor executor_;
@@ -116,17 +135,45 @@ TEST_F(CoreTest, WatchShowsWhatHappensInOrder) {
   patch.patch_type = machinery::request::PatchType::kMerge;
   ASSERT_TRUE(Do(patch).has_value());
   ASSERT_TRUE(Do(Of(Verb::kDelete, "two")).has_value());
-  std::vector<std::string> seen;
-  for (int i = 0; i < 3; ++i) {
-    auto event = Wait((*stream)->Next(base::Context()));
-    ASSERT_TRUE(event.has_value() && event->has_value());
-    auto object = machinery::value::FromJson(*(*event)->object);
-    ASSERT_TRUE(object.has_value());
-    seen.push_back(std::string(machinery::request::EventTypeName((*event)->type)) + " " +
-                   std::string(object->At("metadata", "name").string_or()));
-  }
-  EXPECT_EQ(seen, (std::vector<std::string>{"ADDED two", "DELETED one", "DELETED two"}));
+  EXPECT_EQ(Seen(**stream, 3), (std::vector<std::string>{"ADDED two", "DELETED one", "DELETED two"}));
 }
+
+// Not so the original: it answers 410 to what is older than its own first list.
+TEST_F(CoreTest, AServerThatStartsAnewGoesOnWithItsWatches) {
+  auto first = Create("one");
+  ASSERT_TRUE(Create("two").has_value());
+  ASSERT_TRUE(Do(Of(Verb::kDelete, "one")).has_value());
+  auto last = Create("three");
+  ASSERT_TRUE(first.has_value() && last.has_value());
+  auto watch_from = [this](const Value& object) {
+    Request r = Of(Verb::kWatch);
+    r.options.resource_version = object.At("metadata", "resourceVersion").string_or();
+    return Wait(transport_->Watch(base::Context(), r));
+  };
+  {
+    Stop();
+    Start();
+    auto stream = watch_from(*first);
+    ASSERT_TRUE(stream.has_value()) << stream.error().ToString();
+    EXPECT_EQ(Seen(**stream, 3), (std::vector<std::string>{"ADDED two", "DELETED one", "ADDED three"}));
+  }
+  // What the store has forgotten cannot be shown.
+  uint64_t revision = std::stoull(std::string(last->At("metadata", "resourceVersion").string_or()));
+  ASSERT_TRUE(Wait(storage_.Compact(base::Context(), revision)).ok());
+  Stop();
+  Start();
+  auto gone = watch_from(*first);
+  ASSERT_TRUE(gone.has_value()) << gone.error().ToString();
+  auto error = Wait((*gone)->Next(base::Context()));
+  ASSERT_TRUE(error.has_value() && error->has_value());
+  EXPECT_EQ((*error)->type, EventType::kError);
+  EXPECT_EQ(machinery::value::FromJson(*(*error)->object)->At("reason").string_or(), "Expired");
+  auto stream = watch_from(*last);
+  ASSERT_TRUE(stream.has_value()) << stream.error().ToString();
+  ASSERT_TRUE(Create("four").has_value());
+  EXPECT_EQ(Seen(**stream, 1), (std::vector<std::string>{"ADDED four"}));
+}
+
 
 TEST_F(CoreTest, StaleUpdatesConflict) {
   auto made = Create("one");

@@ -13,10 +13,16 @@ using machinery::value::Value;
 
 namespace {
 constexpr uint64_t kListPage = 1000;
+// How far back the first list goes: what a cache's window holds.
+constexpr uint64_t kHistory = CacheLimits{}.window;
 constexpr size_t kMaxNotedWrites = 8192;
 constexpr base::Duration kBookmarkInterval = std::chrono::seconds(60);
 constexpr base::Duration kProgressPatience = std::chrono::milliseconds(2);
+// etcd drops a progress request while any watcher on the stream is behind: then it is asked again.
+constexpr base::Duration kAskAgain = std::chrono::milliseconds(50);
 constexpr base::Duration kCatchUpLimit = std::chrono::milliseconds(500);
+constexpr base::Duration kFirstBackoff = std::chrono::milliseconds(50);
+constexpr base::Duration kLongestBackoff = std::chrono::seconds(5);
 }  // namespace
 
 struct Mirror::Impl {
@@ -27,6 +33,8 @@ struct Mirror::Impl {
   base::Event advanced;
   Watcher* watcher = nullptr;
   std::unique_ptr<base::TaskScope> scope;
+  uint64_t ready_at = 0;  // the store's revision when it was listed
+  base::Duration backoff = kFirstBackoff;
   // Callers who joined before the read of their batch started share its answer.
   struct Batch {
     explicit Batch(base::Executor& executor) : done(executor) {}
@@ -42,7 +50,7 @@ struct Mirror::Impl {
     --it;
     return store_key.starts_with(it->first) ? it->second : nullptr;
   }
-  base::Status Apply(const Event& event);
+  void Apply(const Event& event);
   base::Task<void> ReadRevisions(Storage& storage, base::Context ctx, base::Executor& executor);
 };
 
@@ -72,16 +80,16 @@ void Mirror::NoteWrite(const std::string& store_key, ObjectPtr object) {
   impl_->noted[store_key] = std::move(object);
 }
 
-base::Status Mirror::Impl::Apply(const Event& event) {
+void Mirror::Impl::Apply(const Event& event) {
   WatchCache* cache = Find(event.kv.key);
-  if (!cache) return base::Ok();
+  if (!cache) return;
   auto change = std::make_shared<Change>();
   change->revision = event.revision();
   change->previous = cache->Get(std::string_view(event.kv.key).substr(cache->resource().prefix.size()));
   auto note = noted.find(event.kv.key);
   if (event.type == EventType::kDelete) {
     if (note != noted.end() && note->second->revision() < event.revision()) noted.erase(note);
-    if (!change->previous) return base::Ok();
+    if (!change->previous) return;
     change->deleted = true;
     change->object = change->Gone();
   } else {
@@ -93,13 +101,12 @@ base::Status Mirror::Impl::Apply(const Event& event) {
       // One broken object must not stop the server; it stays visible in the store.
       if (!decoded) {
         base::LogError("Unable to decode a stored object", decoded.error(), {{"key", event.kv.key}});
-        return base::Ok();
+        return;
       }
       change->object = std::move(*decoded);
     }
   }
   cache->Apply(std::move(change));
-  return base::Ok();
 }
 
 namespace {
@@ -111,13 +118,13 @@ struct Listing {
   uint64_t revision = 0;
 };
 
-}  // namespace
+using FindCache = std::function<WatchCache*(std::string_view)>;
 
-static base::Task<base::Result<Listing>> ListEverything(Storage& storage, std::string root,
-                                                        std::function<WatchCache*(std::string_view)> find,
-                                                        base::Context ctx) {
-  Listing listing;
-  ListOptions options{.limit = kListPage};
+// `revision` 0: now.
+base::Task<base::Result<Listing>> ListEverything(Storage& storage, std::string root, uint64_t revision, FindCache find,
+                                                 base::Context ctx) {
+  Listing listing{.revision = revision};
+  ListOptions options{.limit = kListPage, .revision = revision};
   while (true) {
     CO_TRY_ASSIGN(ListResult page, co_await storage.List(ctx, root, options));
     if (!listing.revision) listing.revision = page.revision;
@@ -137,9 +144,65 @@ static base::Task<base::Result<Listing>> ListEverything(Storage& storage, std::s
   }
 }
 
-static base::Task<void> OfferBookmarks(base::Executor& executor, base::Context ctx, std::vector<WatchCache*> caches) {
+// The state up to kHistory revisions before `now`, as far back as the store still knows it. The watch that goes on from
+// there fills the windows of the caches: who watched at another apiserver, or at this one before it started anew, goes
+// on where it was.
+base::Task<base::Result<Listing>> ListFromThePast(Storage& storage, std::string root, uint64_t now, FindCache find,
+                                                  base::Context ctx) {
+  // Only an etcd that gives progress lets us know when its watch has come up to now.
+  if (storage.progress_reliable()) {
+    for (uint64_t back = std::min(kHistory, now - 1); back > 0; back /= 2) {
+      auto listing = co_await ListEverything(storage, root, now - back, find, ctx);
+      if (listing || listing.error().code() != base::Code::kOutOfRange) co_return listing;
+    }
+  }
+  co_return co_await ListEverything(storage, std::move(root), 0, std::move(find), std::move(ctx));
+}
+
+base::Task<void> OfferBookmarks(base::Executor& executor, base::Context ctx, std::vector<WatchCache*> caches) {
   while ((co_await base::Sleep(executor, ctx, kBookmarkInterval)).ok())
     for (auto* cache : caches) cache->OfferBookmarks();
+}
+
+}  // namespace
+
+base::Task<base::Status> Mirror::Load(base::Context ctx) {
+  CO_TRY_ASSIGN(uint64_t now, co_await storage_.CurrentRevision(ctx));
+  auto find = [this](std::string_view key) { return impl_->Find(key); };
+  CO_TRY_ASSIGN(Listing listing, co_await ListFromThePast(storage_, root_, now, find, ctx));
+  impl_->noted.clear();
+  revision_ = listing.revision;
+  impl_->ready_at = std::max(now, revision_);
+  for (auto& [prefix, cache] : impl_->caches) cache->Reset(std::move(listing.objects[cache]), revision_);
+  Reached();
+  if (!ready_) impl_->scope->Spawn(BecomeReady(impl_->scope->context()));
+  co_return base::Ok();
+}
+
+void Mirror::Reached() {
+  ready_ = ready_ || revision_ >= impl_->ready_at;
+  impl_->advanced.NotifyAll();
+}
+
+base::Task<void> Mirror::BecomeReady(base::Context ctx) { (void)co_await CatchUp(ctx, impl_->ready_at); }
+
+base::Task<base::Status> Mirror::Follow(base::Context ctx) {
+  CO_TRY_ASSIGN(auto watcher, co_await storage_.Watch(ctx, root_, revision_ + 1));
+  impl_->watcher = watcher.get();
+  base::Result<std::vector<Event>> events;
+  while ((events = co_await watcher->Next(ctx))) {
+    impl_->backoff = kFirstBackoff;
+    uint64_t reached = revision_;
+    for (const auto& event : *events) {
+      if (event.type != EventType::kProgress) impl_->Apply(event);
+      reached = std::max(reached, event.revision());
+    }
+    revision_ = reached;
+    for (auto& [prefix, cache] : impl_->caches) cache->Advance(reached);
+    Reached();
+  }
+  impl_->watcher = nullptr;
+  co_return events.error();
 }
 
 base::Task<void> Mirror::Run(base::Context ctx) {
@@ -147,51 +210,19 @@ base::Task<void> Mirror::Run(base::Context ctx) {
   std::vector<WatchCache*> caches;
   for (auto& [prefix, cache] : impl_->caches) caches.push_back(cache);
   impl_->scope->Spawn(OfferBookmarks(executor_, impl_->scope->context(), caches));
-  bool relist = true;
-  base::Duration backoff = std::chrono::milliseconds(50);
+  bool loaded = false;
   while (!ctx.done()) {
-    base::Status failed;
-    if (relist) {
-      auto listing =
-          co_await ListEverything(storage_, root_, [this](std::string_view k) { return impl_->Find(k); }, ctx);
-      if (listing) {
-        impl_->noted.clear();
-        revision_ = listing->revision;
-        for (auto* cache : caches) cache->Reset(std::move(listing->objects[cache]), listing->revision);
-        ready_ = true;
-        relist = false;
-        impl_->advanced.NotifyAll();
-      } else {
-        failed = listing.error();
-      }
-    }
-    if (failed.ok()) {
-      auto watcher = co_await storage_.Watch(ctx, root_, revision_ + 1);
-      if (!watcher) failed = watcher.error();
-      while (failed.ok()) {
-        impl_->watcher = watcher->get();
-        auto events = co_await (*watcher)->Next(ctx);
-        if (!events) {
-          failed = events.error();
-          break;
-        }
-        backoff = std::chrono::milliseconds(50);
-        uint64_t reached = revision_;
-        for (const auto& event : *events) {
-          if (event.type != EventType::kProgress) (void)impl_->Apply(event);
-          reached = std::max(reached, event.revision());
-        }
-        revision_ = reached;
-        for (auto* cache : caches) cache->Advance(reached);
-        impl_->advanced.NotifyAll();
-      }
-      impl_->watcher = nullptr;
+    base::Status ended;
+    if (!loaded) ended = co_await Load(ctx);
+    if (ended.ok()) {
+      loaded = true;
+      ended = co_await Follow(ctx);
     }
     if (ctx.done()) break;
-    relist = relist || failed.code() == base::Code::kOutOfRange;
-    base::LogWarning("The watch of the store ended", {{"err", failed}, {"relist", relist}});
-    (void)co_await base::Sleep(executor_, ctx, backoff);
-    backoff = std::min<base::Duration>(backoff * 2, std::chrono::seconds(5));
+    if (ended.code() == base::Code::kOutOfRange) loaded = false;
+    base::LogWarning("The watch of the store ended", {{"err", ended}, {"relist", !loaded}});
+    (void)co_await base::Sleep(executor_, ctx, impl_->backoff);
+    impl_->backoff = std::min<base::Duration>(impl_->backoff * 2, kLongestBackoff);
   }
   co_await impl_->scope->CancelAndJoin();
   impl_->scope.reset();
@@ -226,22 +257,30 @@ base::Task<base::Result<uint64_t>> Mirror::LinearizableRevision(base::Context ct
 base::Task<base::Result<uint64_t>> Mirror::WaitCurrent(base::Context ctx) {
   CO_TRY_ASSIGN(uint64_t wanted, co_await LinearizableRevision(ctx));
   if (ready_ && revision_ >= wanted) co_return wanted;
-  auto limited = ctx.WithTimeout(executor_, kCatchUpLimit);
-  // Writes below the root come by themselves; only others need a progress answer.
+  auto caught_up = co_await CatchUp(ctx.WithTimeout(executor_, kCatchUpLimit), wanted);
+  if (caught_up.ok()) co_return wanted;
+  if (ctx.done()) co_return base::Err(ctx.status());
+  co_return base::Err(caught_up.code() == base::Code::kDeadlineExceeded
+                          ? base::Unavailable("the watch cache does not catch up")
+                          : caught_up);
+}
+
+// Writes below the root come by themselves; only others need a progress answer.
+base::Task<base::Status> Mirror::CatchUp(base::Context ctx, uint64_t wanted) {
   bool asked = false;
   while (!ready_ || revision_ < wanted) {
-    if (asked || !impl_->watcher) {
-      if (auto s = co_await impl_->advanced.Wait(limited); !s.ok())
-        co_return base::Err(ctx.done() ? ctx.status() : base::Unavailable("the watch cache does not catch up"));
+    if (!impl_->watcher) {
+      CO_TRY(co_await impl_->advanced.Wait(ctx));
       continue;
     }
-    auto patience = limited.WithTimeout(executor_, kProgressPatience);
-    if ((co_await impl_->advanced.Wait(patience)).ok()) continue;
-    asked = true;
-    if (!storage_.progress_reliable()) co_return base::Err(base::Unavailable("the store gives no progress"));
+    if ((co_await impl_->advanced.Wait(ctx.WithTimeout(executor_, asked ? kAskAgain : kProgressPatience))).ok())
+      continue;
+    CO_TRY(ctx.status());
+    if (!storage_.progress_reliable()) co_return base::Unavailable("the store gives no progress");
     if (impl_->watcher) CO_TRY(co_await impl_->watcher->RequestProgress(ctx));
+    asked = true;
   }
-  co_return wanted;
+  co_return base::Ok();
 }
 
 }  // namespace apiserver::storage

@@ -2,8 +2,9 @@
 // are served from it; the store sees one revision read for many of them.
 //
 // A Mirror keeps ONE list-then-watch of the whole /registry prefix and feeds a WatchCache per resource, so that any
-// write anywhere moves every cache's revision forward. When the store's watch cannot be continued (compacted),
-// everything is listed again and all watchers are closed; clients relist.
+// write anywhere moves every cache's revision forward. The list is of some way back, so that the watch fills the
+// windows: a client goes on at an apiserver that has just started where it was at another. When the store's watch cannot
+// be continued (compacted), everything is listed again and all watchers are closed; clients relist.
 //
 // One strand. Readers copy shared pointers; nothing they hold changes under them.
 #pragma once
@@ -180,7 +181,7 @@ class Mirror {
   ~Mirror();
   // Before Run.
   void Add(WatchCache& cache);
-  // Lists, watches, lists again until the context ends.
+  // Lists, watches, lists again until the context ends. Ready when it knows all that was there when it first listed.
   base::Task<void> Run(base::Context ctx);
   base::Task<base::Status> WaitReady(base::Context ctx);
   bool ready() const { return ready_; }
@@ -200,6 +201,12 @@ class Mirror {
 
  private:
   struct Impl;
+  base::Task<base::Status> Load(base::Context ctx);
+  base::Task<base::Status> Follow(base::Context ctx);
+  void Reached();
+  base::Task<void> BecomeReady(base::Context ctx);
+  base::Task<base::Status> CatchUp(base::Context ctx, uint64_t wanted);
+
   base::Executor& executor_;
   Storage& storage_;
   std::string root_;
