@@ -15,6 +15,30 @@ Task<void> SleepInto(Executor& executor, Context ctx, Duration delay, std::vecto
   out.push_back(co_await Sleep(executor, ctx, delay));
 }
 
+// An aggregate that could be built from a Status.
+struct Verdict {
+  Status status;
+  int score = 0;
+};
+Task<Result<Verdict>> Judge(Status status) {
+  CO_TRY(status);
+  co_return Verdict{Aborted("judged"), 7};
+}
+
+TEST(Task, AnErrorOfCoTryIsNeverAValue) {
+  std::vector<Result<Verdict>> out;
+  auto judge = [](Status status, std::vector<Result<Verdict>>& out) -> Task<void> {
+    out.push_back(co_await Judge(status));
+  };
+  SpawnNow(judge(NotFound("no case"), out));
+  SpawnNow(judge(Ok(), out));
+  ASSERT_EQ(out.size(), 2u);
+  ASSERT_FALSE(out[0].has_value());
+  EXPECT_EQ(out[0].error().code(), Code::kNotFound);
+  ASSERT_TRUE(out[1].has_value());
+  EXPECT_EQ(out[1]->score, 7);
+}
+
 TEST(Event, NotifiedWaitersRunLaterInOrder) {
   SimExecutor executor(1, SimExecutor::Order::kFifo);
   Event event(executor);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <type_traits>
 
 #include "kvstore/mvcc/auth.h"
 #include "kvstore/mvcc/store.h"
@@ -23,8 +22,6 @@ struct Answer {
   std::string body;
   base::Status error;
 };
-// With the error in front, TRY in a function of Result<Answer> would make an answer of what is no answer.
-static_assert(!std::is_constructible_v<Answer, base::ErrorReturn>);
 
 class Applier {
  public:

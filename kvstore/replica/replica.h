@@ -215,7 +215,7 @@ class Replica {
     base::OneShot<mvcc::Answer> shot;
   };
   struct Released {
-    bool answered = true;  // in front, so that an error of waiting does not convert to this (as mvcc::Answer)
+    bool answered = true;
     base::Status status;
   };
   struct Reader {
