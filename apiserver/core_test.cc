@@ -174,7 +174,6 @@ TEST_F(CoreTest, AServerThatStartsAnewGoesOnWithItsWatches) {
   EXPECT_EQ(Seen(**stream, 1), (std::vector<std::string>{"ADDED four"}));
 }
 
-
 TEST_F(CoreTest, StaleUpdatesConflict) {
   auto made = Create("one");
   ASSERT_TRUE(made.has_value());

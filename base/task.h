@@ -43,8 +43,8 @@ struct Promise : PromiseBase {
   template <class U>
     requires std::is_convertible_v<U&&, T>
   void return_value(U&& v) {
-    // Converts as `return` does. Constructing T from v directly would allow more: the error of a CO_TRY would become the
-    // value of a Result whose type is an aggregate with a Status in front.
+    // Converts as `return` does. Constructing T from v directly would allow more: the error of a CO_TRY would become
+    // the value of a Result whose type is an aggregate with a Status in front.
     T result = std::forward<U>(v);
     value.emplace(std::move(result));
   }

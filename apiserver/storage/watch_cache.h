@@ -3,8 +3,8 @@
 //
 // A Mirror keeps ONE list-then-watch of the whole /registry prefix and feeds a WatchCache per resource, so that any
 // write anywhere moves every cache's revision forward. The list is of some way back, so that the watch fills the
-// windows: a client goes on at an apiserver that has just started where it was at another. When the store's watch cannot
-// be continued (compacted), everything is listed again and all watchers are closed; clients relist.
+// windows: a client goes on at an apiserver that has just started where it was at another. When the store's watch
+// cannot be continued (compacted), everything is listed again and all watchers are closed; clients relist.
 //
 // One strand. Readers copy shared pointers; nothing they hold changes under them.
 #pragma once
