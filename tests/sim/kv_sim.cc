@@ -245,7 +245,7 @@ class KvSim {
     uint64_t life = pool_.life();
     base::Status s = co_await replica_->ReadBarrier({});
     // An answer that was on its way when the power failed reached nobody.
-    if (!s.ok() || life != pool_.life()) co_return;
+    if (!s.ok() || life != pool_.life() || !replica_) co_return;
     auto found = replica_->store().Range({.key = key});
     if (!found) co_return;
     ++result_.reads;
