@@ -50,6 +50,8 @@ struct Progress {
   uint64_t match = 0;        // highest index known to be in the follower's log
   uint64_t next = 1;         // next index to send
   uint64_t sent_commit = 0;  // highest commit index sent
+  uint64_t awaits = 0;       // the last entry that came from this follower: it waits for its commit
+  uint64_t heard_at = 0;     // the tick of its latest answer
   ProgressState state = ProgressState::kProbe;
   uint64_t pending_snapshot = 0;
   bool recent_active = false;  // heard from within the last election timeout

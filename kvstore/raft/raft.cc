@@ -186,6 +186,7 @@ void Raft::RandomizeElectionTimeout() {
 }
 
 void Raft::Tick() {
+  ++ticks_;
   ++election_elapsed_;
   if (role_ != Role::kLeader) {
     if (Promotable() && PastElectionTimeout()) {
@@ -552,6 +553,7 @@ Status Raft::LeaderPropose(Message& m) {
     m.entries[i] = {};
   }
   if (!AppendEntries(std::move(m.entries))) return Dropped();
+  if (auto p = membership_.progress.find(m.from); p != membership_.progress.end()) p->second.awaits = log_.LastIndex();
   BroadcastAppend();
   return Ok();
 }
@@ -620,6 +622,8 @@ Status Raft::StepLeader(Message& m) {
         options_.tracer.Debug("%lx failed to send message to %lx because it is unreachable [%s]", options_.id, m.from,
                               p.ToString().c_str());
       }
+      // It may be the one that the reads count on.
+      if (!reads_.empty()) BroadcastHeartbeat();
       break;
     case MessageType::kTransferLeader:
       LeaderTransfer(m);
@@ -632,6 +636,7 @@ Status Raft::StepLeader(Message& m) {
 
 void Raft::LeaderAppResp(Progress& p, const Message& m) {
   p.recent_active = true;
+  p.heard_at = ticks_;
   if (m.reject) {
     // The follower names the largest entry of its log that can agree with ours; skipping whole terms on our side too
     // finds the meeting point in a few rounds.
@@ -672,8 +677,8 @@ void Raft::LeaderAppResp(Progress& p, const Message& m) {
     std::vector<Message> waiting = std::move(reads_before_commit_);
     reads_before_commit_.clear();
     for (Message& r : waiting) AddRead(std::move(r));
-    BroadcastAppend();
-  } else if (m.from != options_.id && p.CanBumpCommit(log_.committed())) {
+    if (!options_.commit_in_passing) BroadcastAppend();
+  } else if (!options_.commit_in_passing && m.from != options_.id && p.CanBumpCommit(log_.committed())) {
     SendAppend(m.from);
   }
   if (m.from != options_.id) {
@@ -688,6 +693,7 @@ void Raft::LeaderAppResp(Progress& p, const Message& m) {
 
 void Raft::LeaderHeartbeatResp(Progress& p, const Message& m) {
   p.recent_active = true;
+  p.heard_at = ticks_;
   // A full window is opened for one message, else a lost append could stall the follower for ever.
   p.paused = false;
   if (p.match < log_.LastIndex() || p.state == ProgressState::kProbe) SendAppend(m.from);
@@ -740,6 +746,21 @@ void Raft::SendTimeoutNow(NodeId to) { Send({.type = MessageType::kTimeoutNow, .
 void Raft::BroadcastAppend() {
   for (auto& [id, p] : membership_.progress) {
     if (id != options_.id) SendAppend(id);
+  }
+}
+
+bool Raft::CommitUntold() const {
+  if (role_ != Role::kLeader) return false;
+  return std::any_of(membership_.progress.begin(), membership_.progress.end(), [this](const auto& each) {
+    return each.first != options_.id && each.second.CanBumpCommit(log_.committed());
+  });
+}
+
+void Raft::TellCommit(uint64_t index) {
+  if (role_ != Role::kLeader) return;
+  for (auto& [id, p] : membership_.progress) {
+    if (id == options_.id || !p.CanBumpCommit(log_.committed())) continue;
+    if (p.sent_commit < index || p.sent_commit < p.awaits) SendAppend(id);
   }
 }
 
@@ -964,15 +985,38 @@ std::string Raft::ReadContext() const {
   return context;
 }
 
+bool Raft::IsQuorum(const std::set<NodeId>& ids) const {
+  return membership_.voters.CommittedIndex([&](NodeId id) -> uint64_t { return ids.contains(id); }) == 1;
+}
+
 void Raft::AddRead(Message request) {
+  // Who forwards a read to this leader had, after the read began, not yet voted for a later one: that is what an answer
+  // to a heartbeat would say. It says so for this read alone; an earlier one may have begun after it was sent.
   bool alone = IsOnlyVoter(membership_.voters, options_.id);
-  if (alone) {
+  if (alone || (request.from != kNone && request.from != options_.id && IsQuorum({options_.id, request.from}))) {
     AnswerRead(request, log_.committed());
     return;
   }
   reads_.push_back({std::move(request), log_.committed()});
   read_acks_[options_.id] = confirmed_reads_ + reads_.size();
-  BroadcastHeartbeat();
+  AskAQuorum();
+}
+
+// Only as many as are needed, those first that were heard of last. Should one of them be silent, the next ordinary
+// heartbeat asks everybody.
+void Raft::AskAQuorum() {
+  std::vector<std::pair<uint64_t, NodeId>> by_age;
+  for (const auto& [id, p] : membership_.progress) {
+    if (id != options_.id && membership_.voters.Contains(id)) by_age.emplace_back(ticks_ - p.heard_at, id);
+  }
+  std::sort(by_age.begin(), by_age.end());
+  std::string context = ReadContext();
+  std::set<NodeId> asked = {options_.id};
+  for (const auto& [age, id] : by_age) {
+    SendHeartbeat(id, context);
+    asked.insert(id);
+    if (IsQuorum(asked)) return;
+  }
 }
 
 void Raft::AnswerRead(const Message& request, uint64_t index) {
@@ -980,6 +1024,12 @@ void Raft::AnswerRead(const Message& request, uint64_t index) {
   if (request.from == kNone || request.from == options_.id) {
     read_states_.push_back({index, std::move(context)});
   } else {
+    // The asker can only answer once it knows that `index` is committed.
+    auto p = membership_.progress.find(request.from);
+    if (options_.commit_in_passing && p != membership_.progress.end() && p->second.sent_commit < index &&
+        p->second.CanBumpCommit(log_.committed())) {
+      SendAppend(request.from);
+    }
     Send({.type = MessageType::kReadIndexResp, .to = request.from, .index = index, .entries = request.entries});
   }
 }

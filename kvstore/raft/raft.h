@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <optional>
+#include <set>
 
 #include "base/random.h"
 #include "base/status.h"
@@ -36,6 +37,8 @@ struct Options {
   bool disable_conf_change_validation = false;
   bool step_down_on_removal = false;
   Tracer tracer;
+  // A commit index that moved is told with whatever is sent next, or by TellCommit, not in messages of its own.
+  bool commit_in_passing = false;
   bool apply_unstable = false;  // apply what is committed before this node's own disk has it
   uint64_t max_message_bytes = 512 << 10;
   uint64_t max_uncommitted_bytes = 1 << 30;
@@ -75,6 +78,10 @@ class Raft {
   base::Status Propose(std::shared_ptr<const std::string> data);
   base::Status ProposeConfChange(EntryType type, std::shared_ptr<const std::string> data, const ConfChange& change);
   void ReadIndex(std::string context);
+  // With commit_in_passing. True: somebody does not know yet how far the log is committed.
+  bool CommitUntold() const;
+  // Tells those who have not been told of `index`, and those who wait for an entry that they forwarded.
+  void TellCommit(uint64_t index);
   void TransferLeader(NodeId to);
   void ForgetLeader();
   // A leader that cannot do its work (its disk stalls) makes room for another.
@@ -139,6 +146,7 @@ class Raft {
   void SendTimeoutNow(NodeId to);
   void BroadcastAppend();
   void BroadcastHeartbeat();
+  void AskAQuorum();
   bool AppendEntries(Entries entries);
   bool MaybeCommit();
   void AppliedTo(uint64_t index, uint64_t bytes);
@@ -161,6 +169,7 @@ class Raft {
     Message request;
     uint64_t index;
   };
+  bool IsQuorum(const std::set<NodeId>& ids) const;
   void AddRead(Message request);
   void AnswerRead(const Message& request, uint64_t index);
   void AckReads(NodeId from, const std::string& context);
@@ -183,6 +192,7 @@ class Raft {
 
   int election_elapsed_ = 0;
   int heartbeat_elapsed_ = 0;
+  uint64_t ticks_ = 0;
   int randomized_election_ticks_ = 0;
 
   std::deque<PendingRead> reads_;

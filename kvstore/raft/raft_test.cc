@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 
 namespace kvstore::raft {
 namespace {
@@ -24,12 +25,12 @@ class Cluster {
   explicit Cluster(std::vector<NodeId> voters, bool pre_vote = true) {
     for (NodeId id : voters) Add(id, voters, pre_vote);
   }
-  void Add(NodeId id, const std::vector<NodeId>& voters, bool pre_vote = true) {
-    Node& n = nodes[id];
+  void Add(NodeId id, const std::vector<NodeId>& voters, bool pre_vote = true, bool commit_in_passing = false) {
+    Node& n = nodes[id] = {};
     ConfState cs;
     cs.voters = voters;
     n.storage.SetConfState(cs);
-    Options o{.id = id, .storage = &n.storage, .pre_vote = pre_vote};
+    Options o{.id = id, .storage = &n.storage, .pre_vote = pre_vote, .commit_in_passing = commit_in_passing};
     n.raft = std::make_unique<Raft>(o, base::Random(id));
   }
   Node& operator[](NodeId id) { return nodes.at(id); }
@@ -87,6 +88,7 @@ class Cluster {
       for (Message& m : now) {
         if (cut.contains(m.from) || cut.contains(m.to) || !nodes.contains(m.to)) continue;
         moved = true;
+        said.push_back(m.type);
         (void)nodes.at(m.to).raft->Step(std::move(m));
       }
     }
@@ -111,6 +113,7 @@ class Cluster {
 
   std::map<NodeId, Node> nodes;
   std::deque<Message> wire;
+  std::vector<MessageType> said;  // by all
   std::set<NodeId> cut;
   std::map<uint64_t, ConfChange> changes;  // what the membership entry at an index says
 };
@@ -210,6 +213,102 @@ TEST(Raft, QuorumReadsNeedAQuorum) {
   c[1].raft->ReadIndex("b");
   c.Settle();
   EXPECT_EQ(c[1].reads.size(), 1u);
+}
+
+// What `work` makes the members say to one another.
+std::vector<MessageType> Said(Cluster& c, const std::function<void()>& work) {
+  c.said.clear();
+  work();
+  c.Settle();
+  return c.said;
+}
+
+TEST(Raft, AReadAsksNoMoreMembersThanNeeded) {
+  Cluster c({1, 2, 3});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  using enum MessageType;
+  EXPECT_EQ(Said(c, [&] { c[1].raft->ReadIndex("a"); }), (std::vector{kHeartbeat, kHeartbeatResp}));
+  EXPECT_EQ(Said(c, [&] { c[2].raft->ReadIndex("b"); }), (std::vector{kReadIndex, kReadIndexResp}));
+  EXPECT_EQ(c[1].reads.size(), 1u);
+  EXPECT_EQ(c[2].reads.size(), 1u);
+}
+
+TEST(Raft, AForwardedReadOfFiveMembersIsNotConfirmedByItsSenderAlone) {
+  Cluster c({1, 2, 3, 4, 5});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  c.cut = {3, 4, 5};
+  c[2].raft->ReadIndex("a");
+  c.Settle();
+  EXPECT_TRUE(c[2].reads.empty());
+  c.cut.clear();
+  c.Tick(1);
+  EXPECT_EQ(c[2].reads.size(), 1u);
+}
+
+TEST(Raft, AForwardedReadVouchesForNoEarlierOne) {
+  Cluster c({1, 2, 3});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  // 2 asks, its message takes its time, and 2 and 3 go on without 1.
+  c[2].raft->ReadIndex("late");
+  Message late = c[2].raft->TakeReady().messages.at(0);
+  c.cut = {1};
+  for (int i = 0; i < 40; ++i) {
+    for (NodeId id : {2, 3}) c[id].raft->Tick();
+    c.Settle();
+  }
+  ASSERT_NE(c.Leader(), 1u);
+  // 1 has not noticed; what it reads now is not confirmed by what 2 said before.
+  ASSERT_EQ(c[1].raft->role(), Role::kLeader);
+  c[1].raft->ReadIndex("stale");
+  (void)c[1].raft->Receive(std::move(late));
+  c.Settle();
+  EXPECT_TRUE(c[1].reads.empty());
+}
+
+TEST(Raft, AReadGoesOnWithoutTheMemberThatWasAsked) {
+  Cluster c({1, 2, 3});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  for (NodeId silent : {2, 3}) {
+    c.cut = {silent};
+    c[1].reads.clear();
+    c[1].raft->ReadIndex("a");
+    c.Tick(1);
+    EXPECT_EQ(c[1].reads.size(), 1u) << silent;
+  }
+}
+
+TEST(Raft, ACommitIsToldInPassing) {
+  Cluster c({1, 2, 3});
+  for (NodeId id : {1, 2, 3}) c.Add(id, {1, 2, 3}, true, /*commit_in_passing=*/true);
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  using enum MessageType;
+  auto both = std::vector{kApp, kApp, kAppResp, kAppResp};
+  EXPECT_EQ(Said(c, [&] { (void)c[1].raft->Propose(Bytes("a")); }), both);
+  EXPECT_EQ(c[2].applied.size(), 0u);
+  EXPECT_TRUE(c[1].raft->CommitUntold());
+  EXPECT_EQ(Said(c, [&] { (void)c[1].raft->Propose(Bytes("b")); }), both);
+  EXPECT_EQ(c[2].applied.size(), 1u);
+  c[1].raft->TellCommit(c[1].raft->log().committed());
+  c.Settle();
+  EXPECT_EQ(c[2].applied.size(), 2u);
+  EXPECT_EQ(c[3].applied.size(), 2u);
+  EXPECT_FALSE(c[1].raft->CommitUntold());
+  // Who waits for an entry of its own is told at once; a read brings the commit along.
+  (void)c[2].raft->Propose(Bytes("c"));
+  c.Settle();
+  c[1].raft->TellCommit(0);
+  c.Settle();
+  EXPECT_EQ(c[2].applied.size(), 3u);
+  EXPECT_EQ(c[3].applied.size(), 2u);
+  c[3].raft->ReadIndex("r");
+  c.Settle();
+  ASSERT_EQ(c[3].reads.size(), 1u);
+  EXPECT_EQ(c[3].applied.size(), 3u);
 }
 
 TEST(Raft, LeadershipIsHandedOver) {
