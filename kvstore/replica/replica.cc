@@ -32,6 +32,8 @@ constexpr base::Duration kRevokeRetry = std::chrono::seconds(5);
 constexpr size_t kMaxLogSegments = 3;
 constexpr base::Duration kReadRetry = std::chrono::milliseconds(500);
 constexpr uint64_t kPublishEvery = 5;  // ticks
+// How long followers may be left without word that the log is committed further, when nothing else is sent to them.
+constexpr base::Duration kTellCommitAfter = std::chrono::milliseconds(1);
 
 std::string LeaseRevoke(int64_t id) {
   std::string inner, out;
@@ -135,6 +137,7 @@ void Replica::MakeRaft(wal::Contents contents) {
   }
   storage_.Append(contents.entries);
   raft::HardState hs = contents.hard_state;
+  saved_ = hs;
   // What was applied was committed, whether or not the commit index reached the log.
   hs.commit = std::clamp(hs.commit, mark.index, storage_.LastIndex());
   hs.term = std::max(hs.term, mark.term);
@@ -147,6 +150,7 @@ void Replica::MakeRaft(wal::Contents contents) {
   raft::Options o{.id = member_id_, .election_ticks = options_.election_ticks, .storage = &storage_};
   o.applied = mark.index;
   o.pre_vote = options_.pre_vote;
+  o.commit_in_passing = true;
   o.tracer = raft::Tracer([](raft::TraceLevel level, const std::string& line) {
     // Ordinary with asynchronous writes, and as frequent.
     if (line.starts_with("entry at ")) return;
@@ -179,6 +183,8 @@ void Replica::Schedule() {
 
 void Replica::Process() {
   if (!failure_.ok()) return;
+  AskReads();
+  TellCommit();
   while (raft_->HasReady()) {
     raft::Ready rd = raft_->TakeReady();
     if (rd.soft_state) {
@@ -211,17 +217,43 @@ void Replica::RouteMessage(raft::Message m) {
   }
 }
 
+// A follower learns with the next append how far the log is committed. One that waits for an entry of its own is told
+// at once, everybody when nothing is sent for a while.
+void Replica::TellCommit() {
+  raft_->TellCommit(0);
+  if (telling_ || !raft_->CommitUntold()) return;
+  telling_ = true;
+  env_.executor.After(kTellCommitAfter, [this, alive = alive_, index = raft_->log().committed()] {
+    if (!*alive) return;
+    telling_ = false;
+    if (!failure_.ok() || stopping_) return;
+    raft_->TellCommit(index);
+    if (raft_->HasReady()) Schedule();
+  });
+}
+
 // ---- log lane
+
+// A commit index alone is not written until something else is: nobody depends on it.
+bool Replica::NothingToWrite(const raft::Message& m) const {
+  return m.entries.empty() && !m.snapshot && (m.term == 0 || (m.term == saved_.term && m.vote == saved_.vote));
+}
 
 void Replica::PumpLog() {
   if (log_busy_ || !failure_.ok()) return;
-  // A commit index alone waits for company: nobody depends on it, and it would cost a write per put.
-  bool worth_it = release_to_ != 0;
-  for (const raft::Message& m : to_log_) worth_it |= !m.entries.empty() || !m.responses.empty() || m.snapshot;
-  if (!worth_it && !(stopping_ && !to_log_.empty())) return;
+  auto rest = std::find_if(to_log_.begin(), to_log_.end(), [this](const auto& m) { return !NothingToWrite(m); });
+  std::vector<raft::Message> light(std::make_move_iterator(to_log_.begin()), std::make_move_iterator(rest));
+  to_log_.erase(to_log_.begin(), rest);
+  for (raft::Message& m : light) {
+    if (m.term != 0) unsaved_ = {m.term, m.vote, m.commit};
+    Logged(std::move(m));
+  }
+  if (!light.empty() && raft_->HasReady()) Schedule();
+  if (to_log_.empty() && release_to_ == 0 && !(stopping_ && !unsaved_.empty())) return;
   log_busy_ = true;
   log_busy_since_ = env_.executor.Now();
   struct Job {
+    raft::HardState before;
     std::vector<raft::Message> batch;
     uint64_t release_to;
     raft::SnapshotMeta release_meta;
@@ -231,6 +263,7 @@ void Replica::PumpLog() {
     std::vector<std::string> released;
   };
   auto job = std::make_shared<Job>();
+  job->before = std::exchange(unsaved_, {});
   job->batch = std::move(to_log_);
   to_log_.clear();
   job->release_to = std::exchange(release_to_, 0);
@@ -241,6 +274,7 @@ void Replica::PumpLog() {
   env_.log_pool.Run(
       [job, wal, clock, no_sync] {
         auto work = [&]() -> Status {
+          TRY(wal->Save(job->before, {}));
           for (const raft::Message& m : job->batch) {
             if (m.snapshot) TRY(wal->StartOver(m.snapshot->meta));
             TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
@@ -287,21 +321,27 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Dura
   ++counters_.syncs;
   if (on_sync) on_sync(took);
   for (raft::Message& m : done) {
-    if (m.snapshot) storage_.Restore(m.snapshot);
-    storage_.Append(m.entries);
-    if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
-    if (m.snapshot) {
-      // Its answers vouch for the state too.
-      installing_.push_back(std::move(m));
-      continue;
-    }
-    for (raft::Message& r : m.responses) {
-      (installing_.empty() ? RouteMessage(std::move(r)) : installing_.back().responses.push_back(std::move(r)));
-    }
+    if (m.term != 0) saved_ = {m.term, m.vote, m.commit};
+    Logged(std::move(m));
   }
   MaybeInstall();
   Process();
   if (!log_busy_) idle_.NotifyAll();
+}
+
+// What the log was to keep is kept.
+void Replica::Logged(raft::Message m) {
+  if (m.snapshot) storage_.Restore(m.snapshot);
+  storage_.Append(m.entries);
+  if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
+  if (m.snapshot) {
+    // Its answers vouch for the state too.
+    installing_.push_back(std::move(m));
+    return;
+  }
+  for (raft::Message& r : m.responses) {
+    (installing_.empty() ? RouteMessage(std::move(r)) : installing_.back().responses.push_back(std::move(r)));
+  }
 }
 
 // ---- apply lane
@@ -443,18 +483,23 @@ Task<Status> Replica::ReadBarrier(Context ctx) {
   if (ReadsAreCurrent()) co_return Ok();
   auto reader = std::make_shared<Reader>(env_.executor);
   reads_waiting_.push_back(reader);
-  AskReads();
+  Schedule();  // everybody who asks in this turn shares a question
   auto done = co_await reader->shot.Wait(ctx.WithTimeout(env_.executor, RequestTimeout()));
   if (!done) co_return ctx.done() ? ctx.status() : mvcc::ErrTimeout();
   co_return done->status;
 }
 
-// One question to the leader at a time, for everybody who waits by then. Its key is never used twice, not even in an
-// earlier life of this member: a late answer must not vouch for a later read.
+// One question to the leader at a time, for everybody who waits by then.
 void Replica::AskReads() {
-  if (raft_->leader() == raft::kNone) return;
-  if (reads_asked_.empty()) reads_asked_ = std::exchange(reads_waiting_, {});
-  if (reads_asked_.empty()) return;
+  if (!reads_asked_.empty() || reads_waiting_.empty() || raft_->leader() == raft::kNone) return;
+  reads_asked_ = std::exchange(reads_waiting_, {});
+  AskReadsAgain();
+}
+
+// The question's key is never used twice, not even in an earlier life of this member: a late answer must not vouch for
+// a later read.
+void Replica::AskReadsAgain() {
+  if (reads_asked_.empty() || raft_->leader() == raft::kNone) return;
   reads_key_.clear();
   base::PutBigEndian64(reads_key_, NextId());
   reads_asked_at_ = env_.executor.Now();
@@ -471,7 +516,7 @@ void Replica::AnswerReads(const std::vector<raft::ReadState>& states) {
   }
   if (!answered) return;
   ReleaseReads();
-  if (!reads_waiting_.empty()) AskReads();
+  AskReads();
 }
 
 void Replica::ReleaseReads() {
@@ -539,7 +584,7 @@ void Replica::Tick() {
     raft_->StepDown();
   }
   if (!stalled) raft_->Tick();
-  if (!reads_asked_.empty() && now - reads_asked_at_ > kReadRetry) AskReads();
+  if (!reads_asked_.empty() && now - reads_asked_at_ > kReadRetry) AskReadsAgain();
   if (++ticks_ % kPublishEvery == 0) Publish();
   if (raft_->HasReady()) Schedule();
   ExpireLeases();

@@ -170,7 +170,10 @@ class Replica {
   void Schedule();
   void Process();
   void RouteMessage(raft::Message m);
+  void TellCommit();
+  bool NothingToWrite(const raft::Message& m) const;
   void PumpLog();
+  void Logged(raft::Message m);
   void RemoveLogFiles(std::vector<std::string> files);
   void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
   base::Task<void> SendSnapshot(raft::Message m);
@@ -191,6 +194,7 @@ class Replica {
   base::Status ApplyEntry(const raft::Entry& e);
   base::Status ApplyConfChange(const raft::Entry& e);
   void AskReads();
+  void AskReadsAgain();
   void AnswerReads(const std::vector<raft::ReadState>& states);
   void ReleaseReads();
   base::Task<base::Result<mvcc::Answer>> ProposeEntry(base::Context ctx, uint64_t id,
@@ -247,6 +251,9 @@ class Replica {
 
   std::vector<raft::Message> to_log_;
   bool log_busy_ = false;
+  raft::HardState saved_;    // as the log on the disk has it
+  raft::HardState unsaved_;  // differs from it in the commit index: goes with the next write
+  bool telling_ = false;     // a timer will tell the followers of the commit index
   std::deque<raft::Message> to_apply_;
   size_t apply_at_ = 0;  // in the front message
   bool apply_scheduled_ = false;

@@ -306,7 +306,10 @@ void Replica::LeaderChanged() {
   transferring_ = false;
   leader_event_.NotifyAll();
   // Whatever was asked of the former leader is asked again.
-  Post([this] { AskReads(); });
+  Post([this] {
+    AskReadsAgain();
+    AskReads();
+  });
 }
 
 Task<Status> Replica::AwaitLeader(Context ctx) {
