@@ -23,6 +23,7 @@ constexpr size_t kHead = 16, kElement = 16, kMetaBytes = 64;
 constexpr uint32_t kPageSize = 4096;
 constexpr uint32_t kBucketFlag = 1;
 constexpr int kMaxDepth = 32;
+constexpr size_t kFlushBytes = 256 << 10;
 
 uint16_t Get16(const char* p) {
   return static_cast<uint16_t>(static_cast<unsigned char>(p[0]) | static_cast<unsigned char>(p[1]) << 8);
@@ -162,25 +163,71 @@ Status Reader::ForEach(std::string_view bucket, const EachKey& each) const {
 
 // ---- writing
 
-Result<uint64_t> Writer::Put(std::string body, uint16_t flags, size_t count) {
+namespace {
+// Metas and freelist.
+std::string FirstPages(const Extent& extent) {
+  std::string head;
+  for (uint64_t i = 0; i < 2; ++i) {
+    std::string meta;
+    base::PutLittleEndian32(meta, kMagic);
+    base::PutLittleEndian32(meta, kVersion);
+    base::PutLittleEndian32(meta, kPageSize);
+    base::PutLittleEndian32(meta, 0);
+    base::PutLittleEndian64(meta, extent.root);
+    base::PutLittleEndian64(meta, 0);
+    base::PutLittleEndian64(meta, 2);
+    base::PutLittleEndian64(meta, extent.pages);
+    base::PutLittleEndian64(meta, i);
+    base::PutLittleEndian64(meta, base::Fnv1a64(meta));
+    head += PageHead(i, kMeta, 0, 0) + meta;
+    head.resize((i + 1) * kPageSize, '\0');
+  }
+  head += PageHead(2, kFreelist, 0, 0);
+  head.resize(3 * kPageSize, '\0');
+  return head;
+}
+}  // namespace
+
+uint64_t Extent::bytes() const { return pages * kPageSize; }
+
+Writer::Writer(const Extent& extent, std::string& out)
+    : sink_([&out](uint64_t, std::string_view bytes) {
+        out += bytes;
+        return Ok();
+      }),
+      promised_(extent),
+      buffer_(FirstPages(extent)),
+      written_to_(0) {}
+
+uint64_t Writer::Place(size_t body_bytes) {
   uint64_t id = next_page_;
-  size_t pages = (kHead + body.size() + kPageSize - 1) / kPageSize;
-  buffer_ += PageHead(id, flags, count, static_cast<uint32_t>(pages - 1));
+  next_page_ += (kHead + body_bytes + kPageSize - 1) / kPageSize;
+  return id;
+}
+
+Result<uint64_t> Writer::Put(std::string body, uint16_t flags, size_t count) {
+  uint64_t id = Place(body.size());
+  if (!sink_) return id;
+  buffer_ += PageHead(id, flags, count, static_cast<uint32_t>(next_page_ - id - 1));
   buffer_ += body;
-  next_page_ += pages;
   buffer_.resize((next_page_ - written_to_) * kPageSize, '\0');
-  if (buffer_.size() > (1 << 20)) TRY(Flush());
+  if (buffer_.size() >= kFlushBytes) TRY(Flush());
   return id;
 }
 
 Status Writer::Flush() {
-  TRY(out_.WriteAt(written_to_ * kPageSize, buffer_));
+  if (sink_) TRY(sink_(written_to_ * kPageSize, buffer_));
   written_to_ = next_page_;
   buffer_.clear();
   return Ok();
 }
 
 Result<uint64_t> Writer::WriteLeaf(const std::vector<Element>& elements) {
+  if (!sink_) {
+    size_t bytes = 0;
+    for (const Element& e : elements) bytes += kElement + e.key.size() + e.value_bytes;
+    return Place(bytes);
+  }
   std::string heads, data;
   for (size_t i = 0; i < elements.size(); ++i) {
     const Element& e = elements[i];
@@ -238,9 +285,18 @@ Status Writer::BeginBucket(std::string name) {
 }
 
 Status Writer::Add(std::string_view key, std::string_view value) {
-  size_t bytes = kElement + key.size() + value.size();
+  return AddElement({0, std::string(key), std::string(value), value.size()});
+}
+
+Status Writer::AddLength(std::string_view key, size_t value_bytes) {
+  CHECK(!sink_);
+  return AddElement({0, std::string(key), {}, value_bytes});
+}
+
+Status Writer::AddElement(Element e) {
+  size_t bytes = kElement + e.key.size() + e.value_bytes;
   if (!leaf_.empty() && kHead + leaf_bytes_ + bytes > kPageSize) TRY(FlushLeaf());
-  leaf_.push_back({0, std::string(key), std::string(value)});
+  leaf_.push_back(std::move(e));
   leaf_bytes_ += bytes;
   return Ok();
 }
@@ -259,33 +315,20 @@ Status Writer::EndBucket() {
     base::PutLittleEndian64(header, 0);
   }
   leaves_.clear();
-  root_.push_back({kBucketFlag, bucket_, std::move(header)});
+  size_t bytes = header.size();
+  root_.push_back({kBucketFlag, bucket_, std::move(header), bytes});
   return Ok();
 }
 
-Result<uint64_t> Writer::Finish() {
-  TRY_ASSIGN(uint64_t root, WriteLeaf(root_));
+Result<Extent> Writer::Finish() {
+  Extent extent;
+  TRY_ASSIGN(extent.root, WriteLeaf(root_));
+  extent.pages = next_page_;
   TRY(Flush());
-  std::string head;
-  for (uint64_t i = 0; i < 2; ++i) {
-    std::string meta;
-    base::PutLittleEndian32(meta, kMagic);
-    base::PutLittleEndian32(meta, kVersion);
-    base::PutLittleEndian32(meta, kPageSize);
-    base::PutLittleEndian32(meta, 0);
-    base::PutLittleEndian64(meta, root);
-    base::PutLittleEndian64(meta, 0);
-    base::PutLittleEndian64(meta, 2);
-    base::PutLittleEndian64(meta, next_page_);
-    base::PutLittleEndian64(meta, i);
-    base::PutLittleEndian64(meta, base::Fnv1a64(meta));
-    head += PageHead(i, kMeta, 0, 0) + meta;
-    head.resize((i + 1) * kPageSize, '\0');
-  }
-  head += PageHead(2, kFreelist, 0, 0);
-  head.resize(3 * kPageSize, '\0');
-  TRY(out_.WriteAt(0, head));
-  return next_page_ * kPageSize;
+  bool head_is_out = promised_.pages != 0;
+  if (head_is_out && !(extent == promised_)) return Err(DataLoss("database: not the keys it was laid out for"));
+  if (!head_is_out && sink_) TRY(sink_(0, FirstPages(extent)));
+  return extent;
 }
 
 Result<Summary> Summarize(const Reader& reader, uint64_t size) {

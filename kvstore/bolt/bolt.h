@@ -1,6 +1,6 @@
-// etcd's database file (bbolt): a reader that trusts nothing, and a writer that builds one from sorted keys in one
-// pass. Only what etcd uses: top-level buckets of keys. Format: facts of bbolt's page layout, little-endian. Both
-// block; they belong to one thread at a time.
+// etcd's database file (bbolt): a reader that trusts nothing, and a writer that builds one from sorted keys, into a
+// file in one pass or front to back in two. Only what etcd uses: top-level buckets of keys. Format: facts of bbolt's
+// page layout, little-endian. Both block; they belong to one thread at a time.
 #pragma once
 
 #include <functional>
@@ -38,15 +38,32 @@ class Reader {
   uint64_t root_ = 0;
 };
 
+// Where a database ends and where its tree begins: what its first page has to say of the rest.
+struct Extent {
+  uint64_t root = 0, pages = 0;
+  uint64_t bytes() const;
+  bool operator==(const Extent&) const = default;
+};
+
 class Writer {
  public:
-  explicit Writer(base::File& out) : out_(out) {}
+  // Into a file, whose first pages come last.
+  explicit Writer(base::File& out)
+      : sink_([&out](uint64_t offset, std::string_view bytes) { return out.WriteAt(offset, bytes); }) {}
+  // Nowhere: finds out the extent. Values need not be at hand, see AddLength.
+  Writer() = default;
+  // Front to back, appended to `out` now and then: the same keys as those whose extent this is.
+  Writer(const Extent& extent, std::string& out);
+  Writer(const Writer&) = delete;
+
   // Buckets in name order, keys in order within each.
   base::Status BeginBucket(std::string name);
   base::Status Add(std::string_view key, std::string_view value);
+  // Where nothing is written the value's length will do.
+  base::Status AddLength(std::string_view key, size_t value_bytes);
   base::Status EndBucket();
-  // Writes what is left; the file's size.
-  base::Result<uint64_t> Finish();
+  // Writes what is left. kDataLoss: not the keys that were promised.
+  base::Result<Extent> Finish();
 
  private:
   struct Child {
@@ -56,14 +73,18 @@ class Writer {
   struct Element {
     uint32_t flags;
     std::string key, value;
+    size_t value_bytes;
   };
+  base::Status AddElement(Element e);
   base::Status FlushLeaf();
   base::Result<uint64_t> WriteLeaf(const std::vector<Element>& elements);
   base::Result<uint64_t> BuildTree(std::vector<Child> level);
+  uint64_t Place(size_t body_bytes);
   base::Result<uint64_t> Put(std::string page, uint16_t flags, size_t count);
   base::Status Flush();
 
-  base::File& out_;
+  std::function<base::Status(uint64_t offset, std::string_view bytes)> sink_;
+  Extent promised_;         // its head is written already
   uint64_t next_page_ = 3;  // behind two metas and the freelist
   std::string buffer_;
   uint64_t written_to_ = 3;

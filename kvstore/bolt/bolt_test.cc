@@ -36,28 +36,60 @@ TEST(Bolt, ReadsARealSnapshot) {
   EXPECT_EQ(s->version, "3.7.0");
 }
 
+// Buckets "empty", "key" and "meta" with one key.
+using Keys = std::map<std::string, std::string>;
+base::Result<Extent> WriteAll(Writer& w, const Keys& keys, bool lengths) {
+  for (const char* b : {"empty", "key", "meta"}) {
+    TRY(w.BeginBucket(b));
+    if (std::string_view(b) == "key") {
+      for (const auto& [k, v] : keys) TRY(lengths ? w.AddLength(k, v.size()) : w.Add(k, v));
+    }
+    if (std::string_view(b) == "meta") TRY(w.Add("x", "y"));
+    TRY(w.EndBucket());
+  }
+  return w.Finish();
+}
+
+Keys SomeKeys(size_t n) {
+  base::Random random(n + 1);
+  Keys keys;
+  for (size_t i = 0; i < n; ++i) {
+    keys[base::HexEncode(std::to_string(random.Next()))] = std::string(random.Below(i % 50 == 0 ? 20000 : 60), 'v');
+  }
+  return keys;
+}
+
+TEST(Bolt, FrontToBackItIsTheSameFile) {
+  for (size_t n : {0u, 1u, 100u, 30000u}) {
+    SimDisk disk(1);
+    Keys keys = SomeKeys(n);
+    auto file = disk.Open("db", base::OpenMode::kCreate);
+    Writer into_file(**file), measuring;
+    auto extent = WriteAll(into_file, keys, false);
+    ASSERT_TRUE(extent.has_value());
+    ASSERT_EQ(WriteAll(measuring, keys, true), extent);
+    std::string bytes;
+    Writer stream(*extent, bytes);
+    ASSERT_TRUE(WriteAll(stream, keys, false).has_value());
+    EXPECT_EQ(bytes.size(), extent->bytes());
+    EXPECT_EQ(bytes, *(*file)->ReadAt(0, extent->bytes() + 1));
+    keys["more"] = std::string(5000, 'x');
+    Writer other(*extent, bytes);
+    EXPECT_FALSE(WriteAll(other, keys, false).has_value());
+  }
+}
+
 TEST(Bolt, WritesWhatItReads) {
   for (size_t n : {0u, 1u, 100u, 30000u}) {
     SimDisk disk(1);
-    base::Random random(n + 1);
-    std::map<std::string, std::string> keys;
-    for (size_t i = 0; i < n; ++i) {
-      keys[base::HexEncode(std::to_string(random.Next()))] = std::string(random.Below(i % 50 == 0 ? 20000 : 60), 'v');
-    }
+    Keys keys = SomeKeys(n);
     auto file = disk.Open("db", base::OpenMode::kCreate);
     Writer w(**file);
-    for (const char* b : {"empty", "key", "meta"}) {
-      ASSERT_TRUE(w.BeginBucket(b).ok());
-      if (std::string_view(b) == "key") {
-        for (const auto& [k, v] : keys) ASSERT_TRUE(w.Add(k, v).ok());
-      }
-      if (std::string_view(b) == "meta") ASSERT_TRUE(w.Add("x", "y").ok());
-      ASSERT_TRUE(w.EndBucket().ok());
-    }
-    auto size = w.Finish();
-    ASSERT_TRUE(size.has_value());
-    EXPECT_EQ(*size, *(*file)->Size());
-    auto r = Reader::Open(**file, *size);
+    auto extent = WriteAll(w, keys, false);
+    ASSERT_TRUE(extent.has_value());
+    uint64_t size = extent->bytes();
+    EXPECT_EQ(size, *(*file)->Size());
+    auto r = Reader::Open(**file, size);
     ASSERT_TRUE(r.has_value()) << r.error().ToString();
     EXPECT_EQ(*r->Buckets(), (std::vector<std::string>{"empty", "key", "meta"}));
     std::map<std::string, std::string> back;
@@ -79,7 +111,7 @@ TEST(Bolt, DamageIsAnErrorNotACrash) {
   ASSERT_TRUE(w.BeginBucket("key").ok());
   for (int i = 1000; i < 3000; ++i) ASSERT_TRUE(w.Add(std::to_string(i), std::string(50, 'v')).ok());
   ASSERT_TRUE(w.EndBucket().ok());
-  uint64_t size = *w.Finish();
+  uint64_t size = w.Finish()->bytes();
   disk.SyncAll();
   base::Random random(5);
   for (int i = 0; i < 3000; ++i) {
