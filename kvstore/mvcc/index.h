@@ -68,6 +68,10 @@ class KeyIndex {
   KeyIndex() = default;
   ~KeyIndex() { Clear(); }
   void Clear();
+  void Swap(KeyIndex& other) {
+    leaves_.swap(other.leaves_);
+    std::swap(size_, other.size_);
+  }
   KeyIndex(const KeyIndex&) = delete;
 
   KeyEntry* Find(std::string_view key) const;

@@ -8,6 +8,7 @@
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/members.h"
+#include "kvstore/mvcc/view.h"
 #include "kvstore/wal/wal.h"
 #include "proto/etcd/server_internal.pb.h"
 
@@ -103,6 +104,53 @@ TEST(Store, CompactionForgetsAndARestartAgrees) {
   EXPECT_EQ(f.Dump("k", "l", rev - 5), then);
   EXPECT_EQ(f.store->HashAt(rev)->hash, hash->hash);
   EXPECT_EQ(f.Put("k3", "new"), rev + 1);
+}
+
+TEST(Store, WhatIsWrittenGoesToTheDiskALittleAtATime) {
+  Fixture f({.segment_bytes = 4096, .tail_bytes = 512, .sync_bytes = 1024});
+  EXPECT_FALSE(f.store->NextSync()) << "nothing is worth it";
+  for (int i = 0; i < 300; ++i) f.Put("k" + std::to_string(i), std::string(40, 'x'));
+  uint64_t unsynced = f.store->unsynced_bytes();
+  EXPECT_GT(unsynced, 10'000u);
+  while (auto step = f.store->NextSync()) {
+    ASSERT_TRUE(step->Run().ok());
+    f.store->Synced(*step);
+    EXPECT_LT(f.store->unsynced_bytes(), unsynced);
+    unsynced = f.store->unsynced_bytes();
+  }
+  EXPECT_LT(unsynced, 1024u);
+  auto c = f.store->PrepareCheckpoint({});
+  EXPECT_EQ(c->files.paths.size(), 1u) << "a checkpoint has only the end left to sync";
+  f.Put("k", "after the checkpoint was prepared");
+  EXPECT_LT(f.store->unsynced_bytes(), 512u);
+}
+
+TEST(Store, AnotherTakesItsPlace) {
+  Fixture f({.segment_bytes = 4096, .tail_bytes = 512, .sync_bytes = 1024});
+  for (int i = 0; i < 100; ++i) f.Put("old" + std::to_string(i), std::string(40, 'x'));
+  Gather gather = Gather::History(*f.store, f.store->revision());
+  std::unique_ptr<Store> fresh = f.store->Beside();
+  fresh->ImportBegin({});
+  for (int64_t rev = 2; rev < 200; ++rev) {
+    std::string kv = EncodeKeyValue({.key = "new", .create_revision = 2, .mod_revision = rev, .version = rev - 1});
+    ASSERT_TRUE(fresh->ImportKey(RevisionKey({rev, 0}, false), kv).ok());
+  }
+  ASSERT_TRUE(fresh->ImportDone().ok());
+  auto c = fresh->PrepareCheckpoint({.index = 7});
+  ASSERT_TRUE(c->Run().ok());
+  fresh->FinishCheckpoint(*c);
+  EXPECT_EQ(f.Dump("old1", {}), "old1=" + std::string(40, 'x') + "@3/1 ") << "until then the old one serves";
+  f.store->Replace(*fresh);
+  EXPECT_EQ(gather.Step(1).error().code(), base::Code::kUnavailable);
+  EXPECT_EQ(f.Dump("new", {}), "new=@199/198 ");
+  EXPECT_EQ(f.store->keys(), 1u);
+  EXPECT_EQ(f.store->checkpointed().index, 7u);
+  auto files = fresh->Abandon();
+  EXPECT_GT(files.size(), 1u);
+  fresh.reset();
+  EXPECT_EQ(f.Put("new", "next"), 200);
+  f.Reopen();
+  EXPECT_EQ(f.Dump("", kAll), "new=@199/198 ") << "the checkpoint is the new one's";
 }
 
 // The segment of a tombstone goes before the segment of what it deleted.

@@ -68,7 +68,7 @@ Result<std::unique_ptr<Segments>> Segments::Open(base::FileSystem& fs, std::stri
   std::unique_ptr<Segments> s(new Segments(fs, std::move(directory), limits));
   for (const auto& [id, length] : existing) {
     Segment seg;
-    TRY_ASSIGN(seg.file, fs.Open(s->PathOf(id), base::OpenMode::kRead));
+    TRY_ASSIGN(seg.file, fs.Open(s->PathOf(id), base::OpenMode::kReadWrite));
     TRY_ASSIGN(uint64_t size, seg.file->Size());
     if (size < length) return Err(DataLoss("segment: " + s->PathOf(id) + " is shorter than its checkpoint says"));
     TRY_ASSIGN(std::string head, seg.file->ReadAt(0, kFileHead));
@@ -90,6 +90,12 @@ Result<std::unique_ptr<Segments>> Segments::Open(base::FileSystem& fs, std::stri
   return s;
 }
 
+std::unique_ptr<Segments> Segments::Beside(const Segments& other) {
+  std::unique_ptr<Segments> s(new Segments(other.fs_, other.directory_, other.limits_));
+  s->next_id_ = other.next_id_;
+  return s;
+}
+
 Status Segments::Start() {
   Segment seg;
   uint32_t id = next_id_++;
@@ -107,6 +113,7 @@ Status Segments::FlushTail() {
   Segment& seg = segments_.at(active_);
   TRY(seg.file->WriteAt(seg.written, tail_));
   seg.written += tail_.size();
+  unsynced_bytes_ += tail_.size();
   tail_.clear();
   return Ok();
 }
@@ -246,7 +253,7 @@ Status Segments::SyncPlan::Sync() const {
 }
 
 Status Segments::SyncPlan::Clean() const {
-  for (const std::string& path : removable) TRY(fs->Remove(path));
+  for (const Dropped& d : dropped) TRY(fs->Remove(d.path));
   return Ok();
 }
 
@@ -260,9 +267,32 @@ Result<Segments::SyncPlan> Segments::PrepareSync() {
     if (seg.synced < seg.length) plan.paths.push_back(PathOf(id));
     seg.synced = seg.length;
   }
-  for (uint32_t id : dropped_) plan.removable.push_back(PathOf(id));
-  dropped_.clear();
+  plan.dropped = std::exchange(dropped_, {});
+  unsynced_bytes_ = dropped_bytes_ = 0;
   return plan;
+}
+
+std::optional<Segments::SyncStep> Segments::NextSync() const {
+  if (unsynced_bytes_ < limits_.sync_bytes) return std::nullopt;
+  auto unsynced = [](const auto& entry) {
+    const Segment& seg = entry.second;
+    return seg.written - std::min(seg.written, seg.synced);
+  };
+  const auto& [id, most] = *std::ranges::max_element(segments_, {}, unsynced);
+  return SyncStep{id, most.written, PathOf(id), &fs_};
+}
+
+Status Segments::SyncStep::Run() const {
+  auto file = fs->Open(path, base::OpenMode::kReadWrite);
+  if (!file) return file.error().code() == base::Code::kNotFound ? Ok() : file.error();  // dropped meanwhile
+  return (*file)->Sync();
+}
+
+void Segments::Synced(const SyncStep& step) {
+  auto it = segments_.find(step.id);
+  if (it == segments_.end() || it->second.synced >= step.length) return;
+  unsynced_bytes_ -= step.length - it->second.synced;
+  it->second.synced = step.length;
 }
 
 void Segments::MarkDead(const Location& at) {
@@ -291,9 +321,24 @@ uint32_t Segments::MostlyGarbage() const {
 
 void Segments::Drop(uint32_t id) {
   CHECK(id != active_ && Empty(id));
-  total_bytes_ -= segments_.at(id).length;
+  Segment& seg = segments_.at(id);
+  total_bytes_ -= seg.length;
+  dropped_bytes_ += seg.length;
+  if (seg.written > seg.synced) unsynced_bytes_ -= seg.written - seg.synced;
+  dropped_.push_back({PathOf(id), std::move(seg.file)});
   segments_.erase(id);
-  dropped_.push_back(id);
+}
+
+std::vector<std::shared_ptr<base::File>> Segments::Abandon() {
+  for (auto& [id, seg] : segments_) dropped_.push_back({PathOf(id), std::move(seg.file)});
+  segments_.clear();
+  std::vector<std::shared_ptr<base::File>> files;
+  for (SyncPlan::Dropped& d : dropped_) {
+    (void)fs_.Remove(d.path);  // if not now, then by the next Open
+    files.push_back(std::move(d.file));
+  }
+  dropped_.clear();
+  return files;
 }
 
 }  // namespace kvstore::mvcc

@@ -1,13 +1,15 @@
 // Where stored KeyValue bytes live: append-only files of checksummed records. Written without fsync, because the log
-// can replay them; SyncPlan says what a checkpoint has to make durable. Values are read back through the page cache.
+// can replay them; SyncPlan says what a checkpoint has to make durable, and SyncStep keeps what is left for it small.
+// Values are read back through the page cache.
 //
 // Promises: a record read back is the record written, or an error (checksum). Owned by the Store; one strand, except
-// that SyncPlan::Run may run on a blocking pool.
+// that what SyncPlan and SyncStep do may be done on a blocking pool.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,7 @@ struct SegmentRecord {
 struct SegmentLimits {
   uint32_t segment_bytes = 64 << 20;
   uint32_t tail_bytes = 256 << 10;  // kept in memory before it is written out
+  uint32_t sync_bytes = 1 << 20;    // written, and worth a SyncStep
 };
 
 // Where records are read from: the segments as they grow, or a view of them.
@@ -76,6 +79,8 @@ class Segments final : public RecordSource {
   static base::Result<std::unique_ptr<Segments>> Open(base::FileSystem& fs, std::string directory,
                                                       const std::vector<std::pair<uint32_t, uint64_t>>& existing,
                                                       SegmentLimits limits = {});
+  // Without records, in the same directory, under names that `other` does not use; `other` must make no new ones.
+  static std::unique_ptr<Segments> Beside(const Segments& other);
   base::Result<Location> Append(const Revision& r, bool tombstone, std::string_view bytes);
   base::Result<std::string> Read(const Location& at) const;
 
@@ -96,13 +101,32 @@ class Segments final : public RecordSource {
       std::string dead_offsets;  // of records, four little-endian bytes each, in the order in which they died
     };
     std::vector<Part> segments;  // all live ones
-    std::vector<std::string> paths, removable;
+    std::vector<std::string> paths;
+    struct Dropped {
+      std::string path;
+      std::shared_ptr<base::File> file;  // for whoever gives its space back, once nobody reads it
+    };
+    std::vector<Dropped> dropped;
     base::FileSystem* fs = nullptr;
     std::string directory;
     base::Status Sync() const;
     base::Status Clean() const;
   };
   base::Result<SyncPlan> PrepareSync();
+
+  // About a MB of a segment to the disk. Someone else's fsync waits for all that the kernel has gathered by then, so
+  // this is to be done all along, one step at a time: NextSync on the strand, Run on any thread, Synced on the strand.
+  struct SyncStep {
+    uint32_t id;
+    uint64_t length;
+    std::string path;
+    base::FileSystem* fs;
+    base::Status Run() const;
+  };
+  std::optional<SyncStep> NextSync() const;
+  void Synced(const SyncStep& step);
+  // Written, and not covered by a step or plan so far.
+  uint64_t unsynced_bytes() const { return unsynced_bytes_; }
 
   // Bookkeeping of garbage: the store says which records it no longer needs.
   void MarkDead(const Location& at);
@@ -112,6 +136,10 @@ class Segments final : public RecordSource {
   // Leaves it out of the next checkpoint; the file goes once the checkpoint whose PrepareSync came after the Drop is
   // durable.
   void Drop(uint32_t segment);
+  // Of the segments that wait for that checkpoint.
+  uint64_t dropped_bytes() const { return dropped_bytes_; }
+  // Drops everything at once and removes the files; nothing may be read from it afterwards. Any thread.
+  std::vector<std::shared_ptr<base::File>> Abandon();
   // No more records go into the current segment.
   base::Status Seal();
 
@@ -125,7 +153,7 @@ class Segments final : public RecordSource {
     uint64_t length = 0;   // including what is still in the tail
     uint64_t written = 0;  // in the file
     uint64_t dead = 0;
-    uint64_t synced = 0;  // length that an earlier plan covered
+    uint64_t synced = 0;  // length that an earlier plan or step covered
     std::string dead_offsets;
   };
   Segments(base::FileSystem& fs, std::string directory, SegmentLimits limits)
@@ -139,7 +167,9 @@ class Segments final : public RecordSource {
   std::string directory_;
   SegmentLimits limits_;
   std::map<uint32_t, Segment> segments_;
-  std::vector<uint32_t> dropped_;
+  std::vector<SyncPlan::Dropped> dropped_;
+  uint64_t dropped_bytes_ = 0;
+  uint64_t unsynced_bytes_ = 0;
   uint32_t next_id_ = 1;
   uint32_t active_ = 0;  // 0 = none
   std::string tail_;

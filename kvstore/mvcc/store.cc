@@ -560,22 +560,30 @@ Buckets Store::ExportBuckets(const AppliedMark& mark) const {
   return out;
 }
 
-Status Store::Clear() {
+std::unique_ptr<Store> Store::Beside() const {
+  std::unique_ptr<Store> s(new Store(fs_, directory_, options_));
+  s->segments_ = Segments::Beside(*segments_);
+  return s;
+}
+
+void Store::Replace(Store& fresh) {
+  CHECK(!in_txn_ && !fresh.in_txn_);
   ++generation_;
-  index_.Clear();
-  segments_.reset();
-  TRY(fs_.RemoveAll(directory_));
-  TRY(fs_.MakeDirectories(directory_));
-  leases_ = Leases(options_.min_lease_ttl);
-  buckets_.clear();
-  mark_ = {};
-  revision_ = 1;
-  compact_revision_ = -1;
+  index_.Swap(fresh.index_);
+  std::swap(segments_, fresh.segments_);
+  std::swap(leases_, fresh.leases_);
+  std::swap(buckets_, fresh.buckets_);
+  std::swap(mark_, fresh.mark_);
+  std::swap(revision_, fresh.revision_);
+  std::swap(compact_revision_, fresh.compact_revision_);
   compacting_ = false;
   compact_cursor_.clear();
   rewriting_ = rewrite_offset_ = 0;
-  TRY_ASSIGN(segments_, Segments::Open(fs_, directory_, {}, options_.segments));
-  return Ok();
+}
+
+std::vector<std::shared_ptr<base::File>> Store::Abandon() {
+  index_.Clear();
+  return segments_->Abandon();
 }
 
 void Store::ImportBegin(Buckets buckets) {
@@ -597,6 +605,10 @@ Status Store::ImportKey(std::string_view k, std::string_view value) {
                   .tombstone = tombstone,
                   .bytes = value};
   TRY_ASSIGN(r.location, segments_->Append(r.revision, tombstone, value));
+  if (auto step = segments_->NextSync()) {
+    TRY(step->Run());
+    segments_->Synced(*step);
+  }
   revision_ = std::max(revision_, r.revision.main);
   return IndexRecord(r);
 }

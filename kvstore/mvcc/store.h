@@ -109,6 +109,13 @@ class Store final : public History {
   // etcd's HashKV at `revision` (0 = now), in one go: for tools and tests. A server gathers a view and hashes that.
   base::Result<Hash> HashAt(int64_t revision);
 
+  // Keeps what a checkpoint has to sync small: see Segments::SyncStep.
+  std::optional<Segments::SyncStep> NextSync() const { return segments_->NextSync(); }
+  void Synced(const Segments::SyncStep& step) { segments_->Synced(step); }
+  uint64_t unsynced_bytes() const { return segments_->unsynced_bytes(); }
+  // What the next checkpoint gives back.
+  uint64_t dropped_bytes() const { return segments_->dropped_bytes(); }
+
   // Checkpoints: Prepare on the strand, Run on a blocking pool, Finish on the strand. One at a time.
   struct Checkpoint {
     Segments::SyncPlan files;
@@ -122,11 +129,16 @@ class Store final : public History {
 
   // State beside the keys as etcd has it in its database: the buckets above, and lease and meta.
   Buckets ExportBuckets(const AppliedMark& mark) const;
-  // Starts over as an empty store, files too, because a snapshot replaces everything; watchers stay. RestartWatches
-  // comes after the import.
-  base::Status Clear();
+  // A snapshot replaces everything: an empty store in the same directory is filled on some other thread and
+  // checkpointed, and then takes this one's place, but for the watchers. Until then this one must not change; nor be
+  // checkpointed. RestartWatches comes afterwards.
+  std::unique_ptr<Store> Beside() const;
+  // `fresh` has what was here: it takes long to destroy.
+  void Replace(Store& fresh);
   void RestartWatches(int64_t told) { hub_.Restart(told); }
-  // Fills an empty store from such a database: the buckets, then the keys in revision order.
+  // The end of a store that was replaced; any thread. The files, for whoever gives their space back.
+  std::vector<std::shared_ptr<base::File>> Abandon();
+  // Fills an empty store from such a database: the buckets, then the keys in revision order. Blocks.
   void ImportBegin(Buckets buckets);
   base::Status ImportKey(std::string_view revision_key, std::string_view value);
   base::Status ImportDone();

@@ -10,6 +10,7 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/wire/wire.h"
 
 namespace kvstore::peer {
@@ -29,12 +30,12 @@ namespace {
 constexpr base::Duration kReadTimeout = std::chrono::seconds(5);
 constexpr base::Duration kHeartbeatEvery = kReadTimeout / 3;
 constexpr base::Duration kDialEvery = std::chrono::milliseconds(100);
+constexpr size_t kSyncEvery = 1 << 20;  // of a database that comes in
 constexpr base::Duration kSnapshotAnswer = std::chrono::seconds(60);
 constexpr size_t kStreamQueue = 4096;
 constexpr size_t kPipelineQueue = 64;
 constexpr int kPipelines = 4;
 constexpr size_t kWriteBatch = 1 << 20;
-constexpr size_t kSnapshotPiece = 256 << 10;
 constexpr size_t kMaxMessageBytes = 64 << 20;
 constexpr size_t kMaxLeaseRequest = 1 << 20;
 constexpr std::string_view kMinClusterVersion = "3.0.0";
@@ -250,12 +251,12 @@ Task<Status> HttpTransport::Post(Peer& peer, const Message& m) {
   co_return Ok();
 }
 
-void HttpTransport::SendSnapshot(Message m, std::unique_ptr<base::File> database) {
+void HttpTransport::SendSnapshot(Message m, std::unique_ptr<replica::DatabaseStream> database) {
   PeerPtr peer = Find(m.to);
   tasks_.Spawn(StreamSnapshot(std::move(peer), std::move(m), std::move(database)));
 }
 
-Task<void> HttpTransport::StreamSnapshot(PeerPtr peer, Message m, std::shared_ptr<base::File> database) {
+Task<void> HttpTransport::StreamSnapshot(PeerPtr peer, Message m, std::shared_ptr<replica::DatabaseStream> database) {
   co_await base::Yield(loop_);  // never inside SendSnapshot: the core is in the middle of something
   Status s = base::Unavailable("no such peer");
   if (peer) {
@@ -273,7 +274,7 @@ Task<void> HttpTransport::StreamSnapshot(PeerPtr peer, Message m, std::shared_pt
   replica_.ReportSnapshot(m.to, !s.ok());
 }
 
-Task<Status> HttpTransport::PostSnapshot(Peer& peer, const Message& m, base::File& database) {
+Task<Status> HttpTransport::PostSnapshot(Peer& peer, const Message& m, replica::DatabaseStream& database) {
   base::net::ClientRequest r{.method = "POST", .path = "/raft/snapshot", .headers = RequestHeaders(peer.id)};
   r.headers.Set("content-type", "application/octet-stream");
   CO_TRY_ASSIGN(auto stream, co_await peer.client.Open(peer.ctx, std::move(r)));
@@ -281,11 +282,9 @@ Task<Status> HttpTransport::PostSnapshot(Peer& peer, const Message& m, base::Fil
   EncodeMessage(body, m);
   base::PutBigEndian64(head, body.size());
   CO_TRY(co_await stream->Write(peer.ctx, base::Share(head + body)));
-  CO_TRY_ASSIGN(uint64_t size, database.Size());
-  for (uint64_t at = 0; at < size;) {
-    CO_TRY_ASSIGN(std::string piece, database.ReadAt(at, kSnapshotPiece));
-    if (piece.empty()) co_return base::DataLoss("snapshot file is short");
-    at += piece.size();
+  for (;;) {
+    CO_TRY_ASSIGN(std::string piece, co_await base::RunBlocking(pool_, loop_, [&] { return database.Next(); }));
+    if (piece.empty()) break;
     CO_TRY(co_await stream->Write(peer.ctx, base::Share(std::move(piece))));
   }
   CO_TRY(co_await stream->CloseWrite(peer.ctx));
@@ -522,9 +521,16 @@ Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
   std::shared_ptr<base::File> file = std::move(opened);
   std::string piece = head.substr(8 + size);
   Status written = file->Truncate(0);
+  size_t unsynced = 0;
   for (uint64_t at = 0; written.ok();) {
     written = file->WriteAt(at, piece);
     at += piece.size();
+    unsynced += piece.size();
+    // In small steps: the log's fsyncs must not wait behind a large one.
+    if (written.ok() && unsynced >= kSyncEvery) {
+      unsynced = 0;
+      written = co_await OnPool(pool_, loop_, [file] { return file->Sync(); });
+    }
     auto next = co_await e.ReadBody(e.context());
     if (!next) written = next.error();
     if (!next || next->empty()) break;

@@ -41,7 +41,7 @@ class HttpTransport final : public replica::Transport {
   base::Task<void> Stop();
 
   void Send(raft::Message m) override;
-  void SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) override;
+  void SendSnapshot(raft::Message m, std::unique_ptr<replica::DatabaseStream> database) override;
   void SetPeers(std::vector<mvcc::Member> peers) override;
   std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const override;
   base::Task<base::Result<replica::PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
@@ -62,8 +62,8 @@ class HttpTransport final : public replica::Transport {
   base::Task<base::Status> ReadStream(Peer& peer, StreamKind kind);
   base::Task<void> Pipeline(PeerPtr peer);
   base::Task<base::Status> Post(Peer& peer, const raft::Message& m);
-  base::Task<void> StreamSnapshot(PeerPtr peer, raft::Message m, std::shared_ptr<base::File> database);
-  base::Task<base::Status> PostSnapshot(Peer& peer, const raft::Message& m, base::File& database);
+  base::Task<void> StreamSnapshot(PeerPtr peer, raft::Message m, std::shared_ptr<replica::DatabaseStream> database);
+  base::Task<base::Status> PostSnapshot(Peer& peer, const raft::Message& m, replica::DatabaseStream& database);
   void CheckRemoved(int status);
 
   // The other end.

@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #include "base/bytes.h"
-#include "base/next_turn.h"
 #include "kvstore/bolt/bolt.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/replica/replica.h"
@@ -47,22 +46,6 @@ raft::ConfState ConfStateOf(mvcc::Buckets& buckets) {
   return cs;
 }
 
-std::string ConfStateJson(const std::string& bytes) {
-  auto cs = wal::DecodeConfState(bytes).value_or(raft::ConfState());
-  std::string out = "{";
-  auto list = [&](const char* name, const std::vector<uint64_t>& ids) {
-    if (ids.empty()) return;
-    out += "\"" + std::string(name) + "\":[";
-    for (size_t i = 0; i < ids.size(); ++i) out += (i ? "," : "") + std::to_string(ids[i]);
-    out += "],";
-  };
-  list("voters", cs.voters);
-  list("learners", cs.learners);
-  list("voters_outgoing", cs.voters_outgoing);
-  list("learners_next", cs.learners_next);
-  return out + "\"auto_leave\":" + (cs.auto_leave ? "true}" : "false}");
-}
-
 }  // namespace
 
 Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string& path, mvcc::Store& store) {
@@ -92,63 +75,6 @@ Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string
   TRY(reader.ForEach("key", [&](std::string_view k, std::string_view v) { return store.ImportKey(k, v); }));
   TRY(store.ImportDone());
   return mark;
-}
-
-namespace {
-
-mvcc::Buckets AllBuckets(const mvcc::Store& store, const mvcc::AppliedMark& mark) {
-  mvcc::Buckets buckets = store.ExportBuckets(mark);
-  for (const char* name :
-       {"alarm", "auth", "authRoles", "authUsers", "cluster", "key", "lease", "members", "members_removed", "meta"}) {
-    buckets[name];
-  }
-  buckets["meta"]["confState"] = ConfStateJson(mark.conf_state);
-  buckets["meta"]["storageVersion"] = std::string(kClusterVersion);
-  return buckets;
-}
-
-}  // namespace
-
-base::Task<Result<DatabaseImage>> TakeImage(mvcc::Store& store, mvcc::AppliedMark mark, base::Executor& executor,
-                                            std::function<bool()> wanted) {
-  constexpr size_t kKeysPerTurn = 4096;
-  mvcc::Gather gather = mvcc::Gather::History(store, store.revision());
-  DatabaseImage image{.buckets = AllBuckets(store, mark)};
-  for (;;) {
-    CO_TRY_ASSIGN(bool more, gather.Step(kKeysPerTurn));
-    if (!more) break;
-    co_await base::NextTurn(executor);
-    if (!wanted()) co_return Err(base::Cancelled("nobody wants the snapshot any more"));
-  }
-  CO_TRY_ASSIGN(image.keys, gather.Finish());
-  co_return image;
-}
-
-Status WriteDatabase(DatabaseImage image, base::File& out) {
-  mvcc::Sort(image.keys);
-  bolt::Writer w(out);
-  for (const auto& [name, keys] : image.buckets) {
-    TRY(w.BeginBucket(name));
-    if (name == "key") TRY(image.keys.ForEach([&](std::string_view k, std::string_view v) { return w.Add(k, v); }));
-    for (const auto& [k, v] : keys) TRY(w.Add(k, v));
-    TRY(w.EndBucket());
-  }
-  return StatusOf(w.Finish());
-}
-
-Result<uint32_t> HashDatabase(DatabaseImage image) {
-  mvcc::Sort(image.keys);
-  uint32_t crc = 0;
-  auto add = [&](std::string_view k, std::string_view v) {
-    crc = base::Crc32c(base::Crc32c(crc, k), v);
-    return Ok();
-  };
-  for (const auto& [name, keys] : image.buckets) {
-    crc = base::Crc32c(crc, name);
-    if (name == "key") TRY(image.keys.ForEach(add));
-    for (const auto& [k, v] : keys) TRY(add(k, v));
-  }
-  return crc;
 }
 
 }  // namespace kvstore::replica

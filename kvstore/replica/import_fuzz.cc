@@ -7,6 +7,7 @@
 #include "kvstore/bolt/bolt.h"
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/members.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/replica/import.h"
 
 namespace {
@@ -57,7 +58,9 @@ void WellFormed(FuzzedDataProvider& in, base::File& out) {
 base::Task<void> TakeAndWrite(mvcc::Store& store, mvcc::AppliedMark mark, base::Executor& executor, base::File& out,
                               base::Status& result) {
   auto image = co_await replica::TakeImage(store, mark, executor, [] { return true; });
-  result = image ? replica::WriteDatabase(std::move(*image), out) : image.error();
+  auto stream = image ? replica::DatabaseStream::Make(std::move(*image)) : base::Err(image.error());
+  auto bytes = stream ? (*stream)->Rest() : base::Err(stream.error());
+  result = bytes ? out.Append(*bytes) : bytes.error();
 }
 base::Status Export(mvcc::Store& store, const mvcc::AppliedMark& mark, base::File& out) {
   base::testing::SimExecutor executor(1);

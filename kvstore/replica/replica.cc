@@ -34,6 +34,12 @@ constexpr base::Duration kReadRetry = std::chrono::milliseconds(500);
 constexpr uint64_t kPublishEvery = 5;  // ticks
 // How long followers may be left without word that the log is committed further, when nothing else is sent to them.
 constexpr base::Duration kTellCommitAfter = std::chrono::milliseconds(1);
+// Others' fsyncs have the disk in between.
+constexpr base::Duration kDiskPause = std::chrono::milliseconds(3);
+// Written by compaction and not on the disk yet: with more it waits.
+constexpr uint64_t kMaxUnsynced = 4 << 20;
+// Of segments that only a checkpoint gives back, while compaction goes on.
+constexpr uint64_t kMaxDropped = 256 << 20;
 
 std::string LeaseRevoke(int64_t id) {
   std::string inner, out;
@@ -300,14 +306,25 @@ void Replica::PumpLog() {
 
 // Beside the log lane: puts would wait for it.
 void Replica::RemoveLogFiles(std::vector<std::string> files) {
-  auto result = std::make_shared<Status>();
-  auto work = [&fs = env_.fs, directory = options_.wal_dir, files = std::move(files)]() -> Status {
-    for (const std::string& f : files) TRY(fs.Remove(f));
+  struct Job {
+    std::vector<std::shared_ptr<base::File>> gone;
+    Status result;
+  };
+  auto job = std::make_shared<Job>();
+  auto work = [&fs = env_.fs, directory = options_.wal_dir, files = std::move(files), job]() -> Status {
+    for (const std::string& f : files) {
+      TRY_ASSIGN(auto file, fs.Open(f, base::OpenMode::kReadWrite));
+      TRY(fs.Remove(f));
+      job->gone.push_back(std::move(file));
+    }
     return fs.SyncDirectory(directory);
   };
-  env_.other_pool.Run([result, work = std::move(work)] { *result = work(); }, env_.executor,
-                      [this, result, alive = alive_] {
-                        if (*alive && !result->ok()) Fail(result->Annotate("write-ahead log: "));
+  env_.other_pool.Run([job, work = std::move(work)] { job->result = work(); }, env_.executor,
+                      [this, job, alive = alive_] {
+                        if (!*alive) return;
+                        if (!job->result.ok()) return Fail(job->result.Annotate("write-ahead log: "));
+                        for (auto& file : job->gone) dying_.Add(std::move(file));
+                        TendDisk();
                       });
 }
 
@@ -379,6 +396,7 @@ void Replica::ApplySome() {
   MaybeInstall();
   ReleaseReads();
   MaybeCheckpoint();
+  TendDisk();
   if (!to_apply_.empty()) ScheduleApply();
   if (raft_->HasReady()) Schedule();
   // A fresh start: whatever the log had committed is applied, now this member may lead.
@@ -588,6 +606,7 @@ void Replica::Tick() {
   if (++ticks_ % kPublishEvery == 0) Publish();
   if (raft_->HasReady()) Schedule();
   ExpireLeases();
+  TendDisk();  // someone may have stopped reading a file that is to go
   tick_timer_ = env_.executor.After(options_.heartbeat, [this, alive = alive_] {
     if (*alive) Tick();
   });
@@ -611,9 +630,53 @@ void Replica::Maintain() {
   InNextTurn([this] {
     maintaining_ = false;
     if (!failure_.ok() || stopping_) return;
+    if (store_->unsynced_bytes() > kMaxUnsynced || importing_) {
+      maintenance_waits_ = true;
+      return TendDisk();
+    }
     auto more = store_->MaintenanceStep();
     if (!more) return Fail(more.error().Annotate("compaction: "));
     if (*more) Maintain();
+    MaybeCheckpoint();
+    TendDisk();
+  });
+}
+
+void Replica::ResumeMaintenance() {
+  if (!maintenance_waits_ || importing_ || store_->unsynced_bytes() > kMaxUnsynced) return;
+  maintenance_waits_ = false;
+  Maintain();
+}
+
+// What was written goes to the disk, and what was removed goes from it, a little at a time: whatever is done at once,
+// the log's next fsync waits for.
+void Replica::TendDisk() {
+  if (tending_ || !failure_.ok()) return;
+  struct Job {
+    std::optional<mvcc::Segments::SyncStep> sync;
+    std::function<void()> shrink;
+    Status result;
+  };
+  auto job = std::make_shared<Job>(Job{.sync = store_->NextSync(), .shrink = dying_.Next()});
+  if (!job->sync && !job->shrink) return ResumeMaintenance();
+  tending_ = true;
+  auto work = [job] {
+    if (job->sync) job->result = job->sync->Run();
+    if (job->shrink) job->shrink();
+  };
+  env_.other_pool.Run(work, env_.executor, [this, job, alive = alive_] {
+    if (!*alive) return;
+    if (!job->result.ok()) {
+      Fail(job->result.Annotate("segments: "));
+      return idle_.NotifyAll();
+    }
+    if (job->sync) store_->Synced(*job->sync);
+    ResumeMaintenance();
+    env_.executor.After(kDiskPause, [this, alive] {
+      if (!*alive) return;
+      tending_ = false;
+      TendDisk();
+    });
   });
 }
 
@@ -633,9 +696,11 @@ void Replica::SyncWatchers() {
 mvcc::AppliedMark Replica::Mark() const { return {applied_, applied_term_, wal::EncodeConfState(conf_state_)}; }
 
 void Replica::MaybeCheckpoint() {
-  if (checkpointing_ || !installing_.empty() || stopping_ || applied_ == checkpointed_) return;
-  bool long_log = log_segments_ > kMaxLogSegments;
-  if (applied_ - checkpointed_ < options_.snapshot_count && !long_log) return;
+  if (checkpointing_ || !installing_.empty() || stopping_) return;
+  // Space that compaction freed comes back with a checkpoint.
+  bool reclaims = store_->dropped_bytes() > (maintaining_ || maintenance_waits_ ? kMaxDropped : 0);
+  bool due = applied_ - checkpointed_ >= options_.snapshot_count || log_segments_ > kMaxLogSegments;
+  if (!reclaims && (!due || applied_ == checkpointed_)) return;
   Status s = StartCheckpoint();
   if (!s.ok()) Fail(s.Annotate("checkpoint: "));
 }
@@ -669,10 +734,13 @@ void Replica::CheckpointDone(Result<mvcc::Store::Checkpoint> done) {
   }
   store_->FinishCheckpoint(*done);
   ++counters_.checkpoints;
-  checkpointed_ = done->mark.index;
-  auto conf = wal::DecodeConfState(done->mark.conf_state);
-  release_meta_ = {conf.value_or(raft::ConfState()), done->mark.index, done->mark.term};
-  release_to_ = done->mark.index;
+  for (auto& dropped : done->files.dropped) dying_.Add(std::move(dropped.file));
+  TendDisk();
+  if (std::exchange(checkpointed_, done->mark.index) != done->mark.index) {
+    auto conf = wal::DecodeConfState(done->mark.conf_state);
+    release_meta_ = {conf.value_or(raft::ConfState()), done->mark.index, done->mark.term};
+    release_to_ = done->mark.index;
+  }
   MaybeInstall();
   PumpLog();
   if (!log_busy_) idle_.NotifyAll();
@@ -704,7 +772,9 @@ Task<void> Replica::Stop(bool checkpoint) {
   stopping_ = true;
   FailWaiting();
   if (tick_timer_ != 0) env_.executor.CancelTimer(std::exchange(tick_timer_, 0));
-  while (failure_.ok() && (log_busy_ || checkpointing_ || !to_apply_.empty())) (void)co_await idle_.Wait(Context());
+  while (failure_.ok() && (log_busy_ || checkpointing_ || !installing_.empty() || !to_apply_.empty())) {
+    (void)co_await idle_.Wait(Context());
+  }
   if (!failure_.ok()) co_return;
   if (checkpoint && applied_ != checkpointed_) {
     Status s = StartCheckpoint();

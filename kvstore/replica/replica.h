@@ -26,6 +26,7 @@
 #include "kvstore/mvcc/applier.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/raft/raft.h"
+#include "kvstore/replica/dying_files.h"
 #include "kvstore/replica/transport.h"
 #include "kvstore/wal/wal.h"
 
@@ -178,8 +179,9 @@ class Replica {
   void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
   base::Task<void> SendSnapshot(raft::Message m);
   void MaybeInstall();
-  base::Status Install(const raft::Snapshot& snapshot);
-  base::Status ImportAndCheckpoint(const std::string& path, const std::vector<raft::SnapshotMeta>& known);
+  struct Installation;
+  void InstallDone(Installation& done);
+  void Bury(std::unique_ptr<mvcc::Store> replaced);
   void TellPeers();
   void CompactLog();
   void LeaderChanged();
@@ -207,6 +209,8 @@ class Replica {
   void BecameLeader();
   void Publish();
   void Maintain();
+  void ResumeMaintenance();
+  void TendDisk();
   void SyncWatchers();
   void Fail(base::Status why);
   void FailWaiting();
@@ -274,8 +278,8 @@ class Replica {
   base::Event leader_event_;
   // Snapshots that are in the log but not in the store yet, and what waits for that.
   std::deque<raft::Message> installing_;
+  bool importing_ = false;  // the first of them, on another thread: the store must not change
   base::MonoTime log_busy_since_{};
-  uint64_t next_snapshot_file_ = 0;
   // Peers that get a snapshot or just got one, and the index from which on they need the log.
   std::map<raft::NodeId, uint64_t> catching_up_;
   bool publishing_ = false;
@@ -289,6 +293,9 @@ class Replica {
   uint64_t release_to_ = 0;  // for the log lane
   raft::SnapshotMeta release_meta_;
   bool maintaining_ = false;
+  bool maintenance_waits_ = false;  // for the disk
+  bool tending_ = false;
+  DyingFiles dying_;
   bool syncing_watchers_ = false;
   base::TimerId tick_timer_ = 0;
   base::Event idle_;

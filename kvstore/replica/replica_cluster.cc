@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/replica/replica.h"
@@ -131,19 +132,23 @@ std::string Replica::IncomingSnapshotPath(uint64_t index) const {
   return options_.data_dir + "/member/snap/" + name;
 }
 
-// `known`: the snapshots that the log speaks of; the database is one of them.
-Status Replica::ImportAndCheckpoint(const std::string& path, const std::vector<raft::SnapshotMeta>& known) {
-  TRY_ASSIGN(mvcc::AppliedMark mark, ImportDatabase(env_.fs, path, *store_));
+namespace {
+
+// Fills an empty store. `known`: the snapshots that the log speaks of; the database is one of them.
+Status ImportAndCheckpoint(base::FileSystem& fs, const std::string& path, const std::vector<raft::SnapshotMeta>& known,
+                           mvcc::Store& store) {
+  TRY_ASSIGN(mvcc::AppliedMark mark, ImportDatabase(fs, path, store));
   auto meta = std::find_if(known.begin(), known.end(), [&](const auto& m) { return m.index == mark.index; });
   if (meta == known.end()) return base::DataLoss("the database " + path + " is of no snapshot that the log knows");
   mark.term = meta->term;
   mark.conf_state = wal::EncodeConfState(meta->conf_state);
-  TRY_ASSIGN(mvcc::Store::Checkpoint c, store_->PrepareCheckpoint(mark));
+  TRY_ASSIGN(mvcc::Store::Checkpoint c, store.PrepareCheckpoint(mark));
   TRY(c.Run());
-  store_->FinishCheckpoint(c);
-  TRY(env_.fs.Remove(path));
-  return env_.fs.SyncDirectory(options_.data_dir + "/member/snap");
+  store.FinishCheckpoint(c);
+  return Ok();
 }
+
+}  // namespace
 
 // At start: a snapshot whose installation was cut short, or that the log notes and nothing more.
 Status Replica::FinishInstall() {
@@ -159,7 +164,9 @@ Status Replica::FinishInstall() {
     store_.reset();
     TRY(env_.fs.RemoveAll(kv));
     TRY_ASSIGN(store_, mvcc::Store::Open(env_.fs, kv, options_.store));
-    return ImportAndCheckpoint(installing, known);
+    TRY(ImportAndCheckpoint(env_.fs, installing, known, *store_));
+    TRY(env_.fs.Remove(installing));
+    return env_.fs.SyncDirectory(snap);
   };
   if (cut_short) TRY(install());
   if (!store_) {
@@ -178,72 +185,113 @@ Status Replica::FinishInstall() {
   return Ok();
 }
 
-void Replica::MaybeInstall() {
-  while (!installing_.empty() && to_apply_.empty() && !checkpointing_ && failure_.ok()) {
-    raft::Message work = std::move(installing_.front());
-    installing_.pop_front();
-    Status s = Install(*work.snapshot);
-    if (!s.ok()) return Fail(s.Annotate("snapshot: "));
-    for (raft::Message& r : work.responses) RouteMessage(std::move(r));
+// Made beside the strand, so that this member goes on answering its leader and its clients meanwhile.
+struct Replica::Installation {
+  std::string snap, incoming, installing;
+  raft::SnapshotMeta meta;
+  std::unique_ptr<mvcc::Store> store;
+  std::shared_ptr<base::File> database;  // once its name is gone
+  Status result;
+
+  Status Run(base::FileSystem& fs) {
+    TRY(fs.Rename(incoming, installing));
+    TRY(fs.SyncDirectory(snap));
+    TRY(ImportAndCheckpoint(fs, installing, {meta}, *store));
+    TRY_ASSIGN(database, fs.Open(installing, base::OpenMode::kReadWrite));
+    TRY(fs.Remove(installing));
+    return fs.SyncDirectory(snap);
   }
-  ReleaseReads();
-  Schedule();
+};
+
+void Replica::MaybeInstall() {
+  if (installing_.empty() || importing_ || !to_apply_.empty() || checkpointing_ || !failure_.ok()) return;
+  importing_ = true;
+  auto job = std::make_shared<Installation>();
+  job->meta = installing_.front().snapshot->meta;
+  job->snap = options_.data_dir + "/member/snap";
+  job->incoming = IncomingSnapshotPath(job->meta.index);
+  job->installing = job->snap + "/installing.db";
+  job->store = store_->Beside();
+  base::LogInfo("applying snapshot",
+                {{"current-applied-index", applied_}, {"incoming-snapshot-index", job->meta.index}});
+  env_.other_pool.Run([job, &fs = env_.fs] { job->result = job->Run(fs); }, env_.executor,
+                      [this, job, alive = alive_] {
+                        if (*alive) InstallDone(*job);
+                      });
 }
 
-Status Replica::Install(const raft::Snapshot& snapshot) {
-  const raft::SnapshotMeta& meta = snapshot.meta;
-  std::string snap = options_.data_dir + "/member/snap", installing = snap + "/installing.db";
-  base::LogInfo("applying snapshot", {{"current-applied-index", applied_}, {"incoming-snapshot-index", meta.index}});
-  TRY(env_.fs.Rename(IncomingSnapshotPath(meta.index), installing));
-  TRY(env_.fs.SyncDirectory(snap));
+void Replica::InstallDone(Installation& done) {
+  importing_ = false;
+  if (!failure_.ok()) return;
+  if (!done.result.ok()) {
+    Fail(done.result.Annotate("snapshot: "));
+    return idle_.NotifyAll();
+  }
+  raft::Message work = std::move(installing_.front());
+  installing_.pop_front();
   int64_t told = store_->revision();
-  TRY(store_->Clear());
-  TRY(ImportAndCheckpoint(installing, {meta}));
+  store_->Replace(*done.store);
   applier_->Load();
   store_->leases().ExtendAll(env_.executor.Now());
-  conf_state_ = meta.conf_state;
-  applied_ = checkpointed_ = meta.index;
-  applied_term_ = meta.term;
+  conf_state_ = done.meta.conf_state;
+  applied_ = checkpointed_ = done.meta.index;
+  applied_term_ = done.meta.term;
   // What was proposed here and is inside the snapshot can no longer be answered: its proposers time out.
   store_->RestartWatches(told);
   TellPeers();
-  base::LogInfo("applied snapshot", {{"snapshot-index", meta.index}, {"revision", store_->revision()}});
-  return Ok();
+  base::LogInfo("applied snapshot", {{"snapshot-index", done.meta.index}, {"revision", store_->revision()}});
+  for (raft::Message& r : work.responses) RouteMessage(std::move(r));
+  dying_.Add(std::move(done.database));
+  Bury(std::move(done.store));
+  MaybeInstall();
+  ReleaseReads();
+  Schedule();
+  if (installing_.empty()) idle_.NotifyAll();
 }
 
-// Out: the state as it is now, whatever index the core asked for; the database is written beside the strand.
+// What a snapshot replaced takes long to free.
+void Replica::Bury(std::unique_ptr<mvcc::Store> replaced) {
+  struct Job {
+    std::unique_ptr<mvcc::Store> store;
+    std::vector<std::shared_ptr<base::File>> files;
+  };
+  auto job = std::make_shared<Job>(Job{std::move(replaced), {}});
+  auto work = [job] {
+    job->files = job->store->Abandon();
+    job->store.reset();
+  };
+  env_.other_pool.Run(work, env_.executor, [this, job, alive = alive_] {
+    if (!*alive) return;
+    for (auto& file : job->files) dying_.Add(std::move(file));
+    TendDisk();
+  });
+}
+
+// Out: the state as it is now, whatever index the core asked for; the database is made as it is sent.
 Task<void> Replica::SendSnapshot(raft::Message m) {
   auto alive = alive_;
   NodeId to = m.to;
   auto snapshot = std::make_shared<raft::Snapshot>();
   snapshot->meta = {conf_state_, applied_, applied_term_};
   catching_up_[to] = applied_;
-  std::string path = options_.data_dir + "/member/snap/outgoing" + std::to_string(next_snapshot_file_++) + ".tmp";
   auto image = co_await TakeImage(*store_, Mark(), env_.executor, [this, alive] { return *alive && !stopping_; });
   if (!*alive) co_return;
+  m.snapshot = std::move(snapshot);
   struct Job {
     Result<DatabaseImage> image;
-    Result<std::unique_ptr<base::File>> file = Err(mvcc::ErrStopped());
+    Result<std::unique_ptr<DatabaseStream>> database = Err(mvcc::ErrStopped());
   };
   auto job = std::make_shared<Job>(Job{std::move(image)});
-  auto write = [&fs = env_.fs, job, path]() -> Result<std::unique_ptr<base::File>> {
-    if (!job->image) return Err(job->image.error());
-    TRY_ASSIGN(auto file, fs.Open(path, base::OpenMode::kCreate));
-    // The name goes at once; the file lives as long as it is open.
-    TRY(fs.Remove(path));
-    TRY(file->Truncate(0));
-    TRY(WriteDatabase(std::move(*job->image), *file));
-    return file;
+  auto lay_out = [job] {
+    job->database = job->image ? DatabaseStream::Make(std::move(*job->image)) : Err(job->image.error());
   };
-  m.snapshot = std::move(snapshot);
-  env_.other_pool.Run([job, write] { job->file = write(); }, env_.executor,
-                      [this, job, alive, m = std::move(m)]() mutable {
-                        if (!*alive) return;
-                        if (job->file) return transport_->SendSnapshot(std::move(m), std::move(*job->file));
-                        base::LogError("failed to make a database snapshot", job->file.error(),
-                                       {{"remote-peer-id", mvcc::MemberKey(m.to)}});
-                        ReportSnapshot(m.to, true);
-                      });
+  env_.other_pool.Run(lay_out, env_.executor, [this, job, alive, m = std::move(m)]() mutable {
+    if (!*alive) return;
+    if (job->database) return transport_->SendSnapshot(std::move(m), std::move(*job->database));
+    base::LogError("failed to make a database snapshot", job->database.error(),
+                   {{"remote-peer-id", mvcc::MemberKey(m.to)}});
+    ReportSnapshot(m.to, true);
+  });
 }
 
 // ---- messages

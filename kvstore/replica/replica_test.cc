@@ -7,6 +7,7 @@
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "kvstore/bolt/bolt.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/wire/wire.h"
@@ -187,7 +188,10 @@ TEST(Replica, DatabasesComeInAndGoOut) {
               [](mvcc::Store& store, mvcc::AppliedMark mark, SimExecutor& executor, base::File& out,
                  base::Status& written) -> Task<void> {
                 auto image = co_await TakeImage(store, mark, executor, [] { return true; });
-                written = image ? WriteDatabase(std::move(*image), out) : image.error();
+                auto stream = image ? DatabaseStream::Make(std::move(*image)) : base::Err(image.error());
+                auto bytes = stream ? (*stream)->Rest() : base::Err(stream.error());
+                written = bytes ? out.Append(*bytes) : bytes.error();
+                if (bytes) EXPECT_EQ((*stream)->size(), bytes->size());
               }(**store, *mark, executor, **out, written));
   executor.RunFor(std::chrono::seconds(1));
   ASSERT_TRUE(written.ok()) << written.ToString();

@@ -16,6 +16,8 @@
 
 namespace kvstore::replica {
 
+class DatabaseStream;
+
 struct PeerAnswer {
   int status = 0;  // as HTTP's
   std::string body;
@@ -27,7 +29,7 @@ class Transport {
   // Never waits. What cannot be queued or delivered is dropped, and told by Replica::ReportUnreachable.
   virtual void Send(raft::Message m) = 0;
   // The message, then the whole database; the outcome is told by Replica::ReportSnapshot.
-  virtual void SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) = 0;
+  virtual void SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> database) = 0;
   // Everybody else in the cluster, whenever that changes.
   virtual void SetPeers(std::vector<mvcc::Member> peers) = 0;
   // Since when a peer has been heard of without a break.

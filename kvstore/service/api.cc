@@ -26,10 +26,8 @@ bool LearnerServes(const std::string& service, const std::string& method, const 
 }
 }  // namespace
 
-Api::Api(replica::Replica& replica, base::FileSystem& fs, Pools pools, base::MetricsRegistry& metrics,
-         ApiOptions options)
+Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics, ApiOptions options)
     : replica_(replica),
-      fs_(fs),
       pool_(pools.passwords),
       reader_pool_(pools.readers),
       registry_(metrics),

@@ -12,7 +12,7 @@
 
 #include "base/metrics.h"
 #include "base/net/grpc.h"
-#include "kvstore/replica/import.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/replica/replica.h"
 #include "kvstore/service/tokens.h"
 
@@ -29,7 +29,6 @@ struct ApiOptions {
   uint32_t max_txn_ops = 128;
   int64_t quota_backend_bytes = 0;  // 0 = 2 GiB, < 0 = none
   base::Duration watch_progress_interval = std::chrono::minutes(10);
-  std::string scratch_dir;  // for snapshots on their way out
   TokenPolicy tokens;
   int bcrypt_cost = 10;
   bool gateway = true;            // POST /v3/...
@@ -45,7 +44,7 @@ class Api {
     base::BlockingPool& passwords;
     base::BlockingPool& readers;
   };
-  Api(replica::Replica& replica, base::FileSystem& fs, Pools pools, base::MetricsRegistry& metrics, ApiOptions options);
+  Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics, ApiOptions options);
   ~Api();
   // For every request of the client listeners.
   base::Task<void> Handle(base::net::Exchange& exchange);
@@ -156,7 +155,6 @@ class Api {
   std::string MetricsText();
 
   replica::Replica& replica_;
-  base::FileSystem& fs_;
   base::BlockingPool& pool_;
   base::BlockingPool& reader_pool_;
   base::MetricsRegistry& registry_;
@@ -165,7 +163,6 @@ class Api {
   std::map<std::string, base::net::GrpcUnaryHandler> unary_;  // the same again, for the gateway
   std::map<std::string, base::net::GrpcStreamHandler> streams_;
   bool alarm_sent_ = false;
-  uint64_t next_snapshot_ = 0;
   uint64_t watch_streams_ = 0;
   struct Metrics;
   std::unique_ptr<Metrics> metrics_;

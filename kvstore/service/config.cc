@@ -269,7 +269,6 @@ Status Config::Check(const base::FlagSet& flags) {
   api.client_cert_auth = client_cert_auth;
   TRY_ASSIGN(api.tokens,
              ParseTokenPolicy(base::PosixFileSystem(), auth_token, std::chrono::seconds(auth_token_ttl_seconds)));
-  api.scratch_dir = data_dir + "/member/snap";
   return Ok();
 }
 

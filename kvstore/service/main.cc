@@ -163,7 +163,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
     base::LogError("the member's disk failed; stopping", why);
     daemon.Shutdown();
   };
-  service::Api api(*replica, base::PosixFileSystem(), {*password_pool, *reader_pool}, daemon.metrics(), config.api);
+  service::Api api(*replica, {*password_pool, *reader_pool}, daemon.metrics(), config.api);
   peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
                                 {.own_urls = config.initial_advertise_peer_urls, .tls = peer_tls});
   replica->Attach(transport);

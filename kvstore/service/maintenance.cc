@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/next_turn.h"
 #include "kvstore/mvcc/errors.h"
-#include "kvstore/replica/import.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/service/api_impl.h"
 #include "proto/etcd/rpc.pb.h"
 
@@ -131,20 +131,11 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   Stopwatch watch(stream.call().executor, metrics_->snapshot_seconds);
   const Call& call = stream.call();
   CO_TRY_ASSIGN(auto image, co_await TakeImage(call));
-  // The database is built as a file of its own, so that a slow reader holds nothing but disk space.
-  std::string path = options_.scratch_dir + "/snapshot." + std::to_string(++next_snapshot_) + ".tmp";
-  auto make = [&]() -> base::Result<std::unique_ptr<base::File>> {
-    TRY(fs_.MakeDirectories(options_.scratch_dir));
-    TRY_ASSIGN(auto out, fs_.Open(path, base::OpenMode::kCreate));
-    // The name goes at once; the file lives as long as it is open.
-    TRY(fs_.Remove(path));
-    TRY(out->Truncate(0));
-    TRY(replica::WriteDatabase(std::move(image), *out));
-    return out;
-  };
-  CO_TRY_ASSIGN(auto file, co_await base::RunBlocking(reader_pool_, call.executor, make));
-  CO_TRY_ASSIGN(uint64_t size, file->Size());
-  base::LogInfo("sending database snapshot to client", {{"total-bytes", size}});
+  // Made while it is sent: a backup writes nothing to the disk that everybody's puts wait for.
+  auto make = [&] { return replica::DatabaseStream::Make(std::move(image)); };
+  CO_TRY_ASSIGN(auto database, co_await base::RunBlocking(reader_pool_, call.executor, make));
+  uint64_t left = database->size();
+  base::LogInfo("sending database snapshot to client", {{"total-bytes", left}});
   base::Sha256Stream sha;
   auto send = [&](std::string_view blob, uint64_t remaining) {
     std::string out;
@@ -153,12 +144,20 @@ Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
     wire::PutBytes(out, 4, replica::kClusterVersion);
     return stream.Write(base::Share(std::move(out)));
   };
-  for (uint64_t at = 0; at < size;) {
-    CO_TRY_ASSIGN(std::string piece, file->ReadAt(at, kSnapshotPiece));
-    if (piece.empty()) co_return base::DataLoss("etcdserver: snapshot file is short");
+  auto read = [&]() -> base::Result<std::string> {
+    TRY_ASSIGN(std::string piece, database->Next());
     sha.Add(piece);
-    at += piece.size();
-    CO_TRY(co_await send(piece, size - at));
+    return piece;
+  };
+  for (;;) {
+    CO_TRY_ASSIGN(std::string piece, co_await base::RunBlocking(reader_pool_, call.executor, read));
+    if (piece.empty()) break;
+    for (std::string_view rest = piece; !rest.empty();) {
+      std::string_view part = rest.substr(0, kSnapshotPiece);
+      rest.remove_prefix(part.size());
+      left -= part.size();
+      CO_TRY(co_await send(part, left));
+    }
   }
   co_return co_await send(sha.Finish(), 0);
 }

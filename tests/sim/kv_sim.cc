@@ -51,7 +51,9 @@ class KvSim {
     settings_.data_dir = "d";
     settings_.snapshot_count = 5 + random_.Below(60);
     settings_.wal.segment_bytes = 4096 << random_.Below(3);
-    settings_.store.segments = {.segment_bytes = 2048u << random_.Below(4), .tail_bytes = 256u << random_.Below(4)};
+    settings_.store.segments = {.segment_bytes = 2048u << random_.Below(4),
+                                .tail_bytes = 256u << random_.Below(4),
+                                .sync_bytes = 512u << random_.Below(4)};
   }
 
   KvSimResult Run() {

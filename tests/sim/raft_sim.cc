@@ -12,6 +12,7 @@
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "base/testing/sim_network.h"
+#include "kvstore/replica/export.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/replica.h"
 #include "kvstore/wire/wire.h"
@@ -54,7 +55,7 @@ class SimTransport final : public replica::Transport {
  public:
   SimTransport(Sim& sim, int self) : sim_(sim), self_(self) {}
   void Send(raft::Message m) override;
-  void SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) override;
+  void SendSnapshot(raft::Message m, std::unique_ptr<replica::DatabaseStream> database) override;
   void SetPeers(std::vector<mvcc::Member>) override {}
   std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime::min(); }
   Task<Result<replica::PeerAnswer>> Ask(Context ctx, raft::NodeId peer, std::string path, std::string body) override;
@@ -228,7 +229,9 @@ class Sim {
     o.catch_up_entries = random_.Below(30);
     o.pre_vote = !votes_matter_ && !random_.OneIn(4);
     o.wal.segment_bytes = 4096u << random_.Below(3);
-    o.store.segments = {.segment_bytes = 2048u << random_.Below(4), .tail_bytes = 256u << random_.Below(4)};
+    o.store.segments = {.segment_bytes = 2048u << random_.Below(4),
+                        .tail_bytes = 256u << random_.Below(4),
+                        .sync_bytes = 512u << random_.Below(4)};
   }
 
   void Open(Node& n) {
@@ -656,9 +659,8 @@ Task<Result<replica::PeerAnswer>> SimTransport::Ask(Context ctx, raft::NodeId pe
   return sim_.Ask(self_, std::move(ctx), peer, std::move(path), std::move(body));
 }
 
-void SimTransport::SendSnapshot(raft::Message m, std::unique_ptr<base::File> database) {
-  auto size = database->Size();
-  auto bytes = size ? database->ReadAt(0, *size) : Result<std::string>(base::Err(size.error()));
+void SimTransport::SendSnapshot(raft::Message m, std::unique_ptr<replica::DatabaseStream> database) {
+  auto bytes = database->Rest();
   sim_.AwaitSnapshot(self_, m.to);
   if (bytes) sim_.Carry(self_, std::move(m), std::make_shared<const std::string>(std::move(*bytes)));
 }
