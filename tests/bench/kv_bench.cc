@@ -140,8 +140,9 @@ class Bench {
   std::string KeyOf(int64_t i) const { return fmt::format("{}{:012}", o_.prefix, i); }
   base::net::GrpcChannel& channel(int i) { return *channels_[static_cast<size_t>(i) % channels_.size()]; }
 
-  Task<base::Result<std::string>> Timed(base::net::GrpcChannel& channel, std::string_view method, std::string bytes) {
-    base::MonoTime from = Now();
+  Task<base::Result<std::string>> Timed(base::net::GrpcChannel& channel, std::string_view method, std::string bytes,
+                                        base::MonoTime from = {}) {
+    if (from == base::MonoTime()) from = Now();
     auto out = co_await channel.Unary({}, method, base::Share(std::move(bytes)));
     latencies_.Add(std::chrono::duration_cast<std::chrono::microseconds>(Now() - from).count());
     if (!out) {
@@ -151,11 +152,13 @@ class Bench {
     co_return out;
   }
 
-  // With --rate the callers together start no more than so many calls a second, evenly.
-  Task<void> Pace(int64_t call) {
-    if (o_.rate <= 0) co_return;
+  // With --rate the callers together start no more than so many calls a second, evenly. When the call is due: its
+  // latency counts from there, so that one long stall counts for all the calls that it kept from being made.
+  Task<base::MonoTime> Pace(int64_t call) {
+    if (o_.rate <= 0) co_return Now();
     base::MonoTime due = from_ + std::chrono::nanoseconds(call * 1'000'000'000 / o_.rate);
     if (due > Now()) (void)co_await base::Sleep(daemon_.loop(), daemon_.context(), due - Now());
+    co_return due;
   }
 
   Task<void> Caller(int number) {
@@ -163,16 +166,16 @@ class Bench {
     std::string value(static_cast<size_t>(o_.value_bytes), 'v');
     while (Now() < end_ && !daemon_.context().done()) {
       int64_t call = next_++;
-      co_await Pace(call);
+      base::MonoTime due = co_await Pace(call);
       if (put) {
         pb::PutRequest r;
         r.set_key(KeyOf(call % o_.keys));
         r.set_value(value);
-        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Put", r.SerializeAsString());
+        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Put", r.SerializeAsString(), due);
       } else {
         pb::RangeRequest r;
         r.set_key(KeyOf(static_cast<int64_t>(Mix(static_cast<uint64_t>(call)) % static_cast<uint64_t>(o_.keys))));
-        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Range", r.SerializeAsString());
+        (void)co_await Timed(channel(number), "/etcdserverpb.KV/Range", r.SerializeAsString(), due);
       }
     }
   }
