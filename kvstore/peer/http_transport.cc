@@ -11,7 +11,10 @@
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/replica/export.h"
+#include "kvstore/replica/hash.h"
+#include "kvstore/transcode/json.h"
 #include "kvstore/wire/wire.h"
+#include "proto/etcd/rpc.pb.h"
 
 namespace kvstore::peer {
 
@@ -32,6 +35,8 @@ constexpr base::Duration kHeartbeatEvery = kReadTimeout / 3;
 constexpr base::Duration kDialEvery = std::chrono::milliseconds(100);
 constexpr size_t kSyncEvery = 1 << 20;  // of a database that comes in
 constexpr base::Duration kSnapshotAnswer = std::chrono::seconds(60);
+constexpr base::Duration kHashAnswer = std::chrono::seconds(7);  // what the original gives a request
+constexpr std::string_view kErrorPrefix = "etcdserver: ";
 constexpr size_t kStreamQueue = 4096;
 constexpr size_t kPipelineQueue = 64;
 constexpr int kPipelines = 4;
@@ -307,6 +312,27 @@ Task<Result<replica::PeerAnswer>> HttpTransport::Ask(Context ctx, NodeId to, std
   co_return answer;
 }
 
+Task<Result<MemberHash>> HttpTransport::AskHash(Context ctx, NodeId to, int64_t revision) {
+  PeerPtr peer = Find(to);
+  if (!peer) co_return Err(base::Unavailable("no such peer"));
+  base::net::ClientRequest r{.path = "/members/hashkv", .headers = RequestHeaders(to)};
+  r.headers.Set("content-type", "application/json");
+  r.body = base::Share("{\"revision\":" + std::to_string(revision) + "}");
+  Context limited = ctx.WithTimeout(loop_, kHashAnswer);
+  CO_TRY_ASSIGN(auto response, co_await peer->client.Do(limited, std::move(r)));
+  CO_TRY_ASSIGN(std::string body, co_await response->ReadAll(limited, 64 << 10));
+  for (const Status& s : {mvcc::ErrCompacted(), mvcc::ErrFutureRev()}) {
+    if (response->status() == 400 && body.find(s.message().substr(kErrorPrefix.size())) != body.npos) co_return Err(s);
+  }
+  if (response->status() != 200) {
+    co_return Err(base::Unavailable("peer answered " + std::to_string(response->status()) + " " + body));
+  }
+  CO_TRY_ASSIGN(transcode::JsonValue json, transcode::ParseJson(body));
+  etcdserverpb::HashKVResponse m;
+  CO_TRY(transcode::FromJson(json, m));
+  co_return MemberHash{{m.hash(), m.compact_revision(), m.hash_revision()}, m.header().revision()};
+}
+
 // ---- receiving what peers stream
 
 Task<void> HttpTransport::ReadStreams(PeerPtr peer, StreamKind kind) {
@@ -381,6 +407,8 @@ Task<void> HttpTransport::Handle(base::net::Exchange& e) {
     std::string list;
     for (const mvcc::Member& m : replica_.Members()) list += (list.empty() ? "" : ",") + mvcc::MemberToJson(m);
     co_await Text(e, 200, "[" + list + "]\n");
+  } else if (path == "/members/hashkv") {
+    co_await ServeHash(e);
   } else if (path.starts_with("/members/promote/")) {
     co_await ServePromote(e);
   } else if (path == "/leases" || path == "/leases/internal") {
@@ -605,6 +633,35 @@ Task<void> HttpTransport::ServePromote(base::net::Exchange& e) {
   std::string list;
   for (const mvcc::Member& m : *members) list += (list.empty() ? "" : ",") + mvcc::MemberToJson(m);
   co_await Text(e, 200, "[" + list + "]\n");
+}
+
+Task<void> HttpTransport::ServeHash(base::net::Exchange& e) {
+  if (e.method() != "GET") co_return co_await Text(e, 405, "Method Not Allowed\n");
+  std::string_view cluster = e.headers().Get("x-etcd-cluster-id");
+  if (!cluster.empty() && cluster != Hex(replica_.cluster_id())) {
+    co_return co_await Text(e, 412, "cluster ID mismatch\n");
+  }
+  auto body = co_await e.ReadAll(e.context(), 64 << 10);
+  if (!body) co_return co_await Text(e, 400, "error reading body\n");
+  etcdserverpb::HashKVRequest request;
+  auto json = transcode::ParseJson(*body);
+  if (!json || !transcode::FromJson(*json, request).ok()) {
+    co_return co_await Text(e, 400, "error unmarshalling request\n");
+  }
+  auto hash = co_await replica::HashKv(replica_, pool_, e.context(), request.revision());
+  if (!hash) {
+    base::LogWarning("failed to get hashKV", {{"requested-revision", request.revision()}, {"error", hash.error()}});
+    co_return co_await Text(e, 400, std::string(hash.error().message()) + "\n");
+  }
+  etcdserverpb::HashKVResponse answer;
+  answer.mutable_header()->set_revision(replica_.store().revision());
+  answer.set_hash(hash->hash);
+  answer.set_compact_revision(hash->compact_revision);
+  answer.set_hash_revision(hash->revision);
+  base::net::Headers h;
+  h.Add("content-type", "application/json");
+  h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
+  (void)co_await e.Respond(200, std::move(h), transcode::ToJson(answer, transcode::JsonStyle::kGo));
 }
 
 // ---- joining

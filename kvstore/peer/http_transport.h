@@ -4,7 +4,8 @@
 //
 //   GET  /raft/stream/message/<id>, /raft/stream/msgapp/<id>   the asked member writes, the asking one (<id>) reads
 //   POST /raft   one message       POST /raft/snapshot   a message and the database behind it
-//   GET  /raft/probing, /members, /version, /downgrade/enabled    POST /leases, /leases/internal, /members/promote/<id>
+//   GET  /raft/probing, /members, /members/hashkv, /version, /downgrade/enabled
+//   POST /leases, /leases/internal, /members/promote/<id>
 //
 // Promises: Send never waits; queues are bounded, and what does not fit is dropped and told to the replica. Requests
 // with another cluster's id get 412, from a removed member 410. Owned by the program; the replica's strand, which is
@@ -19,10 +20,17 @@
 #include "base/net/client.h"
 #include "base/net/server.h"
 #include "base/sync.h"
+#include "kvstore/mvcc/store.h"
 #include "kvstore/peer/codec.h"
 #include "kvstore/replica/replica.h"
 
 namespace kvstore::peer {
+
+// What a member says its data are at a revision.
+struct MemberHash {
+  mvcc::Store::Hash hash;
+  int64_t revision = 0;  // its own, now
+};
 
 struct TransportOptions {
   std::vector<std::string> own_urls;          // what X-PeerURLs says
@@ -46,6 +54,8 @@ class HttpTransport final : public replica::Transport {
   std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const override;
   base::Task<base::Result<replica::PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
                                                     std::string body) override;
+  // The peer's HashKV at `revision`. kOutOfRange: it has not come there or has compacted it away.
+  base::Task<base::Result<MemberHash>> AskHash(base::Context ctx, raft::NodeId peer, int64_t revision);
 
  private:
   struct Peer;
@@ -75,6 +85,7 @@ class HttpTransport final : public replica::Transport {
   base::Task<base::Result<raft::Message>> TakeSnapshot(base::net::Exchange& e);
   base::Task<void> ServeLease(base::net::Exchange& e);
   base::Task<void> ServePromote(base::net::Exchange& e);
+  base::Task<void> ServeHash(base::net::Exchange& e);
   base::Task<void> Text(base::net::Exchange& e, int status, std::string text);
   std::string Incompatibility(const base::net::Headers& h) const;
   void AddRemote(const base::net::Headers& h);

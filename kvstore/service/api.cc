@@ -34,7 +34,7 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
       options_(std::move(options)),
       // As the original: room for the envelope around the largest request.
       grpc_({.max_receive_bytes = options_.max_request_bytes + (512 << 10)}),
-      metrics_(std::make_unique<Metrics>(metrics)) {
+      metrics_(std::make_unique<Metrics>(metrics, options_)) {
   if (options_.quota_backend_bytes == 0) options_.quota_backend_bytes = kDefaultQuotaBytes;
   replica_.applier().auth().SetTokenTtl(options_.tokens.ttl);
   replica_.on_sync = [this](base::Duration d) { metrics_->fsync.Observe(std::chrono::duration<double>(d).count()); };

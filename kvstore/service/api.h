@@ -14,6 +14,7 @@
 #include "base/net/grpc.h"
 #include "kvstore/replica/export.h"
 #include "kvstore/replica/replica.h"
+#include "kvstore/service/features.h"
 #include "kvstore/service/tokens.h"
 
 namespace etcdserverpb {
@@ -31,7 +32,8 @@ struct ApiOptions {
   base::Duration watch_progress_interval = std::chrono::minutes(10);
   TokenPolicy tokens;
   int bcrypt_cost = 10;
-  bool gateway = true;            // POST /v3/...
+  bool gateway = true;  // POST /v3/...
+  Features features;
   bool client_cert_auth = false;  // a verified certificate's common name is a user
 };
 

@@ -7,7 +7,7 @@
 namespace kvstore::service {
 
 struct Api::Metrics {
-  explicit Metrics(base::MetricsRegistry& r);
+  Metrics(base::MetricsRegistry& r, const ApiOptions& options);
 
   base::Family<base::Counter>& started;
   base::Family<base::Counter>& handled;

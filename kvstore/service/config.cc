@@ -4,6 +4,7 @@
 
 #include "base/bcrypt.h"
 #include "base/file.h"
+#include "base/go_duration.h"
 
 namespace kvstore::service {
 
@@ -31,9 +32,11 @@ struct Config::Accepted {
   uint32_t compaction_batch_limit = 1000;
   base::Duration compaction_sleep_interval{};
   std::string v2_deprecation = "write-only";
-  bool former = false;
+  bool former = false, initial_corrupt_check = false, compact_hash_check = false;
+  std::string feature_gates;
   uint32_t bootstrap_defrag_threshold = 0, self_signed_cert_validity = 1;
-  base::Duration downgrade_check_time = std::chrono::seconds(5), compact_hash_check_time = std::chrono::minutes(1);
+  base::Duration downgrade_check_time = std::chrono::seconds(5), compact_hash_check_time = std::chrono::minutes(1),
+                 corrupt_check_time{};
   base::Duration wait_cluster_ready_timeout = std::chrono::seconds(5);
   bool socket_reuse_address = false;
   // Flags whose other values need what is not built: the value, and the one that is right.
@@ -43,7 +46,6 @@ struct Config::Accepted {
       {"client-cert-file", {}},
       {"client-crl-file", {}},
       {"client-key-file", {}},
-      {"corrupt-check-time", {"0s", "0s"}},
       {"cors", {"*", "*"}},
       {"discovery", {}},
       {"discovery-cacert", {}},
@@ -65,7 +67,6 @@ struct Config::Accepted {
       {"distributed-tracing-instance-id", {}},
       {"distributed-tracing-sampling-rate", {"0", "0"}},
       {"distributed-tracing-service-name", {"etcd", "etcd"}},
-      {"feature-gates", {}},
       {"host-whitelist", {"*", "*"}},
       {"log-rotation-config-json", {}},
       {"peer-cert-allowed-cn", {}},
@@ -177,7 +178,14 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("memory-mlock", &memory_mlock, "Keep the member's memory from being swapped out.");
   f.Add("bootstrap-defrag-threshold-megabytes", &a.bootstrap_defrag_threshold, "Space is reclaimed while it runs.");
   f.Add("downgrade-check-time", &a.downgrade_check_time, "Interval of downgrade checks.");
-  f.Add("compact-hash-check-time", &a.compact_hash_check_time, "Interval of compaction hash checks.");
+  f.Add("corrupt-check-time", &a.corrupt_check_time, "Duration of time between cluster corruption check passes.");
+  f.Add("compact-hash-check-time", &a.compact_hash_check_time,
+        "Duration of time between leader checks followers compaction hashes (feature gate CompactHashCheck).");
+  f.Add("feature-gates", &a.feature_gates,
+        "A set of key=value pairs that describe server level feature gates for alpha/experimental features: "
+        "InitialCorruptCheck=true, CompactHashCheck=true.");
+  f.Add("initial-corrupt-check", &a.initial_corrupt_check, "").Hidden();
+  f.Add("compact-hash-check-enabled", &a.compact_hash_check, "").Hidden();
   f.Add("wait-cluster-ready-timeout", &a.wait_cluster_ready_timeout, "Time to wait for the cluster.").Hidden();
   f.Add("socket-reuse-address", &a.socket_reuse_address, "Set by every listener here.");
   f.Section("Unsafe feature");
@@ -186,9 +194,8 @@ void Config::AddFlags(base::FlagSet& f) {
   for (auto& [name, only] : a.texts) f.Add(name, &only.first, "Only the default is supported yet.");
   for (auto& [name, only] : a.switches) f.Add(name, &only.first, "Only the default is supported yet.");
   // Names of former experiments: what they asked for is so anyway, or has nothing to act on here.
-  for (const char* name :
-       {"initial-corrupt-check", "compact-hash-check-enabled", "enable-lease-checkpoint",
-        "enable-lease-checkpoint-persist", "txn-mode-write-with-shared-buffer", "stop-grpc-service-on-defrag"}) {
+  for (const char* name : {"enable-lease-checkpoint", "enable-lease-checkpoint-persist",
+                           "txn-mode-write-with-shared-buffer", "stop-grpc-service-on-defrag"}) {
     f.Add(name, &a.former, "").Hidden();
   }
 }
@@ -263,6 +270,7 @@ Status Config::Check(const base::FlagSet& flags) {
   }
   TRY(CheckTls());
   TRY(CheckDefaults());
+  TRY(CheckCorruptionChecks());
   TRY(ParseCompactionPolicy(compaction_mode, compaction_retention));
   if (bcrypt_cost < base::kBcryptMinCost || bcrypt_cost > base::kBcryptMaxCost) bcrypt_cost = base::kBcryptDefaultCost;
   api.bcrypt_cost = static_cast<int>(bcrypt_cost);
@@ -297,6 +305,27 @@ Status Config::CheckTls() {
   if (!client_cert_auth) tls.ca_file.clear();
   peer_tls.client_auth = peer_client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
   tls.minimum_version = peer_tls.minimum_version = tls_min_version == "TLS1.3" ? 13 : 12;
+  return Ok();
+}
+
+Status Config::CheckCorruptionChecks() {
+  const Accepted& a = *accepted_;
+  TRY(api.features.Set(a.feature_gates));
+  if (api.features.on("SetMemberLocalAddr")) {
+    return base::Unimplemented("feature gate SetMemberLocalAddr is not supported yet by keelson");
+  }
+  if (a.initial_corrupt_check) api.features.Set("InitialCorruptCheck", true);
+  if (a.compact_hash_check) api.features.Set("CompactHashCheck", true);
+  if (a.corrupt_check_time < base::Duration::zero()) {
+    return InvalidArgument("--corrupt-check-time must not be negative");
+  }
+  if (a.compact_hash_check_time <= base::Duration::zero()) {
+    return InvalidArgument("--compact-hash-check-time must be >0 (set to " +
+                           base::FormatGoDuration(a.compact_hash_check_time) + ")");
+  }
+  initial_corrupt_check = api.features.on("InitialCorruptCheck");
+  corruption_check.every = a.corrupt_check_time;
+  if (api.features.on("CompactHashCheck")) corruption_check.after_compaction = a.compact_hash_check_time;
   return Ok();
 }
 

@@ -11,6 +11,7 @@
 #include "base/net/tls.h"
 #include "kvstore/service/api.h"
 #include "kvstore/service/compactor.h"
+#include "kvstore/service/corruption.h"
 
 namespace kvstore::service {
 
@@ -57,6 +58,8 @@ struct Config {
   uint32_t max_learners = 1;
   uint64_t catch_up_entries = 5000;
   bool peer_urls_given = false;  // else a peer port that is taken does not keep a cluster of one from serving
+  CorruptionCheckOptions corruption_check;
+  bool initial_corrupt_check = false;
   ApiOptions api;
   uint32_t max_concurrent_streams = 4294967295u;
 
@@ -72,6 +75,7 @@ struct Config {
  private:
   base::Status CheckTls();
   base::Status CheckDefaults() const;
+  base::Status CheckCorruptionChecks();
   struct Accepted;  // flags that change nothing for a cluster of one
   std::shared_ptr<Accepted> accepted_;
 };

@@ -174,18 +174,24 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   while (!daemon.context().done() && failure.ok() && !(co_await replica->ReadBarrier(daemon.context())).ok()) {
     base::LogWarning("waiting for the cluster: no quorum yet");
   }
+  service::CorruptionChecker checker(*replica, transport, *reader_pool);
+  if (config.initial_corrupt_check && failure.ok() && !daemon.context().done())
+    failure = co_await checker.InitialCheck(daemon.context());
   base::net::ServerLimits limits;
   limits.max_concurrent_streams = config.max_concurrent_streams;
   base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return api.Handle(e); }, limits);
-  CO_TRY(ListenAll(server, config));
+  if (failure.ok()) CO_TRY(ListenAll(server, config));
   base::TaskScope tasks(daemon.loop(), daemon.context());
   CO_TRY_ASSIGN(service::CompactionPolicy policy,
                 service::ParseCompactionPolicy(config.compaction_mode, config.compaction_retention));
   if (policy.on()) tasks.Spawn(service::RunCompactor(*replica, tasks.context(), policy));
-  base::LogInfo("ready to serve client requests");
-  base::NotifySupervisor("READY=1");
-  base::Event never(daemon.loop());
-  (void)co_await never.Wait(daemon.context());
+  tasks.Spawn(checker.Run(tasks.context(), config.corruption_check));
+  if (failure.ok()) {
+    base::LogInfo("ready to serve client requests");
+    base::NotifySupervisor("READY=1");
+    base::Event never(daemon.loop());
+    (void)co_await never.Wait(daemon.context());
+  }
   base::NotifySupervisor("STOPPING=1");
   base::LogInfo("closing etcd server", {{"name", config.name}, {"data-dir", config.data_dir}});
   co_await tasks.CancelAndJoin();

@@ -3,9 +3,9 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/next_turn.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/replica/export.h"
+#include "kvstore/replica/hash.h"
 #include "kvstore/service/api_impl.h"
 #include "proto/etcd/rpc.pb.h"
 
@@ -18,7 +18,6 @@ namespace pb = etcdserverpb;
 
 namespace {
 constexpr size_t kSnapshotPiece = 64 << 10;
-constexpr size_t kKeysPerTurn = 4096;
 // What the original's database has before the first key: clients divide by it.
 constexpr uint64_t kEmptyDatabase = 20480, kEmptyInUse = 16384;
 }  // namespace
@@ -67,27 +66,12 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   Stopwatch watch(call.executor, metrics_->hash_kv_seconds);
-  mvcc::Store& store = replica_.store();
-  CO_TRY(store.CheckRevision(r.revision()));
-  int64_t revision = r.revision() > 0 ? r.revision() : store.revision();
-  mvcc::Gather gather = mvcc::Gather::Hashed(store, revision);
-  for (;;) {
-    CO_TRY_ASSIGN(bool more, gather.Step(kKeysPerTurn));
-    if (!more) break;
-    co_await base::NextTurn(call.executor);
-    if (call.ctx.done()) co_return Err(call.ctx.status());
-  }
-  CO_TRY_ASSIGN(mvcc::View view, gather.Finish());
-  auto work = [&view] {
-    mvcc::Sort(view);
-    return mvcc::HashOf(view);
-  };
-  CO_TRY_ASSIGN(uint32_t hash, co_await base::RunBlocking(reader_pool_, call.executor, work));
+  CO_TRY_ASSIGN(mvcc::Store::Hash hash, co_await replica::HashKv(replica_, reader_pool_, call.ctx, r.revision()));
   pb::HashKVResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
-  out.set_hash(hash);
-  out.set_compact_revision(view.compact_revision);
-  out.set_hash_revision(revision);
+  out.set_hash(hash.hash);
+  out.set_compact_revision(hash.compact_revision);
+  out.set_hash_revision(hash.revision);
   co_return out.SerializeAsString();
 }
 

@@ -86,24 +86,6 @@ constexpr IdleTimes kIdleTimes[] = {
     {"etcd_snap_fsync_duration_seconds", "The latency distributions of fsync called by snap.", 0.001, 14},
 };
 
-struct Feature {
-  const char *name, *stage;
-  bool on;
-};
-constexpr Feature kFeatures[] = {
-    {"AllAlpha", "ALPHA", false},
-    {"AllBeta", "BETA", false},
-    {"CompactHashCheck", "ALPHA", false},
-    {"FastLeaseKeepAlive", "BETA", true},
-    {"InitialCorruptCheck", "ALPHA", false},
-    {"LeaseCheckpoint", "ALPHA", false},
-    {"LeaseCheckpointPersist", "ALPHA", false},
-    {"PriorityRequest", "ALPHA", false},
-    {"SetMemberLocalAddr", "ALPHA", false},
-    {"StopGRPCServiceOnDefrag", "ALPHA", false},
-    {"TxnModeWriteWithSharedBuffer", "BETA", true},
-};
-
 void AddIdle(base::MetricsRegistry& r) {
   for (const Idle& m : kIdle) {
     if (m.counter) {
@@ -119,7 +101,7 @@ void AddIdle(base::MetricsRegistry& r) {
 
 }  // namespace
 
-Api::Metrics::Metrics(base::MetricsRegistry& r)
+Api::Metrics::Metrics(base::MetricsRegistry& r, const ApiOptions& options)
     : started(r.AddCounter("grpc_server_started_total", "Total number of RPCs started on the server.",
                            {"grpc_method", "grpc_service", "grpc_type"})),
       handled(r.AddCounter("grpc_server_handled_total",
@@ -180,9 +162,9 @@ Api::Metrics::Metrics(base::MetricsRegistry& r)
                                base::ExponentialBuckets(1, 2, 24))
                     .Get()) {
   AddIdle(r);
-  auto& features = r.AddGauge("etcd_server_feature_enabled",
-                              "Whether or not a feature is enabled. 1 is enabled, 0 is not.", {"name", "stage"});
-  for (const Feature& f : kFeatures) features.With({f.name, f.stage}).Set(f.on);
+  auto& gates = r.AddGauge("etcd_server_feature_enabled",
+                           "Whether or not a feature is enabled. 1 is enabled, 0 is not.", {"name", "stage"});
+  for (const auto& f : options.features.all()) gates.With({std::string(f.name), std::string(f.stage)}).Set(f.on);
 }
 
 std::string Api::MetricsText() {
