@@ -373,6 +373,7 @@ size_t Store::Superseded(const KeyEntry& e, int64_t compact_revision) {
 void Store::ForgetFirst(KeyEntry& e, size_t n) {
   for (const Version& v : e.versions().first(n)) segments_->MarkDead(v.location());
   e.RemoveFront(n);
+  compacted_versions_ += n;
 }
 
 Status Store::Compact(int64_t revision) {

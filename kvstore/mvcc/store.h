@@ -100,6 +100,8 @@ class Store final : public History {
   bool compacting() const { return compacting_; }
   // A bounded bit of compaction or of segment rewriting; false when there is nothing to do.
   base::Result<bool> MaintenanceStep();
+  uint64_t compacted_versions() const { return compacted_versions_; }  // since it was opened
+  int open_views() const { return *gatherers_; }
 
   struct Hash {
     uint32_t hash = 0;
@@ -187,6 +189,7 @@ class Store final : public History {
   std::shared_ptr<int> gatherers_ = std::make_shared<int>(0);
   uint64_t generation_ = 0;  // of the store's whole content
   bool compacting_ = false;
+  uint64_t compacted_versions_ = 0;
   std::string compact_cursor_;
   uint32_t rewriting_ = 0;
   uint32_t rewrite_offset_ = 0;

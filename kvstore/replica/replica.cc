@@ -264,7 +264,8 @@ void Replica::PumpLog() {
     uint64_t release_to;
     raft::SnapshotMeta release_meta;
     Status result;
-    base::MonoTime from, to;
+    base::MonoTime begun, from, to;
+    uint64_t bytes = 0;
     size_t segments = 0;
     std::vector<std::string> released;
   };
@@ -280,6 +281,7 @@ void Replica::PumpLog() {
   env_.log_pool.Run(
       [job, wal, clock, no_sync] {
         auto work = [&]() -> Status {
+          job->begun = clock->Now();
           TRY(wal->Save(job->before, {}));
           for (const raft::Message& m : job->batch) {
             if (m.snapshot) TRY(wal->StartOver(m.snapshot->meta));
@@ -289,6 +291,7 @@ void Replica::PumpLog() {
           job->from = clock->Now();
           if (!no_sync) TRY(wal->Sync());
           job->to = clock->Now();
+          job->bytes = wal->bytes_written();
           if (job->release_to != 0) job->released = wal->ReleaseTo(job->release_to);
           job->segments = wal->segments();
           return Ok();
@@ -300,7 +303,9 @@ void Replica::PumpLog() {
         if (!*alive) return;
         log_segments_ = job->segments;
         if (!job->released.empty()) RemoveLogFiles(std::move(job->released));
-        LogDone(std::move(job->batch), job->result, job->to - job->from);
+        if (job->result.ok() && on_sync) on_sync(job->to - job->from, job->from - job->begun);
+        counters_.log_bytes = std::max(counters_.log_bytes, job->bytes);
+        LogDone(std::move(job->batch), job->result);
       });
 }
 
@@ -328,7 +333,7 @@ void Replica::RemoveLogFiles(std::vector<std::string> files) {
                       });
 }
 
-void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Duration took) {
+void Replica::LogDone(std::vector<raft::Message> done, Status result) {
   log_busy_ = false;
   if (!result.ok()) {
     Fail(result.Annotate("write-ahead log: "));
@@ -336,7 +341,6 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result, base::Dura
     return;
   }
   ++counters_.syncs;
-  if (on_sync) on_sync(took);
   for (raft::Message& m : done) {
     if (m.term != 0) saved_ = {m.term, m.vote, m.commit};
     Logged(std::move(m));
@@ -373,7 +377,8 @@ void Replica::ScheduleApply() {
 
 void Replica::ApplySome() {
   if (!failure_.ok()) return;
-  store_->SetNow(env_.executor.Now());
+  base::MonoTime begun = env_.executor.Now();
+  store_->SetNow(begun);
   size_t turns = kApplyEntriesPerTurn;
   while (!to_apply_.empty() && turns > 0) {
     raft::Message& m = to_apply_.front();
@@ -392,6 +397,11 @@ void Replica::ApplySome() {
     apply_at_ = 0;
     for (raft::Message& r : responses) (void)raft_->Step(std::move(r));
     CompactLog();
+  }
+  if (size_t applied = kApplyEntriesPerTurn - turns; applied > 0) {
+    base::Duration took = env_.executor.Now() - begun;
+    if (took > options_.slow_apply) ++counters_.slow_applies;
+    if (on_apply) on_apply(took, applied);
   }
   MaybeInstall();
   ReleaseReads();
@@ -503,6 +513,7 @@ Task<Status> Replica::ReadBarrier(Context ctx) {
   reads_waiting_.push_back(reader);
   Schedule();  // everybody who asks in this turn shares a question
   auto done = co_await reader->shot.Wait(ctx.WithTimeout(env_.executor, RequestTimeout()));
+  if (!done && !ctx.done()) ++counters_.reads_failed;
   if (!done) co_return ctx.done() ? ctx.status() : mvcc::ErrTimeout();
   co_return done->status;
 }
@@ -617,9 +628,10 @@ void Replica::ExpireLeases() {
   base::MonoTime now = env_.executor.Now();
   for (int64_t id : store_->leases().Expired(now, kLeaseRevokesPerTick)) {
     store_->leases().Defer(id, now + kRevokeRetry);
-    base::SpawnNow([](Replica* r, int64_t lease) -> Task<void> {
-      (void)co_await r->Propose(Context(), LeaseRevoke(lease), r->applier_->auth().Root());
-    }(this, id));
+    base::SpawnNow([](Replica* r, std::shared_ptr<bool> alive, int64_t lease) -> Task<void> {
+      auto revoked = co_await r->Propose(Context(), LeaseRevoke(lease), r->applier_->auth().Root());
+      if (*alive && revoked && revoked->error.ok()) ++r->counters_.leases_expired;
+    }(this, alive_, id));
   }
 }
 
@@ -634,12 +646,22 @@ void Replica::Maintain() {
       maintenance_waits_ = true;
       return TendDisk();
     }
+    if (store_->compacting() && compacting_since_ == base::MonoTime{}) compacting_since_ = env_.executor.Now();
     auto more = store_->MaintenanceStep();
+    if (!store_->compacting() && compacting_since_ != base::MonoTime{}) Compacted();
     if (!more) return Fail(more.error().Annotate("compaction: "));
     if (*more) Maintain();
     MaybeCheckpoint();
     TendDisk();
   });
+}
+
+void Replica::Compacted() {
+  base::Duration took = env_.executor.Now() - std::exchange(compacting_since_, {});
+  ++counters_.compactions;
+  counters_.last_compaction =
+      std::chrono::duration_cast<std::chrono::seconds>(env_.executor.WallNow().time_since_epoch()).count();
+  if (on_compaction) on_compaction(took);
 }
 
 void Replica::ResumeMaintenance() {

@@ -60,7 +60,8 @@ struct Options {
   bool pre_vote = true;
   bool strict_reconfig_check = true;
   uint32_t max_learners = 1;
-  uint64_t catch_up_entries = 5000;  // kept for followers that lag
+  base::Duration slow_apply = std::chrono::milliseconds(100);  // a turn of applying that is counted as slow
+  uint64_t catch_up_entries = 5000;                            // kept for followers that lag
 };
 
 // A change of who is in the cluster: what is proposed as an entry.
@@ -153,10 +154,15 @@ class Replica {
 
   struct Counters {
     uint64_t leader_changes = 0, proposals_failed = 0, syncs = 0, checkpoints = 0;
-    base::Duration last_sync{};
+    uint64_t reads_failed = 0, leases_expired = 0, promotions = 0, slow_applies = 0, log_bytes = 0, compactions = 0;
+    int64_t last_compaction = 0;  // when it ended, in seconds of the Unix clock; 0: there was none
   };
   const Counters& counters() const { return counters_; }
-  std::function<void(base::Duration)> on_sync;  // metrics
+  // Metrics: an fsync of the log and the writing before it, a turn of applying `entries`, a whole compaction.
+  std::function<void(base::Duration sync, base::Duration write)> on_sync;
+  std::function<void(base::Duration took, size_t entries)> on_apply;
+  std::function<void(base::Duration)> on_compaction;
+  bool installing() const { return !installing_.empty() || importing_; }
 
  private:
   Replica(Environment env, Options options, base::Random random);
@@ -176,7 +182,7 @@ class Replica {
   void PumpLog();
   void Logged(raft::Message m);
   void RemoveLogFiles(std::vector<std::string> files);
-  void LogDone(std::vector<raft::Message> done, base::Status result, base::Duration took);
+  void LogDone(std::vector<raft::Message> done, base::Status result);
   base::Task<void> SendSnapshot(raft::Message m);
   void MaybeInstall();
   struct Installation;
@@ -209,6 +215,7 @@ class Replica {
   void BecameLeader();
   void Publish();
   void Maintain();
+  void Compacted();
   void ResumeMaintenance();
   void TendDisk();
   void SyncWatchers();
@@ -280,6 +287,7 @@ class Replica {
   std::deque<raft::Message> installing_;
   bool importing_ = false;  // the first of them, on another thread: the store must not change
   base::MonoTime log_busy_since_{};
+  base::MonoTime compacting_since_{};
   // Peers that get a snapshot or just got one, and the index from which on they need the log.
   std::map<raft::NodeId, uint64_t> catching_up_;
   bool publishing_ = false;

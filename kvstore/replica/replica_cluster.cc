@@ -560,7 +560,9 @@ Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, Node
   mvcc::Member m{.id = id};
   std::string context = mvcc::MemberToJson(m);
   context.insert(context.size() - 1, ",\"isPromote\":true");
-  co_return co_await ChangeMembers(ctx, {ConfChangeType::kAddNode, id, std::move(context)});
+  auto members = co_await ChangeMembers(ctx, {ConfChangeType::kAddNode, id, std::move(context)});
+  if (members) ++counters_.promotions;
+  co_return members;
 }
 
 Task<Status> Replica::MoveLeader(Context ctx, NodeId to) {

@@ -37,7 +37,16 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
       metrics_(std::make_unique<Metrics>(metrics, options_)) {
   if (options_.quota_backend_bytes == 0) options_.quota_backend_bytes = kDefaultQuotaBytes;
   replica_.applier().auth().SetTokenTtl(options_.tokens.ttl);
-  replica_.on_sync = [this](base::Duration d) { metrics_->fsync.Observe(std::chrono::duration<double>(d).count()); };
+  auto seconds = [](base::Duration d) { return std::chrono::duration<double>(d).count(); };
+  replica_.on_sync = [this, seconds](base::Duration sync, base::Duration write) {
+    metrics_->fsync.Observe(seconds(sync));
+    metrics_->log_write.Observe(seconds(write));
+  };
+  // Measured by turns: every entry of a turn counts with their average.
+  replica_.on_apply = [this, seconds](base::Duration took, size_t entries) {
+    for (size_t i = 0; i < entries; ++i) metrics_->apply.Observe(seconds(took) / static_cast<double>(entries));
+  };
+  replica_.on_compaction = [this, seconds](base::Duration took) { metrics_->compaction.Observe(seconds(took) * 1000); };
   RegisterKv();
   RegisterLease();
   RegisterMaintenance();
@@ -47,7 +56,11 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
   RegisterHealth();
 }
 
-Api::~Api() { replica_.on_sync = nullptr; }
+Api::~Api() {
+  replica_.on_sync = nullptr;
+  replica_.on_apply = nullptr;
+  replica_.on_compaction = nullptr;
+}
 
 void Api::Unary(const std::string& service, const std::string& method, Handler handler) {
   base::Counter* started = &metrics_->started.With({method, service, "unary"});

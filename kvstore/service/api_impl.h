@@ -27,6 +27,9 @@ struct Api::Metrics {
   base::Family<base::Gauge>& check;
   base::Family<base::Counter>& checks;
   base::Histogram& fsync;
+  base::Histogram& log_write;
+  base::Histogram& apply;
+  base::Histogram& compaction;  // milliseconds
   base::Counter& scrapes;
   base::Counter& events;
   base::Family<base::Counter>& requests;

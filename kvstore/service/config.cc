@@ -362,6 +362,7 @@ Result<replica::Options> Config::ReplicaOptions() const {
   o.pre_vote = pre_vote;
   o.strict_reconfig_check = strict_reconfig_check;
   o.max_learners = max_learners;
+  o.slow_apply = accepted_->warning_apply_duration;
   o.catch_up_entries = catch_up_entries;
   return o;
 }

@@ -18,33 +18,21 @@ struct Idle {
   bool counter;
 };
 constexpr Idle kIdle[] = {
-    {"etcd_debugging_mvcc_db_compaction_keys_total", "Total number of db keys compacted.", true},
-    {"etcd_debugging_mvcc_db_compaction_last", "The unix time of the last db compaction. Resets to 0 on start.", false},
     {"etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent.", false},
-    {"etcd_debugging_server_lease_expired_total", "The total number of expired leases.", true},
     {"etcd_debugging_store_expires_total", "Total number of expired keys.", true},
     {"etcd_debugging_store_watch_requests_total", "Total number of incoming watch requests (new or reestablished).",
      true},
     {"etcd_debugging_store_watchers", "Count of currently active watchers.", false},
     {"etcd_disk_defrag_inflight", "Whether or not defrag is active on the member. 1 means active, 0 means not.", false},
-    {"etcd_disk_wal_write_bytes_total", "Total number of bytes written in WAL.", false},
     {"etcd_grpc_proxy_cache_hits_total", "Total number of cache hits", false},
     {"etcd_grpc_proxy_cache_keys_total", "Total number of keys/ranges cached", false},
     {"etcd_grpc_proxy_cache_misses_total", "Total number of cache misses", false},
     {"etcd_grpc_proxy_events_coalescing_total", "Total number of events coalescing", true},
     {"etcd_grpc_proxy_watchers_coalescing_total", "Total number of current watchers coalescing", false},
-    {"etcd_mvcc_db_open_read_transactions", "The number of currently open read transactions", false},
     {"etcd_server_heartbeat_send_failures_total",
      "The total number of leader heartbeat send failures (likely overloaded from slow disk).", true},
-    {"etcd_server_learner_promote_successes",
-     "The total number of successful learner promotions while this member is leader.", true},
-    {"etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen.", true},
-    {"etcd_server_slow_apply_total", "The total number of slow apply requests (likely overloaded from slow disk).",
-     true},
     {"etcd_server_slow_read_indexes_total",
      "The total number of pending read indexes not in sync with leader's or timed out read index requests.", true},
-    {"etcd_server_snapshot_apply_in_progress_total", "1 if the server is applying the incoming snapshot. 0 if none.",
-     false},
     {"promhttp_metric_handler_requests_in_flight", "Current number of scrapes being served.", false},
 };
 struct IdleTimes {
@@ -61,8 +49,6 @@ constexpr IdleTimes kIdleTimes[] = {
      "The latency distributions of commit.write called by bboltdb backend.", 0.001, 14},
     {"etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
      "Bucketed histogram of db compaction pause duration.", 1, 13},
-    {"etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
-     "Bucketed histogram of db compaction total duration.", 100, 14},
     {"etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
      "Bucketed histogram of index compaction pause duration.", 0.5, 14},
     {"etcd_debugging_server_watch_send_loop_control_stream_duration_seconds",
@@ -79,8 +65,6 @@ constexpr IdleTimes kIdleTimes[] = {
      0.001, 14},
     {"etcd_disk_backend_commit_duration_seconds", "The latency distributions of commit called by backend.", 0.001, 14},
     {"etcd_disk_backend_defrag_duration_seconds", "The latency distribution of backend defragmentation.", 0.1, 13},
-    {"etcd_disk_wal_write_duration_seconds", "The latency distributions of write called by WAL.", 0.001, 14},
-    {"etcd_server_apply_duration_seconds", "The latency distributions of v2 apply called by backend.", 0.0001, 20},
     {"etcd_snap_db_fsync_duration_seconds", "The latency distributions of fsyncing .snap.db file", 0.001, 14},
     {"etcd_snap_db_save_total_duration_seconds", "The total latency distributions of v3 snapshot save", 0.1, 10},
     {"etcd_snap_fsync_duration_seconds", "The latency distributions of fsync called by snap.", 0.001, 14},
@@ -134,6 +118,18 @@ Api::Metrics::Metrics(base::MetricsRegistry& r, const ApiOptions& options)
       fsync(r.AddHistogram("etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync called by WAL.",
                            base::ExponentialBuckets(0.001, 2, 14))
                 .Get()),
+      log_write(r.AddHistogram("etcd_disk_wal_write_duration_seconds",
+                               "The latency distributions of write called by WAL.",
+                               base::ExponentialBuckets(0.001, 2, 14))
+                    .Get()),
+      apply(r.AddHistogram("etcd_server_apply_duration_seconds",
+                           "The latency distributions of v2 apply called by backend.",
+                           base::ExponentialBuckets(0.0001, 2, 20))
+                .Get()),
+      compaction(r.AddHistogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+                                "Bucketed histogram of db compaction total duration.",
+                                base::ExponentialBuckets(100, 2, 14))
+                     .Get()),
       scrapes(r.AddCounter("promhttp_metric_handler_requests_total", "Total number of scrapes by HTTP status code.",
                            {"code"})
                   .With({"200"})),
@@ -188,6 +184,25 @@ std::string Api::MetricsText() {
         static_cast<double>(replica_.pending()));
   count("etcd_server_proposals_failed_total", "The total number of failed proposals seen.",
         static_cast<double>(replica_.counters().proposals_failed));
+  const replica::Replica::Counters& counters = replica_.counters();
+  count("etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen.",
+        static_cast<double>(counters.reads_failed));
+  count("etcd_server_slow_apply_total", "The total number of slow apply requests (likely overloaded from slow disk).",
+        static_cast<double>(counters.slow_applies));
+  count("etcd_server_learner_promote_successes",
+        "The total number of successful learner promotions while this member is leader.",
+        static_cast<double>(counters.promotions));
+  gauge("etcd_server_snapshot_apply_in_progress_total", "1 if the server is applying the incoming snapshot. 0 if none.",
+        replica_.installing());
+  count("etcd_debugging_server_lease_expired_total", "The total number of expired leases.",
+        static_cast<double>(counters.leases_expired));
+  gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written in WAL.",
+        static_cast<double>(counters.log_bytes));
+  count("etcd_debugging_mvcc_db_compaction_keys_total", "Total number of db keys compacted.",
+        static_cast<double>(store.compacted_versions()));
+  gauge("etcd_debugging_mvcc_db_compaction_last", "The unix time of the last db compaction. Resets to 0 on start.",
+        static_cast<double>(counters.last_compaction));
+  gauge("etcd_mvcc_db_open_read_transactions", "The number of currently open read transactions", store.open_views());
   gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.",
         static_cast<double>(std::max<int64_t>(options_.quota_backend_bytes, 0)));
   gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the underlying database physically allocated in bytes.",

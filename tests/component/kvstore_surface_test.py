@@ -58,6 +58,35 @@ def metrics(store):
         contains(text, part)
 
 
+def counters(store):
+    """What the member does shows in its metrics."""
+    names = ("etcd_disk_wal_write_bytes_total", "etcd_disk_wal_fsync_duration_seconds_count",
+             "etcd_disk_wal_write_duration_seconds_count", "etcd_server_apply_duration_seconds_count",
+             "etcd_debugging_mvcc_db_compaction_keys_total", "etcd_debugging_mvcc_db_compaction_last",
+             "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count",
+             "etcd_debugging_server_lease_expired_total")
+
+    def values():
+        text = fetch(store.url + "/metrics")[1]
+        return {name: float(text.split(f"\n{name} ")[1].split()[0]) for name in names}
+    before = values()
+    lease = post(store, "/v3/lease/grant", {"TTL": 1})[1]["ID"]
+    post(store, "/v3/kv/put", {"key": b64("counted"), "value": b64("v"), "lease": lease})
+    for n in range(5):
+        revision = post(store, "/v3/kv/put", {"key": b64("compacted"), "value": b64(str(n))})[1]["header"]["revision"]
+    equal(post(store, "/v3/kv/compaction", {"revision": revision})[0], 200)
+    until = time.monotonic() + 15
+    while True:
+        still = [name for name, value in values().items() if value <= before[name]]
+        if not still:
+            break
+        if time.monotonic() > until:
+            raise AssertionError(f"unmoved: {still}")
+        time.sleep(0.1)
+    equal(values()["etcd_debugging_mvcc_db_compaction_keys_total"] - before["etcd_debugging_mvcc_db_compaction_keys_total"] >= 4,
+          True)
+
+
 def tls_reload(directory):
     """A certificate that is replaced on disk is what the next connection gets."""
     pki = directory / "pki"
@@ -334,7 +363,7 @@ def main():
             return pathlib.Path(top) / name
         store = Store(fresh("main"))
         store.start()
-        cases = [("health", lambda: health(store)), ("metrics", lambda: metrics(store)),
+        cases = [("health", lambda: health(store)), ("metrics", lambda: metrics(store)), ("counters", lambda: counters(store)),
                  ("tls_reload", lambda: tls_reload(fresh("tls"))), ("gateway", lambda: gateway(store)),
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
                  ("quota", lambda: quota(fresh("quota"))),

@@ -412,6 +412,14 @@ Request Requests::Compaction() {
   return Of("etcdserverpb.KV.Compact", r);
 }
 
+std::optional<Request> Requests::CompactionAgain() {
+  if (compacted_ == 0) return std::nullopt;
+  pb::CompactionRequest r;
+  r.set_revision(compacted_);
+  r.set_physical(true);
+  return Of("etcdserverpb.KV.Compact", r);
+}
+
 Request Requests::HashKv() {
   pb::HashKVRequest r;
   if (!random_.OneIn(3)) r.set_revision(std::max<int64_t>(0, Revision()));

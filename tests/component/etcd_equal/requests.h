@@ -3,6 +3,7 @@
 // what is compacted) it is told. Pure; owned by the comparison, one strand.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class Requests {
   // Users and roles, as root.
   Request AuthChange();
   Request Compaction();
+  // A compaction that is done already: etcd refuses it when the one before has removed everything. Null before the
+  // first.
+  std::optional<Request> CompactionAgain();
   Request HashKv();
   etcdserverpb::WatchCreateRequest Watch();
   // A lease that runs out by itself, and a put that hangs on it.
