@@ -14,6 +14,7 @@
 #include "base/net/grpc.h"
 #include "kvstore/replica/export.h"
 #include "kvstore/replica/replica.h"
+#include "kvstore/service/access.h"
 #include "kvstore/service/features.h"
 #include "kvstore/service/tokens.h"
 
@@ -34,6 +35,7 @@ struct ApiOptions {
   int bcrypt_cost = 10;
   bool gateway = true;  // POST /v3/...
   Features features;
+  AccessControl access;
   bool client_cert_auth = false;  // a verified certificate's common name is a user
 };
 
@@ -150,6 +152,7 @@ class Api {
   base::Status CheckQuota(size_t request_bytes);
 
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
+  base::Task<bool> Admit(base::net::Exchange& exchange);
   base::Task<void> HandleGateway(base::net::Exchange& exchange);
   std::pair<int, std::string> HealthText(std::string_view query);
   std::optional<std::pair<int, std::string>> Checks(std::string_view type, std::string_view one,

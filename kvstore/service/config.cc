@@ -34,7 +34,7 @@ struct Config::Accepted {
   std::string v2_deprecation = "write-only";
   bool former = false, initial_corrupt_check = false, compact_hash_check = false;
   std::string feature_gates;
-  uint32_t bootstrap_defrag_threshold = 0, self_signed_cert_validity = 1;
+  uint32_t bootstrap_defrag_threshold = 0;
   base::Duration downgrade_check_time = std::chrono::seconds(5), compact_hash_check_time = std::chrono::minutes(1),
                  corrupt_check_time{};
   base::Duration wait_cluster_ready_timeout = std::chrono::seconds(5);
@@ -46,7 +46,6 @@ struct Config::Accepted {
       {"client-cert-file", {}},
       {"client-crl-file", {}},
       {"client-key-file", {}},
-      {"cors", {"*", "*"}},
       {"discovery", {}},
       {"discovery-cacert", {}},
       {"discovery-cert", {}},
@@ -67,8 +66,8 @@ struct Config::Accepted {
       {"distributed-tracing-instance-id", {}},
       {"distributed-tracing-sampling-rate", {"0", "0"}},
       {"distributed-tracing-service-name", {"etcd", "etcd"}},
-      {"host-whitelist", {"*", "*"}},
       {"log-rotation-config-json", {}},
+      {"self-signed-cert-validity", {"1", "1"}},
       {"peer-cert-allowed-cn", {}},
       {"peer-cert-allowed-hostname", {}},
       {"peer-crl-file", {}},
@@ -151,8 +150,11 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("auto-tls", &auto_tls, "Client TLS using generated certificates.").Config("client-transport-security.auto-tls");
   f.Add("peer-auto-tls", &peer_auto_tls, "Peer TLS using self-generated certificates.")
       .Config("peer-transport-security.auto-tls");
-  f.Add("self-signed-cert-validity", &a.self_signed_cert_validity, "Years that a generated certificate is valid.");
   f.AddChoice("tls-min-version", &tls_min_version, {"", "TLS1.2", "TLS1.3"}, "Minimum TLS version of listeners.");
+  f.Add("cors", &api.access.origins,
+        "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing.");
+  f.Add("host-whitelist", &api.access.hosts,
+        "Acceptable hostnames from HTTP client requests, if server is not secure (empty means allow all).");
   f.Section("Auth");
   f.Add("auth-token", &auth_token, "Specify auth token specific options.");
   f.Add("auth-token-ttl", &auth_token_ttl_seconds, "Time (in seconds) of the auth-token-ttl.");
@@ -336,6 +338,7 @@ Status Config::CheckDefaults() const {
   for (const auto& [name, only] : accepted_->texts) {
     if (only.first != only.second) return refused(name);
   }
+  if (log_outputs.size() > 1) return base::Unimplemented("several --log-outputs are not supported yet by keelson");
   for (const auto& [name, only] : accepted_->switches) {
     if (only.first != only.second) return refused(name);
   }

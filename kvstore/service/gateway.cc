@@ -99,8 +99,8 @@ std::string ErrorJson(const base::Status& s) {
   return w.Take();
 }
 
-Task<void> RespondJson(base::net::Exchange& e, int status, std::string body) {
-  base::net::Headers headers;
+Task<void> RespondJson(base::net::Exchange& e, const AccessControl& access, int status, std::string body) {
+  base::net::Headers headers = access.AnswerHeaders(e.headers());
   headers.Set("content-type", "application/json");
   (void)co_await e.Respond(status, std::move(headers), std::move(body));
 }
@@ -108,9 +108,9 @@ Task<void> RespondJson(base::net::Exchange& e, int status, std::string body) {
 // JSON values of the body in, lines out.
 class JsonStream final : public base::net::GrpcServerStream {
  public:
-  JsonStream(base::net::Exchange& e, const base::net::GrpcCall& call, const google::protobuf::MethodDescriptor& method,
-             std::string body)
-      : exchange_(e), call_(call), method_(method), body_(std::move(body)), rest_(body_) {}
+  JsonStream(base::net::Exchange& e, const AccessControl& access, const base::net::GrpcCall& call,
+             const google::protobuf::MethodDescriptor& method, std::string body)
+      : exchange_(e), access_(access), call_(call), method_(method), body_(std::move(body)), rest_(body_) {}
 
   const base::net::GrpcCall& call() const override { return call_; }
   Task<Result<std::optional<std::string>>> Read() override {
@@ -135,7 +135,7 @@ class JsonStream final : public base::net::GrpcServerStream {
 
   Task<void> End(base::Status s) {
     if (!started_ && !s.ok()) {
-      co_await RespondJson(exchange_, base::HttpStatusOf(s.code()), ErrorJson(s));
+      co_await RespondJson(exchange_, access_, base::HttpStatusOf(s.code()), ErrorJson(s));
       co_return;
     }
     (void)co_await Begin(200);
@@ -146,11 +146,12 @@ class JsonStream final : public base::net::GrpcServerStream {
  private:
   Task<base::Status> Begin(int status) {
     if (std::exchange(started_, true)) co_return Ok();
-    base::net::Headers headers;
+    base::net::Headers headers = access_.AnswerHeaders(exchange_.headers());
     headers.Set("content-type", "application/json");
     co_return co_await exchange_.StartResponse(status, std::move(headers));
   }
   base::net::Exchange& exchange_;
+  const AccessControl& access_;
   const base::net::GrpcCall& call_;
   const google::protobuf::MethodDescriptor& method_;
   std::string body_;
@@ -162,19 +163,22 @@ class JsonStream final : public base::net::GrpcServerStream {
 
 Task<void> Api::HandleGateway(base::net::Exchange& e) {
   const auto* method = FindRoute(e.path());
-  if (method == nullptr) co_return co_await RespondJson(e, 404, ErrorJson(base::NotFound("Not Found")));
+  if (method == nullptr)
+    co_return co_await RespondJson(e, options_.access, 404, ErrorJson(base::NotFound("Not Found")));
   if (e.method() != "POST") {
-    co_return co_await RespondJson(e, 501, ErrorJson(base::Unimplemented("Method Not Allowed")));
+    co_return co_await RespondJson(e, options_.access, 501, ErrorJson(base::Unimplemented("Method Not Allowed")));
   }
   auto body = co_await e.ReadAll(e.context(), 2 * options_.max_request_bytes + (512 << 10));
-  if (!body) co_return co_await RespondJson(e, base::HttpStatusOf(body.error().code()), ErrorJson(body.error()));
+  if (!body)
+    co_return co_await RespondJson(e, options_.access, base::HttpStatusOf(body.error().code()),
+                                   ErrorJson(body.error()));
   // A token is the user's; the certificate of the connection is not taken for him here, as in the original.
   base::net::Peer peer = e.peer();
   peer.verified_chain = false;
   Call call{e.headers(), peer, e.context(), e.executor()};
   std::string name = "/" + method->service()->full_name() + "/" + method->name();
   if (auto stream = streams_.find(name); stream != streams_.end()) {
-    JsonStream json(e, call, *method, std::move(*body));
+    JsonStream json(e, options_.access, call, *method, std::move(*body));
     base::Status s = co_await stream->second(json);
     co_return co_await json.End(s);
   }
@@ -187,10 +191,11 @@ Task<void> Api::HandleGateway(base::net::Exchange& e) {
   auto unary = unary_.find(name);
   if (bad.ok() && unary == unary_.end()) bad = base::Unimplemented("unknown method " + name);
   Bytes out = bad.ok() ? co_await unary->second(call, request->SerializeAsString()) : Bytes(Err(bad));
-  if (!out) co_return co_await RespondJson(e, base::HttpStatusOf(out.error().code()), ErrorJson(out.error()));
+  if (!out)
+    co_return co_await RespondJson(e, options_.access, base::HttpStatusOf(out.error().code()), ErrorJson(out.error()));
   auto response = NewMessage(method->output_type());
   if (!response->ParseFromString(*out)) out = "{}";
-  co_await RespondJson(e, 200, transcode::ToJson(*response, transcode::JsonStyle::kGateway));
+  co_await RespondJson(e, options_.access, 200, transcode::ToJson(*response, transcode::JsonStyle::kGateway));
 }
 
 }  // namespace kvstore::service

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/json_writer.h"
+#include "base/log.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/service/api_impl.h"
 #include "proto/etcd/rpc.pb.h"
@@ -86,8 +87,33 @@ std::optional<std::pair<int, std::string>> Api::Checks(std::string_view type, st
   return std::pair(200, (verbose ? lines : std::string()) + "ok\n");
 }
 
-Task<void> Api::HandleHttp(base::net::Exchange& e) {
+// False: the request was answered with why it is not served.
+Task<bool> Api::Admit(base::net::Exchange& e) {
+  int status = 0;
+  std::string text;
+  if (!e.peer().tls && !options_.access.HostAllowed(e.headers().Get("host"))) {
+    base::LogWarning("rejecting HTTP request to prevent DNS rebinding attacks", {{"host", e.headers().Get("host")}});
+    status = 421;
+    text = UnknownHostText(e.headers().Get("host"));
+  } else if (options_.client_cert_auth && options_.gateway && e.path().starts_with("/v3/") &&
+             replica_.applier().auth().enabled() && e.peer().verified_chain && !e.peer().common_name.empty()) {
+    status = 400;
+    text = "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+  } else if (e.method() == "OPTIONS") {
+    status = 200;
+  }
+  if (status == 0) co_return true;
+  (void)co_await e.ReadAll(e.context(), options_.max_request_bytes);
   base::net::Headers headers;
+  if (status == 200) headers = options_.access.AnswerHeaders(e.headers());
+  if (!text.empty()) headers.Set("content-type", "text/plain; charset=utf-8");
+  (void)co_await e.Respond(status, std::move(headers), std::move(text));
+  co_return false;
+}
+
+Task<void> Api::HandleHttp(base::net::Exchange& e) {
+  if (!co_await Admit(e)) co_return;
+  base::net::Headers headers = options_.access.AnswerHeaders(e.headers());
   auto respond = [&](int status, const char* type, std::string body) {
     headers.Set("content-type", type);
     return e.Respond(status, std::move(headers), std::move(body));

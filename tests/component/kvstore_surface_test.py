@@ -134,6 +134,35 @@ def gateway(store):
     contains(snapshot[0].decode(), '{"result":{')
 
 
+def browsers(directory):
+    """--cors and --host-whitelist, and what a browser asks first."""
+    def request(store, host, origin=None, method="GET", path="/version"):
+        headers = {"Host": host} | ({"Origin": origin} if origin else {})
+        try:
+            with urllib.request.urlopen(urllib.request.Request(store.url + path, method=method, headers=headers), timeout=5) as a:
+                return a.status, a.headers.get("Access-Control-Allow-Origin")
+        except urllib.error.HTTPError as e:
+            return e.code, e.headers.get("Access-Control-Allow-Origin")
+    store = Store(directory)
+    store.start()
+    try:
+        equal(request(store, "anything", "https://a.example"), (200, "*"))
+        equal(request(store, "anything", method="OPTIONS", path="/v3/kv/range"), (200, "*"))
+        equal(request(store, "anything", method="POST", path="/v3/maintenance/status"), (200, "*"))
+    finally:
+        store.kill()
+    (directory / "listed").mkdir()
+    store = Store(directory / "listed", flags=["--cors=https://a.example,https://b.example", "--host-whitelist=127.0.0.1,me"])
+    store.start()
+    try:
+        equal(request(store, "me:1", "https://b.example"), (200, "https://b.example"))
+        equal(request(store, "127.0.0.1", "https://c.example"), (200, None))
+        equal(request(store, "evil.example:80", "https://a.example"), (421, None))
+        store.ctl("put", "grpc", "is not a browser's", program="kvctl")
+    finally:
+        store.kill()
+
+
 def downgrade(store):
     def ctl(*args):
         return store.ctl("downgrade", *args, program="kvctl", check=False)
@@ -366,6 +395,7 @@ def main():
         cases = [("health", lambda: health(store)), ("metrics", lambda: metrics(store)), ("counters", lambda: counters(store)),
                  ("tls_reload", lambda: tls_reload(fresh("tls"))), ("gateway", lambda: gateway(store)),
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
+                 ("browsers", lambda: browsers(fresh("browsers"))),
                  ("quota", lambda: quota(fresh("quota"))),
                  ("snapshot_while_writing", lambda: snapshot_while_writing(fresh("snapshot"))),
                  ("flags", lambda: flags(fresh("flags"))), ("backups", lambda: backups(fresh("backups"))),
