@@ -34,7 +34,7 @@ class Loop final : public Executor {
   void Forget(int fd);
 
   struct Impl;
-  // For base/net's .cc files only.
+  // For base's own .cc files only.
   Impl& impl() { return *impl_; }
 
  private:

@@ -1,4 +1,4 @@
-// The inside of Loop, for base/net's .cc files: sockets that are called back by their loop, and work that waits for the
+// The inside of Loop, for base's own .cc files: sockets that are called back by their loop, and work that waits for the
 // end of a turn (so that everything written in one turn leaves in one system call).
 //
 // A turn is: ready descriptors, due timers, posted closures, end-of-turn hooks. Everything here is called from the
