@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "base/bytes.h"
 #include "kvstore/wire/wire.h"
@@ -23,6 +24,17 @@ constexpr uint64_t kSectorBytes = 512;
 // No record of an honest log comes near this; a longer length word is damage.
 constexpr uint64_t kMaxRecordBytes = 512 << 20;
 constexpr size_t kReadAhead = 1 << 20;
+constexpr uint64_t kBlock = base::BlockFile::kBlock;
+// A block's first write makes the file system note that it holds something now, which costs its journal a write. Zeros
+// are written so far ahead of the log, so that the log's own writes only overwrite.
+constexpr uint64_t kZeroAhead = 256 << 10;
+alignas(kBlock) constinit char zeros[kZeroAhead] = {};
+// More than this is not for a loop to encode and to hand to the kernel.
+constexpr size_t kMaxStartedBytes = 64 << 10;
+constexpr size_t kMaxImageKept = 1 << 20;
+
+uint64_t BlockStart(uint64_t offset) { return offset / kBlock * kBlock; }
+uint64_t BlockEnd(uint64_t offset) { return BlockStart(offset + kBlock - 1); }
 
 struct Record {
   int type = 0;
@@ -326,6 +338,7 @@ Result<Wal::Opened> Wal::Open(FileSystem& fs, const std::string& directory, uint
   TRY(w->file_->Allocate(std::max(options.segment_bytes, r.tail.offset)));
   TRY(w->file_->Sync());
   w->offset_ = r.tail.offset;
+  TRY(w->OpenBlocks(directory + "/" + r.segments.back().name));
   w->crc_ = r.tail.crc;
   w->state_ = r.contents.hard_state;
   w->last_index_ = r.tail.last_index;
@@ -345,14 +358,76 @@ void Wal::Put(int type, std::string_view data) {
   buffer_.append(pad, '\0');
 }
 
-Status Wal::Flush() {
-  if (buffer_.empty()) return Ok();
-  TRY(file_->WriteAt(offset_, buffer_));
+// The segment's second handle, where there is such a thing. The image then begins with the file's last block.
+Status Wal::OpenBlocks(const std::string& path) {
+  blocks_.reset();
+  touched_ = BlockStart(offset_);
+  if (options_.blocks == nullptr) return Ok();
+  if (auto opened = options_.blocks->Open(path)) blocks_ = std::move(*opened);
+  TRY_ASSIGN(std::string tail, file_->ReadAt(touched_, offset_ - touched_));
+  if (tail.size() != offset_ - touched_) return DataLoss("short read");
+  image_.Resize(kBlock, 0);
+  std::memcpy(image_.data(), tail.data(), tail.size());
+  return Ok();
+}
+
+// The blocks to write: the last one so far, what was put behind it, zeros.
+std::string_view Wal::Image() {
+  size_t tail = offset_ - BlockStart(offset_), used = tail + buffer_.size(), size = BlockEnd(used);
+  if (image_.size() < size) image_.Resize(size, tail);
+  std::memcpy(image_.data() + tail, buffer_.data(), buffer_.size());
+  std::memset(image_.data() + used, 0, size - used);
+  return {image_.data(), size};
+}
+
+void Wal::Written() {
+  if (blocks_) {
+    size_t begin = BlockStart(offset_), end = offset_ + buffer_.size();
+    std::memmove(image_.data(), image_.data() + (BlockStart(end) - begin), end - BlockStart(end));
+    if (image_.size() > kMaxImageKept) image_.Resize(kBlock, end - BlockStart(end));
+    touched_ = std::max(touched_, BlockEnd(end));
+  }
   offset_ += buffer_.size();
   bytes_written_ += buffer_.size();
   buffer_.clear();
   if (buffer_.capacity() > (4 << 20)) buffer_.shrink_to_fit();
+}
+
+Status Wal::WriteBlocks() {
+  std::string_view image = Image();
+  uint64_t begin = BlockStart(offset_), end = begin + image.size();
+  uint64_t to = std::min(end + kZeroAhead, BlockStart(options_.segment_bytes));
+  if (end > touched_ && to > end) {
+    TRY(blocks_->Write(end, {zeros, to - end}, /*durable=*/false));
+    touched_ = to;
+  }
+  return blocks_->Write(begin, image, /*durable=*/true);
+}
+
+Status Wal::Flush() {
+  if (buffer_.empty()) return Ok();
+  TRY(blocks_ ? WriteBlocks() : file_->WriteAt(offset_, buffer_));
+  Written();
   return Ok();
+}
+
+// Records were put. With blocks they are written once, by Sync.
+Status Wal::Gathered() {
+  if (!blocks_) TRY(Flush());
+  return offset_ + buffer_.size() < options_.segment_bytes ? Ok() : Cut();
+}
+
+bool Wal::MayStartSync(size_t bytes) const {
+  return blocks_ && buffer_.size() + bytes <= kMaxStartedBytes &&
+         offset_ + buffer_.size() + bytes < options_.segment_bytes;
+}
+
+bool Wal::StartSync(std::move_only_function<void(Status)> done) {
+  if (!blocks_ || buffer_.empty() || BlockEnd(offset_ + buffer_.size()) > touched_) return false;
+  return blocks_->Start(BlockStart(offset_), Image(), [this, done = std::move(done)](Status s) mutable {
+    if (s.ok()) Written();
+    done(std::move(s));
+  });
 }
 
 Status Wal::Save(const raft::HardState& state, const raft::Entries& entries) {
@@ -367,14 +442,13 @@ Status Wal::Save(const raft::HardState& state, const raft::Entries& entries) {
     state_ = state;
     Put(kState, EncodeHardState(state));
   }
-  TRY(Flush());
-  return offset_ < options_.segment_bytes ? Ok() : Cut();
+  return Gathered();
 }
 
 Status Wal::SaveSnapshot(const raft::SnapshotMeta& snapshot) {
   Put(kSnapshot, EncodeWalSnapshot(snapshot));
   last_index_ = std::max(last_index_, snapshot.index);
-  return Flush();
+  return blocks_ ? Ok() : Flush();
 }
 
 Status Wal::StartOver(const raft::SnapshotMeta& snapshot) {
@@ -385,16 +459,18 @@ Status Wal::StartOver(const raft::SnapshotMeta& snapshot) {
 
 Status Wal::Sync() {
   TRY(Flush());
-  return file_->Sync();
+  return blocks_ ? Ok() : file_->Sync();
 }
 
 Status Wal::Cut() {
+  TRY(Flush());
   TRY(file_->Truncate(offset_));
   TRY(file_->Sync());
   Segment next{segments_.back().sequence + 1, last_index_ + 1};
   std::string building = directory_ + "/next.tmp";
   TRY_ASSIGN(file_, NewSegment(building));
   offset_ = 0;
+  TRY(OpenBlocks(building));
   Put(kCrc, {});
   Put(kMetadata, EncodeMetadata(metadata_));
   if (!state_.empty()) Put(kState, EncodeHardState(state_));

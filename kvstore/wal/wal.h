@@ -4,13 +4,14 @@
 // was synced, in order; a torn tail is cut, damage anywhere else is refused with its place. After any error the log
 // must not be used again (a failed fsync says nothing about what is on the disk).
 //
-// Owned by the replica's log lane; its calls block and belong to one thread at a time.
+// Owned by the replica's log lane; its calls belong to one thread at a time and, but for StartSync, block.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/block_file.h"
 #include "base/file.h"
 #include "kvstore/wal/codec.h"
 
@@ -29,6 +30,7 @@ struct Contents {
 
 struct Options {
   uint64_t segment_bytes = kSegmentBytes;
+  base::BlockFiles* blocks = nullptr;  // not owned; null: all writes go through the page cache
 };
 
 std::string SegmentName(uint64_t sequence, uint64_t first_index);
@@ -62,6 +64,12 @@ class Wal {
   // sums up, and must not come back. A segment of its own begins behind it, which is where reading after it begins.
   base::Status StartOver(const raft::SnapshotMeta& snapshot);
   base::Status Sync();
+  // For a log lane that would rather not wait. True: so many bytes may be Saved without touching the disk, and
+  // StartSync may be tried instead of Sync.
+  bool MayStartSync(size_t bytes) const;
+  // Sync without waiting: `done` comes on the loop of Options::blocks, and until then the log is not to be touched.
+  // False, or kUnavailable in `done`: that was not possible, call Sync.
+  bool StartSync(std::move_only_function<void(base::Status)> done);
   // Lets go of segments that hold nothing behind `index`. Their files are the caller's to remove, in this order and
   // synced, on whatever thread may wait for it: for files of this size that takes long enough to notice.
   std::vector<std::string> ReleaseTo(uint64_t index);
@@ -77,6 +85,11 @@ class Wal {
       : fs_(fs), directory_(std::move(directory)), metadata_(metadata), options_(options) {}
   void Put(int type, std::string_view data);
   base::Status Flush();
+  base::Status Gathered();
+  base::Status OpenBlocks(const std::string& path);
+  base::Status WriteBlocks();
+  std::string_view Image();
+  void Written();
   base::Status Cut();
   base::Result<std::unique_ptr<base::File>> NewSegment(const std::string& path);
 
@@ -85,6 +98,9 @@ class Wal {
   Metadata metadata_;
   Options options_;
   std::unique_ptr<base::File> file_;
+  std::unique_ptr<base::BlockFile> blocks_;  // the same file; null: plain writes
+  base::BlockBuffer image_;                  // begins with what the file's last block has so far
+  uint64_t touched_ = 0;                     // the blocks before it were written at least once
   std::vector<Segment> segments_;
   uint64_t offset_ = 0;
   uint32_t crc_ = 0;

@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 
+#include "base/testing/sim_block_files.h"
 #include "base/testing/sim_disk.h"
+#include "base/testing/sim_executor.h"
 
 namespace kvstore::wal {
 namespace {
@@ -47,6 +49,47 @@ TEST(Wal, ReadsARealEtcdLog) {
   ASSERT_TRUE((*w)->Sync().ok());
   auto file = copy.Open("wal/" + segment, base::OpenMode::kRead);
   EXPECT_EQ((*file)->ReadAt(0, 0xd0 + 8 + 16 - 8), bytes->substr(0, 0xd0 + 8 + 16 - 8));
+}
+
+// The same bytes, whichever way they went to the disk.
+TEST(Wal, BlocksHoldWhatPlainWritesHold) {
+  base::testing::SimExecutor executor(3);
+  SimDisk disk(3);
+  base::testing::SimBlockFiles blocks(executor, disk, base::Random(3));
+  Options with = kSmall;
+  with.blocks = &blocks;
+  for (const char* directory : {"plain", "blocks"})
+    ASSERT_TRUE(Wal::Create(disk, directory, {1, 2}, kSmall).has_value());
+  uint64_t index = 0;
+  for (int life = 0; life < 4; ++life) {
+    auto plain = Wal::Open(disk, "plain", 0, kSmall), direct = Wal::Open(disk, "blocks", 0, with);
+    ASSERT_TRUE(plain.has_value() && direct.has_value());
+    EXPECT_EQ(direct->contents.entries.size(), index);
+    for (int i = 0; i < 60; ++i) {
+      ++index;
+      raft::Entries entries = {MakeEntry(index, 1, std::string(index % 700, 'x'))};
+      ASSERT_TRUE(plain->wal->Save({1, 1, index}, entries).ok() && plain->wal->Sync().ok());
+      ASSERT_TRUE(direct->wal->Save({1, 1, index}, entries).ok());
+      base::Status synced = base::Unavailable("");
+      bool ended = false;
+      if (direct->wal->StartSync([&](base::Status s) {
+            synced = std::move(s);
+            ended = true;
+          })) {
+        ASSERT_TRUE(executor.RunUntil([&] { return ended; }, std::chrono::seconds(1)));
+      }
+      if (synced.code() == base::Code::kUnavailable) synced = direct->wal->Sync();
+      ASSERT_TRUE(synced.ok());
+    }
+  }
+  EXPECT_GT(blocks.started(), 100u);
+  auto names = disk.List("plain");
+  ASSERT_TRUE(names.has_value());
+  EXPECT_GT(names->size(), 2u);
+  EXPECT_EQ(*names, *disk.List("blocks"));
+  for (const std::string& n : *names) {
+    EXPECT_EQ(*base::ReadFile(disk, "plain/" + n), *base::ReadFile(disk, "blocks/" + n)) << n;
+  }
 }
 
 TEST(Wal, WritesCutsAndReadsBack) {
