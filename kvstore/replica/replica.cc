@@ -58,6 +58,7 @@ Replica::Replica(Environment env, Options options, base::Random random)
       idle_(env.executor),
       request_(std::make_unique<etcdserverpb::InternalRaftRequest>()) {
   if (options_.wal_dir.empty()) options_.wal_dir = options_.data_dir + "/member/wal";
+  if (options_.unsafe_no_sync) options_.wal.blocks = nullptr;  // every write through them is a sync
 }
 
 Replica::~Replica() {
@@ -258,55 +259,99 @@ void Replica::PumpLog() {
   if (to_log_.empty() && release_to_ == 0 && !(stopping_ && !unsaved_.empty())) return;
   log_busy_ = true;
   log_busy_since_ = env_.executor.Now();
-  struct Job {
-    raft::HardState before;
-    std::vector<raft::Message> batch;
-    uint64_t release_to;
-    raft::SnapshotMeta release_meta;
-    Status result;
-    base::MonoTime begun, from, to;
-    uint64_t bytes = 0;
-    size_t segments = 0;
-    std::vector<std::string> released;
-  };
-  auto job = std::make_shared<Job>();
-  job->before = std::exchange(unsaved_, {});
-  job->batch = std::move(to_log_);
-  to_log_.clear();
-  job->release_to = std::exchange(release_to_, 0);
-  job->release_meta = release_meta_;
-  std::shared_ptr<wal::Wal> wal = wal_;
-  const base::Clock* clock = &env_.executor.clock();
-  bool no_sync = options_.unsafe_no_sync;
+  auto work = std::make_shared<LogWork>();
+  work->before = std::exchange(unsaved_, {});
+  work->batch = std::exchange(to_log_, {});
+  work->release_to = std::exchange(release_to_, 0);
+  work->release_meta = release_meta_;
+  if (!StartLogWork(work)) RunLogWork(work);
+}
+
+Status Replica::LogWork::Save(wal::Wal& wal) {
+  if (std::exchange(saved, true)) return Ok();
+  TRY(wal.Save(before, {}));
+  for (const raft::Message& m : batch) {
+    if (m.snapshot) TRY(wal.StartOver(m.snapshot->meta));
+    TRY(wal.Save({m.term, m.vote, m.commit}, m.entries));
+  }
+  return release_to != 0 ? wal.SaveSnapshot(release_meta) : Ok();
+}
+
+size_t Replica::LogWork::Bytes() const {
+  constexpr size_t kFrame = 128;  // around a record, at most
+  size_t bytes = kFrame;
+  for (const raft::Message& m : batch) bytes += kFrame * (1 + m.entries.size()) + raft::EncodedSize(m.entries);
+  return bytes;
+}
+
+// Started writes end by way of the kernel's workers, which on a busy machine wait their turn behind whatever computes,
+// where a thread that wakes up goes first. So they are only used while they are quick, but for one now and then.
+void Replica::StartPolicy::Took(base::MonoTime now, base::Duration took) {
+  if (took <= kSlow) {
+    slowness_ = std::max(slowness_ - 1, 0);
+    if (++quick_ >= kQuickAgain) pause_ = base::Duration::zero();
+    return;
+  }
+  slowness_ += kWeight;
+  if (slowness_ < kTooSlow) return;
+  slowness_ = quick_ = 0;
+  pause_ = std::clamp<base::Duration>(2 * pause_, kShortestPause, kLongestPause);
+  not_before_ = now + pause_;
+}
+
+// Small work goes to the disk from here, where that can be done without waiting: waking a thread and being woken by it
+// costs more than the write. False: it is the log lane's.
+bool Replica::StartLogWork(const std::shared_ptr<LogWork>& work) {
+  bool ordinary = work->release_to == 0 &&
+                  std::none_of(work->batch.begin(), work->batch.end(), [](const auto& m) { return m.snapshot; });
+  if (!ordinary || !start_policy_.Allows(env_.executor.Now()) || !wal_->MayStartSync(work->Bytes())) return false;
+  work->begun = env_.executor.Now();
+  work->result = work->Save(*wal_);
+  if (!work->result.ok()) {
+    Post([this, work] { LogWorkEnded(*work); });
+    return true;
+  }
+  work->from = env_.executor.Now();
+  return wal_->StartSync([this, work, alive = alive_, wal = wal_](Status result) {
+    if (!*alive) return;
+    if (result.code() == base::Code::kUnavailable) return RunLogWork(work);
+    work->result = std::move(result);
+    work->to = env_.executor.Now();
+    start_policy_.Took(work->to, work->to - work->from);
+    work->bytes = wal->bytes_written();
+    work->segments = wal->segments();
+    LogWorkEnded(*work);
+  });
+}
+
+void Replica::RunLogWork(const std::shared_ptr<LogWork>& work) {
   env_.log_pool.Run(
-      [job, wal, clock, no_sync] {
-        auto work = [&]() -> Status {
-          job->begun = clock->Now();
-          TRY(wal->Save(job->before, {}));
-          for (const raft::Message& m : job->batch) {
-            if (m.snapshot) TRY(wal->StartOver(m.snapshot->meta));
-            TRY(wal->Save({m.term, m.vote, m.commit}, m.entries));
-          }
-          if (job->release_to != 0) TRY(wal->SaveSnapshot(job->release_meta));
-          job->from = clock->Now();
+      [work, wal = wal_, clock = &env_.executor.clock(), no_sync = options_.unsafe_no_sync] {
+        auto run = [&]() -> Status {
+          work->begun = clock->Now();
+          TRY(work->Save(*wal));
+          work->from = clock->Now();
           if (!no_sync) TRY(wal->Sync());
-          job->to = clock->Now();
-          job->bytes = wal->bytes_written();
-          if (job->release_to != 0) job->released = wal->ReleaseTo(job->release_to);
-          job->segments = wal->segments();
+          work->to = clock->Now();
+          work->bytes = wal->bytes_written();
+          if (work->release_to != 0) work->released = wal->ReleaseTo(work->release_to);
+          work->segments = wal->segments();
           return Ok();
         };
-        job->result = work();
+        work->result = run();
       },
       env_.executor,
-      [this, job, alive = alive_] {
-        if (!*alive) return;
-        log_segments_ = job->segments;
-        if (!job->released.empty()) RemoveLogFiles(std::move(job->released));
-        if (job->result.ok() && on_sync) on_sync(job->to - job->from, job->from - job->begun);
-        counters_.log_bytes = std::max(counters_.log_bytes, job->bytes);
-        LogDone(std::move(job->batch), job->result);
+      [this, work, alive = alive_] {
+        if (*alive) LogWorkEnded(*work);
       });
+}
+
+void Replica::LogWorkEnded(LogWork& work) {
+  if (work.result.ok()) log_segments_ = work.segments;
+  if (!work.released.empty()) RemoveLogFiles(std::move(work.released));
+  if (work.result.ok() && on_sync) on_sync(work.to - work.from, work.from - work.begun);
+  counters_.log_bytes = std::max(counters_.log_bytes, work.bytes);
+  LogDone(std::move(work.batch), work.result);
 }
 
 // Beside the log lane: puts would wait for it.

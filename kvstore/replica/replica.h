@@ -1,7 +1,8 @@
 // One member at work: drives the raft core, the log and the store in three lanes.
 //
 //   loop lane     proposals, ticks and storage answers into the core; its Ready out to the other lanes
-//   log lane      appends and one fsync for everything that has gathered meanwhile (a blocking pool of one thread)
+//   log lane      appends and one fsync for everything that has gathered meanwhile (a blocking pool of one
+//                 thread; small work is started by the loop where the system writes without a thread that waits)
 //   apply lane    committed entries into the store in bounded turns, answers to whoever proposed them
 //
 // Promises: a proposal that was answered is on this member's disk and applied; a barrier that returned makes later
@@ -180,6 +181,10 @@ class Replica {
   void TellCommit();
   bool NothingToWrite(const raft::Message& m) const;
   void PumpLog();
+  struct LogWork;
+  bool StartLogWork(const std::shared_ptr<LogWork>& work);
+  void RunLogWork(const std::shared_ptr<LogWork>& work);
+  void LogWorkEnded(LogWork& work);
   void Logged(raft::Message m);
   void RemoveLogFiles(std::vector<std::string> files);
   void LogDone(std::vector<raft::Message> done, base::Status result);
@@ -225,6 +230,40 @@ class Replica {
   void InNextTurn(base::Closure fn);
   uint64_t NextId();
 
+  // What goes to the log in one write and one sync.
+  struct LogWork {
+    raft::HardState before;
+    std::vector<raft::Message> batch;
+    uint64_t release_to = 0;
+    raft::SnapshotMeta release_meta;
+    base::Status Save(wal::Wal& wal);  // once
+    size_t Bytes() const;              // what it comes to, at most
+
+    bool saved = false;
+    base::Status result;
+    base::MonoTime begun, from, to;
+    uint64_t bytes = 0;
+    size_t segments = 0;
+    std::vector<std::string> released;
+  };
+  // When the loop may write to the log itself.
+  class StartPolicy {
+   public:
+    bool Allows(base::MonoTime now) const { return now >= not_before_; }
+    void Took(base::MonoTime now, base::Duration took);
+
+   private:
+    static constexpr base::Duration kSlow = std::chrono::milliseconds(2);
+    static constexpr base::Duration kShortestPause = std::chrono::seconds(1);
+    static constexpr base::Duration kLongestPause = std::chrono::seconds(60);
+    // A slow one weighs as much as so many quick ones.
+    static constexpr int kWeight = 16, kTooSlow = 3 * kWeight;
+    static constexpr int kQuickAgain = 10000;  // then the next pause is short again
+    base::MonoTime not_before_{};
+    base::Duration pause_{};
+    int quick_ = 0, slowness_ = 0;
+  };
+
   struct Waiter {
     explicit Waiter(base::Executor& e) : shot(e) {}
     base::OneShot<mvcc::Answer> shot;
@@ -264,7 +303,8 @@ class Replica {
   bool log_busy_ = false;
   raft::HardState saved_;    // as the log on the disk has it
   raft::HardState unsaved_;  // differs from it in the commit index: goes with the next write
-  bool telling_ = false;     // a timer will tell the followers of the commit index
+  StartPolicy start_policy_;
+  bool telling_ = false;  // a timer will tell the followers of the commit index
   std::deque<raft::Message> to_apply_;
   size_t apply_at_ = 0;  // in the front message
   bool apply_scheduled_ = false;

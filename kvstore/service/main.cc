@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/block_file.h"
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
@@ -145,7 +146,9 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto other_pool = base::NewThreadPool("disk", 1);
   auto password_pool = base::NewThreadPool("password", 1);
   auto reader_pool = base::NewThreadPool("reader", 1);
+  auto log_blocks = base::NewBlockFiles(daemon.loop());
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
+  options.wal.blocks = log_blocks.get();
   std::shared_ptr<base::net::ClientTls> peer_tls;
   if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
     CO_TRY_ASSIGN(peer_tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
