@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/testing/sim_block_files.h"
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "kvstore/replica/replica.h"
@@ -100,6 +101,7 @@ class KvSim {
   // ---- the member's lives
 
   void Open() {
+    settings_.wal.blocks = random_.OneIn(2) ? &blocks_ : nullptr;
     for (int attempt = 0; attempt < 3; ++attempt) {
       auto r = replica::Replica::Open({executor_, disk_, pool_, pool_}, settings_, base::Random(random_.Next()));
       if (r) {
@@ -357,6 +359,7 @@ class KvSim {
   SimExecutor executor_;
   SimPool pool_;
   SimDisk disk_;
+  base::testing::SimBlockFiles blocks_{executor_, disk_, base::Random(1)};
   base::Random random_;
   replica::Options settings_;
   std::unique_ptr<replica::Replica> replica_;

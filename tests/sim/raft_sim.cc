@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/sync.h"
+#include "base/testing/sim_block_files.h"
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "base/testing/sim_network.h"
@@ -67,12 +68,13 @@ class SimTransport final : public replica::Transport {
 
 struct Node {
   Node(Sim& sim, int number, uint64_t seed, SimExecutor& real, double rate)
-      : number(number), clock(real, rate), disk(seed), transport(sim, number) {
+      : number(number), clock(real, rate), disk(seed), blocks(clock, disk, base::Random(seed)), transport(sim, number) {
     listener.name = "the watcher of member " + std::to_string(number);
   }
   int number;
   SkewedExecutor clock;
   SimDisk disk;
+  base::testing::SimBlockFiles blocks;
   SimPool pool;
   SimTransport transport;
   replica::Options options;
@@ -237,6 +239,7 @@ class Sim {
   void Open(Node& n) {
     ++n.life;
     if (n.gone) return;
+    n.options.wal.blocks = (static_cast<uint64_t>(n.number) + n.life) % 2 == 0 ? &n.blocks : nullptr;
     if (n.life > 2 && random_.OneIn(4)) {
       ++figures_["restarts with other settings"];
       PickSettings(n.options);
@@ -335,6 +338,12 @@ class Sim {
 
   void Arrive(Node& n, int from, Packet p) {
     if (!n.replica) return;
+    // As the peers' doors do: who was removed, and does not know, is told so and stops.
+    bool campaigns = p.message.type == raft::MessageType::kVote || p.message.type == raft::MessageType::kPreVote;
+    if (Node& sender = At(from); campaigns && sender.replica && n.replica->IsRemoved(sender.id)) {
+      sender.replica->on_removed();
+      return;
+    }
     if (p.once != 0 && !arrived_once_.insert(p.once).second) return;
     if (p.answer) {
       if (auto it = questions_.find(p.question); it != questions_.end()) it->second->Set(std::move(*p.answer));
