@@ -12,6 +12,7 @@
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/replica/export.h"
 #include "kvstore/replica/hash.h"
+#include "kvstore/replica/identity.h"
 #include "kvstore/transcode/json.h"
 #include "kvstore/wire/wire.h"
 #include "proto/etcd/rpc.pb.h"
@@ -62,13 +63,6 @@ uint64_t ParseHex(std::string_view text) {
   return *end == '\0' ? id : 0;
 }
 
-// "3.7.1" -> 3007; what is missing counts as 2.0.
-int MajorMinor(std::string_view version) {
-  int major = 2, minor = 0;
-  std::sscanf(std::string(version).c_str(), "%d.%d", &major, &minor);
-  return major * 1000 + minor;
-}
-
 std::vector<std::string> Split(std::string_view text, char by) {
   std::vector<std::string> out;
   while (!text.empty()) {
@@ -117,6 +111,7 @@ struct HttpTransport::Peer {
   std::shared_ptr<Writer> writers[2];
   base::Channel<Message> posts;
   std::optional<base::MonoTime> active_since;
+  std::string version;  // as it told
 };
 
 HttpTransport::HttpTransport(base::Loop& loop, replica::Replica& replica, base::FileSystem& fs,
@@ -180,6 +175,11 @@ std::optional<base::MonoTime> HttpTransport::ActiveSince(NodeId id) const {
   return peer ? peer->active_since : std::nullopt;
 }
 
+std::string HttpTransport::ServerVersion(NodeId id) const {
+  PeerPtr peer = Find(id);
+  return peer ? peer->version : "";
+}
+
 // A member that was just added may call before this one has applied its addition.
 void HttpTransport::AddRemote(const base::net::Headers& h) {
   NodeId from = ParseHex(h.Get("x-server-from"));
@@ -203,7 +203,9 @@ base::net::Headers HttpTransport::RequestHeaders(NodeId to) const {
 
 void HttpTransport::CheckRemoved(int status) {
   if (status != 410 && status != 403) return;
-  base::LogWarning("the member has been permanently removed from the cluster");
+  if (!std::exchange(told_removed_, true)) {
+    base::LogWarning("the member has been permanently removed from the cluster");
+  }
   if (replica_.on_removed) replica_.on_removed();
 }
 
@@ -342,8 +344,9 @@ Task<void> HttpTransport::ReadStreams(PeerPtr peer, StreamKind kind) {
     Status s = co_await ReadStream(*peer, kind);
     if (peer->ctx.done()) co_return;
     if (!std::exchange(told, true) || s.code() == base::Code::kDataLoss) {
+      std::string why = s.ok() ? "EOF" : s.ToString();
       base::LogWarning("lost TCP streaming connection with remote peer",
-                       {{"stream-reader-type", name}, {"remote-peer-id", Hex(peer->id)}, {"error", s}});
+                       {{"stream-reader-type", name}, {"remote-peer-id", Hex(peer->id)}, {"error", why}});
     }
     if (s.ok()) told = false;  // it had been there
     peer->active_since.reset();
@@ -365,6 +368,7 @@ Task<Status> HttpTransport::ReadStream(Peer& peer, StreamKind kind) {
                 {{"stream-reader-type", kind == StreamKind::kAppend ? "stream MsgApp v2" : "stream Message"},
                  {"remote-peer-id", Hex(peer.id)}});
   if (!peer.active_since) peer.active_since = loop_.Now();
+  peer.version = response->headers().Get("x-server-version");
   StreamDecoder decoder(kind, replica_.member_id(), peer.id);
   for (;;) {
     auto bytes = co_await response->Read(peer.ctx.WithTimeout(loop_, kReadTimeout));
@@ -416,7 +420,7 @@ Task<void> HttpTransport::Handle(base::net::Exchange& e) {
   } else if (path == "/version") {
     base::JsonWriter w;
     w.BeginObject().Key("etcdserver").String(replica::kServerVersion);
-    w.Key("etcdcluster").String(replica::kClusterVersion).Key("storage").String(replica::kClusterVersion).EndObject();
+    w.Key("etcdcluster").String(replica_.ClusterVersion()).Key("storage").String(replica::kClusterVersion).EndObject();
     co_await Text(e, 200, w.Take());
   } else if (path == "/downgrade/enabled") {
     co_await Text(e, 200, "false");
@@ -426,8 +430,9 @@ Task<void> HttpTransport::Handle(base::net::Exchange& e) {
 }
 
 std::string HttpTransport::Incompatibility(const base::net::Headers& h) const {
-  int theirs = MajorMinor(h.Get("x-server-version")), they_need = MajorMinor(h.Get("x-min-cluster-version"));
-  if (theirs < MajorMinor(kMinClusterVersion) || they_need > MajorMinor(replica::kServerVersion)) {
+  int theirs = replica::MajorMinor(h.Get("x-server-version")),
+      they_need = replica::MajorMinor(h.Get("x-min-cluster-version"));
+  if (theirs < replica::MajorMinor(kMinClusterVersion) || they_need > replica::MajorMinor(replica::kServerVersion)) {
     return "incompatible version\n";
   }
   return h.Get("x-etcd-cluster-id") == Hex(replica_.cluster_id()) ? "" : "cluster ID mismatch\n";

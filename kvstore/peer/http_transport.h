@@ -52,6 +52,7 @@ class HttpTransport final : public replica::Transport {
   void SendSnapshot(raft::Message m, std::unique_ptr<replica::DatabaseStream> database) override;
   void SetPeers(std::vector<mvcc::Member> peers) override;
   std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const override;
+  std::string ServerVersion(raft::NodeId peer) const override;
   base::Task<base::Result<replica::PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
                                                     std::string body) override;
   // The peer's HashKV at `revision`. kOutOfRange: it has not come there or has compacted it away.
@@ -99,6 +100,7 @@ class HttpTransport final : public replica::Transport {
   std::map<raft::NodeId, PeerPtr> peers_;
   std::map<raft::NodeId, bool> listed_;  // who is a member, in contrast to who only told its URLs
   uint64_t next_file_ = 0;
+  bool told_removed_ = false;
 };
 
 // What the members of a running cluster say of themselves: for a member that joins it.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <cstring>
 
 #include "base/bytes.h"
@@ -67,6 +68,12 @@ uint64_t ClusterId(std::vector<uint64_t> member_ids) {
   std::string all;
   for (uint64_t id : member_ids) base::PutBigEndian64(all, id);
   return Sha1Prefix(std::move(all));
+}
+
+int MajorMinor(std::string_view version) {
+  int major = 2, minor = 0;
+  std::sscanf(std::string(version).c_str(), "%d.%d", &major, &minor);
+  return major * 1000 + minor;
 }
 
 }  // namespace kvstore::replica

@@ -14,4 +14,7 @@ uint64_t MemberId(std::vector<std::string> peer_urls, std::string_view cluster_t
 // Likewise over the sorted member ids.
 uint64_t ClusterId(std::vector<uint64_t> member_ids);
 
+// "3.7.1" -> 3007; what is missing counts as 2.0.
+int MajorMinor(std::string_view version);
+
 }  // namespace kvstore::replica

@@ -630,10 +630,8 @@ void Replica::Publish() {
     set->set_member_id(member_id_);
     set->mutable_member_attributes()->set_name(options_.name);
     for (const std::string& u : options_.client_urls) set->mutable_member_attributes()->add_client_urls(u);
-  } else if (std::string version = store_->BucketValue("cluster", "clusterVersion");
-             is_leader() && (version.empty() || (version != kClusterVersion && members.size() == 1))) {
-    // A version that others have agreed on is theirs to raise: they may be older than this member.
-    r.mutable_cluster_version_set()->set_ver(std::string(kClusterVersion));
+  } else if (std::string version = CommonVersion(); is_leader() && !version.empty()) {
+    r.mutable_cluster_version_set()->set_ver(std::move(version));
   } else {
     return;
   }

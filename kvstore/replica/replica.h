@@ -152,6 +152,8 @@ class Replica {
   const base::Status& failure() const { return failure_; }
   std::vector<mvcc::Member> Members() const;
   mvcc::AppliedMark Mark() const;
+  // The version that all members speak, "3.7.0": the lowest of theirs, raised by the leader when the last has come up.
+  std::string ClusterVersion() const;
 
   struct Counters {
     uint64_t leader_changes = 0, proposals_failed = 0, syncs = 0, checkpoints = 0;
@@ -219,6 +221,7 @@ class Replica {
   void ExpireLeases();
   void BecameLeader();
   void Publish();
+  std::string CommonVersion() const;
   void Maintain();
   void Compacted();
   void ResumeMaintenance();

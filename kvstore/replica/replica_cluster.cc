@@ -534,6 +534,25 @@ Task<Result<std::vector<mvcc::Member>>> Replica::ChangeMembers(Context ctx, Memb
   co_return Members();
 }
 
+std::string Replica::ClusterVersion() const {
+  std::string version = store_->BucketValue("cluster", "clusterVersion");
+  return version.empty() ? std::string(kClusterVersion) : version;
+}
+
+// What the cluster's version is to become; "" when it stays.
+std::string Replica::CommonVersion() const {
+  std::string now = store_->BucketValue("cluster", "clusterVersion");
+  int common = MajorMinor(kServerVersion);
+  for (const mvcc::Member& m : Members()) {
+    if (m.id == member_id_) continue;
+    std::string theirs = transport_ != nullptr ? transport_->ServerVersion(m.id) : "";
+    if (!theirs.empty()) common = std::min(common, MajorMinor(theirs));
+    if (theirs.empty() && !now.empty()) return "";  // it may be older
+  }
+  if (!now.empty() && (common <= MajorMinor(now) || !applier_->downgrade_target().empty())) return "";
+  return std::to_string(common / 1000) + "." + std::to_string(common % 1000) + ".0";
+}
+
 Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, NodeId id) {
   Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
   auto alive = alive_;

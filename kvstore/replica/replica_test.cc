@@ -19,6 +19,8 @@ using base::Task;
 using base::testing::SimDisk;
 using base::testing::SimExecutor;
 
+constexpr uint32_t kClusterVersionSet = 1300;  // of InternalRaftRequest
+
 std::string PutRequest(std::string_view key, std::string_view value) {
   std::string inner, out;
   wire::PutBytes(inner, 1, key);
@@ -129,6 +131,49 @@ TEST(Replica, LeasesRunOutByTheClock) {
   EXPECT_TRUE(m.replica->store().leases().Contains(77));
   m.executor.RunFor(std::chrono::seconds(3));
   EXPECT_FALSE(m.replica->store().leases().Contains(77));
+}
+
+// A peer that says nothing but its version.
+struct SilentPeer final : Transport {
+  void Send(raft::Message) override {}
+  void SendSnapshot(raft::Message, std::unique_ptr<DatabaseStream>) override {}
+  void SetPeers(std::vector<mvcc::Member>) override {}
+  std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime{}; }
+  std::string ServerVersion(raft::NodeId) const override { return version; }
+  Task<base::Result<PeerAnswer>> Ask(base::Context, raft::NodeId, std::string, std::string) override {
+    co_return base::Err(base::Unavailable("silent"));
+  }
+  std::string version;
+};
+
+TEST(Replica, TheClusterVersionIsWhatAllMembersSpeak) {
+  SilentPeer peer;
+  Member m;
+  m.Start();
+  m.replica->Attach(peer);
+  m.Barrier();
+  m.executor.RunFor(std::chrono::seconds(1));
+  EXPECT_EQ(m.replica->ClusterVersion(), "3.7.0");
+  // As it is where older members have agreed on theirs; one of them is still there.
+  EXPECT_TRUE(m.Run([](Member& m) -> Task<void> {
+    mvcc::Member learner{.id = 77, .peer_urls = {"http://127.0.0.1:1"}, .is_learner = true};
+    auto added = co_await m.replica->ChangeMembers(
+        {}, {raft::ConfChangeType::kAddLearnerNode, learner.id, mvcc::MemberToJson(learner)});
+    EXPECT_TRUE(added.has_value()) << added.error().ToString();
+    std::string version, request;
+    wire::PutBytes(version, 1, "3.6.0");
+    wire::PutBytes(request, kClusterVersionSet, version);
+    auto set = co_await m.replica->Propose({}, request);
+    EXPECT_TRUE(set.has_value() && set->error.ok());
+  }(m)));
+  for (const char* older : {"", "3.6.9"}) {
+    peer.version = older;
+    m.executor.RunFor(std::chrono::seconds(5));
+    EXPECT_EQ(m.replica->ClusterVersion(), "3.6.0") << older;
+  }
+  peer.version = "3.8.0";
+  m.executor.RunFor(std::chrono::seconds(5));
+  EXPECT_EQ(m.replica->ClusterVersion(), "3.7.0");
 }
 
 TEST(Replica, AFailedSyncStopsIt) {

@@ -34,6 +34,8 @@ class Transport {
   virtual void SetPeers(std::vector<mvcc::Member> peers) = 0;
   // Since when a peer has been heard of without a break.
   virtual std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const = 0;
+  // The server version a peer has told, "3.7.1"; "" as long as it has not.
+  virtual std::string ServerVersion(raft::NodeId) const { return {}; }
   // A question to one peer, beside the messages: lease renewals, promotions.
   virtual base::Task<base::Result<PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
                                                    std::string body) = 0;

@@ -69,7 +69,7 @@ Task<Api::Bytes> Api::Downgrade(const Call& call, std::string request) {
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(MustAdminister(call));
   CO_TRY(co_await Barrier(call.ctx));
-  Version cluster = *ParseVersion(replica::kClusterVersion);
+  Version cluster = ParseVersion(replica_.ClusterVersion()).value_or(*ParseVersion(replica::kClusterVersion));
   bool under_way = !replica_.applier().downgrade_target().empty();
   membershippb::DowngradeInfoSetRequest set;
   if (r.action() != pb::DowngradeRequest::CANCEL) {

@@ -146,7 +146,7 @@ Task<void> Api::HandleHttp(base::net::Exchange& e) {
   } else if (path == "/version") {
     base::JsonWriter w;
     w.BeginObject().Key("etcdserver").String(replica::kServerVersion);
-    w.Key("etcdcluster").String(replica::kClusterVersion).Key("storage").String(replica::kClusterVersion).EndObject();
+    w.Key("etcdcluster").String(replica_.ClusterVersion()).Key("storage").String(replica::kClusterVersion).EndObject();
     (void)co_await respond(200, kJson, w.Take());
     co_return;
   } else if (path == "/metrics") {

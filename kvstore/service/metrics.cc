@@ -239,7 +239,7 @@ std::string Api::MetricsText() {
       "Which Go version server is running with. 1 for 'server_go_version' label with current version.",
       "server_go_version", "none (C++)");
   one("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version",
-      "cluster_version", std::string(replica::kClusterVersion.substr(0, 3)));
+      "cluster_version", replica_.ClusterVersion().substr(0, 3));
   std::string self = mvcc::MemberKey(replica_.member_id());
   one("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
       "server_id", self);
