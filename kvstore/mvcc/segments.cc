@@ -33,6 +33,12 @@ Head ParseHead(const char* p) {
   return {base::GetLittleEndian32(p), base::GetLittleEndian32(p + 4), base::GetLittleEndian32(p + 16),
           static_cast<int64_t>(base::GetLittleEndian64(p + 8))};
 }
+SegmentRecord RecordOf(const Head& h, const Location& at, std::string_view bytes) {
+  return {.revision = {h.main, static_cast<int64_t>(h.sub & ~kTombstoneBit)},
+          .tombstone = (h.sub & kTombstoneBit) != 0,
+          .location = at,
+          .bytes = bytes};
+}
 bool ChecksumHolds(std::string_view record, uint32_t crc) { return base::Crc32c(0, record.substr(4)) == crc; }
 
 std::string FileHead() {
@@ -179,18 +185,31 @@ Result<std::string> Segments::Read(const Location& at) const {
   return record;
 }
 
-Result<std::string_view> Cursor::Read(const Location& at) {
-  uint64_t end = static_cast<uint64_t>(at.offset) + kHead + at.length;
-  if (at.segment != segment_ || at.offset < start_ || end > start_ + chunk_.size()) {
+Result<std::string_view> Cursor::Bytes(uint32_t segment, uint32_t offset, size_t size) {
+  if (segment != segment_ || offset < start_ || offset + size > start_ + chunk_.size()) {
     // Reading ahead pays only where records are taken in the order they were written.
-    bool in_order = at.segment == segment_ && at.offset >= last_end_ && at.offset - last_end_ < kChunk / 8;
-    size_t want = kHead + at.length;
-    TRY_ASSIGN(chunk_, source_.Raw(at.segment, at.offset, in_order ? std::max(want, kChunk) : want));
-    segment_ = at.segment;
-    start_ = at.offset;
+    bool in_order = segment == segment_ && offset >= last_end_ && offset - last_end_ < kChunk / 8;
+    TRY_ASSIGN(chunk_, source_.Raw(segment, offset, in_order ? std::max(size, kChunk) : size));
+    segment_ = segment;
+    start_ = offset;
   }
-  last_end_ = end;
-  return Checked(std::string_view(chunk_).substr(at.offset - start_, kHead + at.length), at);
+  return std::string_view(chunk_).substr(offset - start_, size);
+}
+
+Result<std::string_view> Cursor::Read(const Location& at) {
+  size_t size = kHead + at.length;
+  TRY_ASSIGN(std::string_view record, Bytes(at.segment, at.offset, size));
+  last_end_ = at.offset + size;
+  return Checked(record, at);
+}
+
+Result<SegmentRecord> Cursor::ReadAt(uint32_t segment, uint32_t offset) {
+  TRY_ASSIGN(std::string_view head, Bytes(segment, offset, kHead));
+  if (head.size() < kHead) return Err(Checked(head, {segment, offset, 0}).error());
+  Head h = ParseHead(head.data());
+  Location at{segment, offset, h.length};
+  TRY_ASSIGN(std::string_view bytes, Read(at));
+  return RecordOf(h, at, bytes);
 }
 
 Result<SegmentView> Segments::View() {
@@ -233,11 +252,7 @@ Result<uint32_t> Segments::Scan(uint32_t segment, uint32_t offset, size_t max_by
     if (at + kHead + h.length > seg.length) return damaged();
     TRY_ASSIGN(std::string_view record, view(at, kHead + h.length));
     if (record.empty() || !ChecksumHolds(record, h.crc)) return damaged();
-    SegmentRecord r{.revision = {h.main, static_cast<int64_t>(h.sub & ~kTombstoneBit)},
-                    .tombstone = (h.sub & kTombstoneBit) != 0,
-                    .location = {segment, static_cast<uint32_t>(at), h.length},
-                    .bytes = record.substr(kHead)};
-    TRY(each(r));
+    TRY(each(RecordOf(h, {segment, static_cast<uint32_t>(at), h.length}, record.substr(kHead))));
     at += kHead + h.length;
   }
   return 0;

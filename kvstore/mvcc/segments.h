@@ -53,8 +53,12 @@ class Cursor {
   explicit Cursor(const RecordSource& source) : source_(source) {}
   // The KeyValue bytes, checked; valid until the next call.
   base::Result<std::string_view> Read(const Location& at);
+  // The same where the length is not known.
+  base::Result<SegmentRecord> ReadAt(uint32_t segment, uint32_t offset);
 
  private:
+  // At least `size` bytes, if there are so many.
+  base::Result<std::string_view> Bytes(uint32_t segment, uint32_t offset, size_t size);
   const RecordSource& source_;
   uint32_t segment_ = 0;
   uint64_t start_ = 0;

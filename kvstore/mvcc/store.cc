@@ -124,6 +124,7 @@ Status Store::LoadState(std::string_view state) {
     };
     TRY(segments_->Scan(id, 0, SIZE_MAX, index));
   }
+  timeline_.Sort();
   PruneAll();
   return Ok();
 }
@@ -163,6 +164,7 @@ Status Store::IndexRecord(const SegmentRecord& r) {
     return Ok();
   }
   e.Add(v);
+  timeline_.Add(v.main, v.location());
   if (!newest) {
     e.SortByRevision();
     return Ok();
@@ -183,6 +185,7 @@ void Store::PruneAll() {
     return true;
   });
   for (const std::string& k : gone) index_.Erase(k);
+  timeline_.ForgetBefore(compact_revision_);
 }
 
 // ---- reading
@@ -268,6 +271,7 @@ Status Store::Change(KeyEntry& e, bool tombstone, SharedBytes encoded, SharedByt
          .offset = at.offset,
          .length = at.length,
          .tombstone = tombstone});
+  timeline_.Add(r.main, at);
   if (!hub_.has_watchers()) return Ok();
   auto ev = std::make_shared<Event>();
   ev->is_delete = tombstone;
@@ -371,7 +375,10 @@ size_t Store::Superseded(const KeyEntry& e, int64_t compact_revision) {
 }
 
 void Store::ForgetFirst(KeyEntry& e, size_t n) {
-  for (const Version& v : e.versions().first(n)) segments_->MarkDead(v.location());
+  for (const Version& v : e.versions().first(n)) {
+    segments_->MarkDead(v.location());
+    if (v.main >= compact_revision_) timeline_.Forget(v.main, v.location());
+  }
   e.RemoveFront(n);
   compacted_versions_ += n;
 }
@@ -380,6 +387,7 @@ Status Store::Compact(int64_t revision) {
   if (revision <= compact_revision_) return ErrCompacted();
   if (revision > revision_) return ErrFutureRev();
   compact_revision_ = revision;
+  timeline_.ForgetBefore(revision);
   compacting_ = true;
   compact_cursor_.clear();
   return Ok();
@@ -434,6 +442,7 @@ Status Store::RewriteSome() {
       if (v == nullptr || !(v->location() == r.location)) return Ok();
       TRY_ASSIGN(Location to, segments_->Append(r.revision, r.tombstone, r.bytes));
       v->MoveTo(to);
+      timeline_.Moved(v->main, r.location, to);
       segments_->MarkDead(r.location);
       return Ok();
     };
@@ -457,57 +466,6 @@ Result<Store::Hash> Store::HashAt(int64_t revision) {
   Sort(view);
   TRY_ASSIGN(uint32_t hash, HashOf(view));
   return Hash{hash, view.compact_revision, revision};
-}
-
-// ---- history for watchers
-
-Result<History::Slice> Store::EventsFrom(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const {
-  struct Found {
-    Version version, previous;
-    bool has_previous;
-  };
-  std::vector<Found> found;
-  index_.Scan(range, [&](KeyEntry& e) {
-    auto versions = e.versions();
-    for (size_t i = versions.size(); i > 0 && versions[i - 1].main >= from; --i) {
-      const Version& v = versions[i - 1];
-      const Version* before = prev_kv && v.main > compact_revision_ ? e.At(v.main - 1) : nullptr;
-      bool same_made = i > 1 && versions[i - 2].main == v.main && versions[i - 2].tombstone && !v.tombstone;
-      bool has = before != nullptr && !before->tombstone && !same_made;
-      found.push_back({v, has ? *before : Version{}, has});
-    }
-    return true;
-  });
-  std::sort(found.begin(), found.end(),
-            [](const Found& a, const Found& b) { return a.version.revision() < b.version.revision(); });
-  Slice out{{}, revision_ + 1};
-  size_t bytes = 0;
-  Cursor cursor(*segments_);
-  for (const Found& f : found) {
-    // Only between revisions may a batch end.
-    if (bytes >= max_bytes && f.version.main != out.events.back()->revision.main) {
-      out.next = f.version.main;
-      break;
-    }
-    TRY_ASSIGN(std::string_view stored, cursor.Read(f.version.location()));
-    auto ev = std::make_shared<Event>();
-    ev->is_delete = f.version.tombstone;
-    ev->revision = f.version.revision();
-    if (ev->is_delete) {
-      auto kv = DecodeKeyValue(stored);
-      ev->kv = base::Share(EncodeKeyValue({.key = kv->key, .mod_revision = f.version.main}));
-    } else {
-      ev->kv = base::Share(std::string(stored));
-    }
-    ev->key = DecodeKeyValue(*ev->kv)->key;
-    if (f.has_previous) {
-      TRY_ASSIGN(std::string before, segments_->Read(f.previous.location()));
-      ev->prev_kv = base::Share(std::move(before));
-    }
-    bytes += ev->kv->size() + (ev->prev_kv ? ev->prev_kv->size() : 0);
-    out.events.push_back(std::move(ev));
-  }
-  return out;
 }
 
 // ---- checkpoints
@@ -571,6 +529,7 @@ void Store::Replace(Store& fresh) {
   CHECK(!in_txn_ && !fresh.in_txn_);
   ++generation_;
   index_.Swap(fresh.index_);
+  timeline_.Swap(fresh.timeline_);
   std::swap(segments_, fresh.segments_);
   std::swap(leases_, fresh.leases_);
   std::swap(buckets_, fresh.buckets_);
@@ -584,6 +543,7 @@ void Store::Replace(Store& fresh) {
 
 std::vector<std::shared_ptr<base::File>> Store::Abandon() {
   index_.Clear();
+  Timeline().Swap(timeline_);
   return segments_->Abandon();
 }
 
@@ -615,6 +575,7 @@ Status Store::ImportKey(std::string_view k, std::string_view value) {
 }
 
 Status Store::ImportDone() {
+  timeline_.Sort();
   PruneAll();
   return Ok();
 }

@@ -17,6 +17,7 @@
 #include "kvstore/mvcc/index.h"
 #include "kvstore/mvcc/leases.h"
 #include "kvstore/mvcc/segments.h"
+#include "kvstore/mvcc/timeline.h"
 #include "kvstore/mvcc/watch.h"
 
 namespace kvstore::mvcc {
@@ -165,6 +166,14 @@ class Store final : public History {
   // How many of the oldest versions of a key a compaction at that revision takes.
   static size_t Superseded(const KeyEntry& e, int64_t compact_revision);
   void ForgetFirst(KeyEntry& e, size_t n);
+  struct PastVersion {
+    const KeyEntry* entry;
+    Version version;
+  };
+  bool FewVersions(const KeyRange& range, int64_t from, std::vector<PastVersion>& found, int64_t& next) const;
+  base::Result<Slice> EventsOfMany(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const;
+  base::Result<EventPtr> PastEvent(const KeyEntry* e, const Revision& r, bool tombstone, std::string_view stored,
+                                   bool prev_kv) const;
   base::Status CompactSome();
   base::Status RewriteSome();
   std::string EncodeState(const AppliedMark& mark) const;
@@ -174,6 +183,7 @@ class Store final : public History {
   StoreOptions options_;
   std::unique_ptr<Segments> segments_;
   KeyIndex index_;
+  Timeline timeline_;
   Leases leases_;
   Buckets buckets_;
   WatchHub hub_;

@@ -8,10 +8,13 @@ using base::Err;
 using base::Result;
 
 namespace {
-constexpr size_t kSyncBytes = 1 << 20;
+constexpr size_t kSyncBytes = 1 << 20;  // of history at a time
+// Queued for clients: of all streams, and of one at most and at least.
+constexpr size_t kMaxQueuedBytes = 64 << 20, kMaxOfOne = 4 << 20, kMinOfOne = 16 << 10;
+constexpr size_t kItemBytes = 192;  // itself
 
 size_t Weight(const Event& e, bool prev_kv) {
-  return 16 + e.kv->size() + (prev_kv && e.prev_kv ? e.prev_kv->size() : 0);
+  return 128 + e.kv->size() + (prev_kv && e.prev_kv ? e.prev_kv->size() : 0);
 }
 bool Wanted(const WatchSpec& s, const Event& e) { return e.is_delete ? !s.no_delete : !s.no_put; }
 }  // namespace
@@ -24,6 +27,8 @@ WatchStream::WatchStream(WatchHub& hub, std::function<void()> wake) : hub_(hub),
 
 WatchStream::~WatchStream() {
   for (auto& [id, w] : watchers_) hub_.Remove(w.get());
+  hub_.Rest(*this);
+  hub_.queued_bytes_ -= queued_bytes_;
   std::erase(hub_.streams_, this);
 }
 
@@ -64,9 +69,7 @@ void WatchStream::Drop(int64_t id) {
   watchers_.erase(it);
 }
 
-bool WatchStream::AllSynced() const {
-  return std::all_of(watchers_.begin(), watchers_.end(), [](const auto& w) { return w.second->synced; });
-}
+bool WatchStream::crowded() const { return queued_bytes_ > hub_.Allowance(); }
 
 void WatchStream::RequestProgress() {
   // A client that goes on from what it is told must not end up before a watch's beginning.
@@ -83,6 +86,7 @@ void WatchStream::RequestProgress() {
 }
 
 void WatchStream::NotifyIdle() {
+  if (!queue_.empty()) return;  // it does not even read what it has
   for (auto& [id, w] : watchers_) {
     bool idle = !std::exchange(w->heard, false);
     if (idle && w->spec.progress_notify && w->synced) Push({.watch_id = id, .revision = hub_.history_.revision()});
@@ -91,25 +95,41 @@ void WatchStream::NotifyIdle() {
 
 void WatchStream::Push(WatchItem item) {
   bool was_empty = queue_.empty();
+  item.bytes += kItemBytes;
   queued_bytes_ += item.bytes;
+  hub_.queued_bytes_ += item.bytes;
   queue_.push_back(std::move(item));
   if (was_empty && wake_) wake_();
 }
 
 std::optional<WatchItem> WatchStream::Next() {
+  queued_bytes_ -= sending_bytes_;
+  hub_.queued_bytes_ -= std::exchange(sending_bytes_, 0);
+  hub_.MakeRunnable(*this);
   if (queue_.empty()) return std::nullopt;
-  bool was_crowded = crowded();
   WatchItem item = std::move(queue_.front());
   queue_.pop_front();
-  queued_bytes_ -= item.bytes;
-  if (was_crowded && !crowded()) hub_.Wake();
+  sending_bytes_ = item.bytes;
   return item;
 }
 
 // ---- WatchHub
 
-void WatchHub::Wake() {
-  if (!unsynced_.empty() && on_work) on_work();
+// A share of what is left, so that streams that do not read leave room for those that do.
+size_t WatchHub::Allowance() const {
+  size_t left = kMaxQueuedBytes - std::min(kMaxQueuedBytes, queued_bytes_);
+  return std::clamp(left / 4, kMinOfOne, kMaxOfOne);
+}
+
+void WatchHub::MakeRunnable(WatchStream& stream) {
+  if (stream.runnable_ || stream.unsynced_.empty() || stream.crowded()) return;
+  stream.runnable_ = runnable_.insert(runnable_.end(), &stream);
+  if (on_work) on_work();
+}
+
+void WatchHub::Rest(WatchStream& stream) {
+  if (stream.runnable_) runnable_.erase(*stream.runnable_);
+  stream.runnable_.reset();
 }
 
 void WatchHub::Add(Watcher* w) {
@@ -119,41 +139,48 @@ void WatchHub::Add(Watcher* w) {
   if (w->next > history_.revision()) {
     MakeSynced(w);
   } else {
-    w->synced = false;
-    unsynced_.push_back(w);
-    Wake();
-  }
-}
-
-void WatchHub::MakeSynced(Watcher* w) {
-  w->synced = true;
-  if (w->spec.range().single()) {
-    by_key_[w->spec.key].push_back(w);
-  } else {
-    by_range_.push_back(w);
+    MakeUnsynced(w);
   }
 }
 
 void WatchHub::Remove(Watcher* w) {
   --count_;
   prev_kv_count_ -= w->spec.prev_kv;
-  if (!w->synced) {
-    unsynced_.remove(w);
-  } else if (w->spec.range().single()) {
-    auto it = by_key_.find(w->spec.key);
-    std::erase(it->second, w);
-    if (it->second.empty()) by_key_.erase(it);
-  } else {
-    std::erase(by_range_, w);
-  }
+  Unlink(w);
+}
+
+void WatchHub::MakeSynced(Watcher* w) {
+  w->synced = true;
+  Watchers& peers = w->spec.range().single() ? by_key_[w->spec.key] : by_range_;
+  w->place = peers.size();
+  peers.push_back(w);
 }
 
 void WatchHub::MakeUnsynced(Watcher* w) {
-  Remove(w);
-  ++count_;
-  prev_kv_count_ += w->spec.prev_kv;
+  WatchStream& stream = *w->stream;
   w->synced = false;
-  unsynced_.push_back(w);
+  w->queued = stream.unsynced_.insert(stream.unsynced_.end(), w);
+  ++unsynced_count_;
+  MakeRunnable(stream);
+}
+
+// From the list that it is in.
+void WatchHub::Unlink(Watcher* w) {
+  if (!w->synced) {
+    w->stream->unsynced_.erase(w->queued);
+    --unsynced_count_;
+    if (w->stream->unsynced_.empty()) Rest(*w->stream);
+    return;
+  }
+  auto leave = [w](Watchers& peers) {
+    peers.back()->place = w->place;
+    peers[w->place] = peers.back();
+    peers.pop_back();
+  };
+  if (!w->spec.range().single()) return leave(by_range_);
+  auto it = by_key_.find(w->spec.key);
+  leave(it->second);
+  if (it->second.empty()) by_key_.erase(it);
 }
 
 void WatchHub::Restart(int64_t told) {
@@ -161,10 +188,10 @@ void WatchHub::Restart(int64_t told) {
     for (auto& [id, w] : stream->watchers_) {
       if (!w->synced) continue;
       w->next = std::max(w->next, told + 1);
+      Unlink(w.get());
       MakeUnsynced(w.get());
     }
   }
-  Wake();
 }
 
 void WatchHub::Notify(int64_t revision, const std::vector<EventPtr>& events) {
@@ -198,6 +225,7 @@ void WatchHub::Notify(int64_t revision, const std::vector<EventPtr>& events) {
     w->batch = SIZE_MAX;
     if (w->stream->crowded()) {
       w->next = revision;
+      Unlink(w);
       MakeUnsynced(w);
       continue;
     }
@@ -213,44 +241,45 @@ void WatchHub::Notify(int64_t revision, const std::vector<EventPtr>& events) {
 }
 
 Result<bool> WatchHub::SyncStep() {
-  auto it = std::find_if(unsynced_.begin(), unsynced_.end(), [](Watcher* w) { return !w->stream->crowded(); });
-  if (it == unsynced_.end()) return false;
-  Watcher* w = *it;
+  while (!runnable_.empty() && runnable_.front()->crowded()) Rest(*runnable_.front());
+  if (runnable_.empty()) return false;
+  WatchStream& stream = *runnable_.front();
+  // Others have their turn before this stream, and in it this watcher, reads on.
+  runnable_.splice(runnable_.end(), runnable_, runnable_.begin());
+  Watcher* w = stream.unsynced_.front();
+  stream.unsynced_.splice(stream.unsynced_.end(), stream.unsynced_, stream.unsynced_.begin());
   if (w->next < history_.compact_revision()) {
-    WatchStream* stream = w->stream;
     int64_t id = w->id;
-    stream->Drop(id);
-    stream->ended_.insert(id);
-    stream->Push({.watch_id = id,
-                  .revision = history_.revision(),
-                  .canceled = true,
-                  .compact_revision = history_.compact_revision()});
+    stream.Drop(id);
+    stream.ended_.insert(id);
+    stream.Push({.watch_id = id,
+                 .revision = history_.revision(),
+                 .canceled = true,
+                 .compact_revision = history_.compact_revision()});
     return true;
   }
-  TRY_ASSIGN(History::Slice slice, history_.EventsFrom(w->spec.range(), w->next, kSyncBytes, w->spec.prev_kv));
+  size_t room = std::min(kSyncBytes, Allowance());
+  TRY_ASSIGN(History::Slice slice, history_.EventsFrom(w->spec.range(), w->next, room, w->spec.prev_kv));
   // One that waits for a later revision (and came here because history was replaced) goes on waiting for it.
   w->next = std::max(w->next, slice.next);
   std::erase_if(slice.events, [&](const EventPtr& e) { return !Wanted(w->spec, *e); });
   size_t bytes = 0;
   for (const EventPtr& e : slice.events) bytes += Weight(*e, w->spec.prev_kv);
-  // The next watcher has its turn before this one reads on.
-  unsynced_.erase(it);
   bool caught_up = w->next > history_.revision();
   if (caught_up) {
+    Unlink(w);
     MakeSynced(w);
-  } else {
-    unsynced_.push_back(w);
   }
   if (!slice.events.empty()) {
     w->heard = true;
-    w->stream->Push({.watch_id = w->id,
-                     .revision = history_.revision(),
-                     .events = std::move(slice.events),
-                     .prev_kv = w->spec.prev_kv,
-                     .fragment = w->spec.fragment,
-                     .bytes = bytes});
+    stream.Push({.watch_id = w->id,
+                 .revision = history_.revision(),
+                 .events = std::move(slice.events),
+                 .prev_kv = w->spec.prev_kv,
+                 .fragment = w->spec.fragment,
+                 .bytes = bytes});
   }
-  if (caught_up && w->stream->progress_wanted_) w->stream->RequestProgress();
+  if (caught_up && stream.progress_wanted_) stream.RequestProgress();
   return true;
 }
 

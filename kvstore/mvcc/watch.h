@@ -1,6 +1,7 @@
 // Watchers: who wants to know of which keys, and what they have been told. A watcher is synced (fed by each transaction
 // as it is applied) or unsynced (reading history until it has caught up); one that cannot keep up becomes unsynced and
-// costs nothing but its place in history.
+// costs nothing but its place in history. What all streams together have queued is bounded: the less of that is left,
+// the less a single one may queue (WatchHub::Allowance).
 //
 // Promises per watcher: events in revision order, all events of a revision together, none twice, none left out from its
 // start revision on; when history it still needs is compacted it is cancelled and told so. One strand.
@@ -30,6 +31,7 @@ struct Event {
   std::string_view key;       // into `kv`
   base::SharedBytes kv;       // KeyValue bytes; a delete's has the key and its revision
   base::SharedBytes prev_kv;  // null: there was none (or it is compacted, or nobody asked)
+  size_t bytes() const { return kv->size() + (prev_kv ? prev_kv->size() : 0); }
 };
 using EventPtr = std::shared_ptr<const Event>;
 
@@ -94,6 +96,7 @@ class WatchStream {
   void RequestProgress();
   // A word to every progress_notify watcher that has heard nothing since the last call.
   void NotifyIdle();
+  // What the last call gave counts as queued until this one: it is on its way to the client meanwhile.
   std::optional<WatchItem> Next();
   size_t watchers() const { return watchers_.size(); }
 
@@ -106,20 +109,24 @@ class WatchStream {
     int64_t next;  // the first revision it has not been told of
     bool synced = false;
     bool heard = false;
-    size_t batch = SIZE_MAX;  // WatchHub::Notify's scratch
+    size_t batch = SIZE_MAX;               // WatchHub::Notify's scratch
+    size_t place = 0;                      // synced: in the hub's list of its key, or of ranges
+    std::list<Watcher*>::iterator queued;  // unsynced: in the stream's list
   };
   void Push(WatchItem item);
   void Drop(int64_t id);
-  bool crowded() const { return queued_bytes_ > kMaxQueuedBytes; }
-  bool AllSynced() const;
-  static constexpr size_t kMaxQueuedBytes = 4 << 20;
+  bool crowded() const;
+  bool AllSynced() const { return unsynced_.empty(); }
 
   WatchHub& hub_;
   std::function<void()> wake_;
   std::map<int64_t, std::unique_ptr<Watcher>> watchers_;
+  std::list<Watcher*> unsynced_;                               // in the order in which they read on
+  std::optional<std::list<WatchStream*>::iterator> runnable_;  // in the hub's list
   std::set<int64_t> ended_;  // by a compaction; their ids are free again when the client cancels them too
   std::deque<WatchItem> queue_;
-  size_t queued_bytes_ = 0;
+  size_t queued_bytes_ = 0;  // with what is on its way
+  size_t sending_bytes_ = 0;
   int64_t next_id_ = 0;
   bool progress_wanted_ = false;
 };
@@ -134,29 +141,39 @@ class WatchHub {
   // from there.
   void Restart(int64_t told);
   bool wants_prev_kv() const { return prev_kv_count_ > 0; }
-  // Lets one unsynced watcher read on; false when none is waiting.
+  // Lets one unsynced watcher read on; false when none is waiting whose stream has room.
   base::Result<bool> SyncStep();
-  bool has_unsynced() const { return !unsynced_.empty(); }
+  size_t unsynced() const { return unsynced_count_; }
   // Called whenever there is work for SyncStep.
   std::function<void()> on_work;
   size_t count() const { return count_; }
+  // Of all streams, with what is on its way to the clients.
+  size_t queued_bytes() const { return queued_bytes_; }
+  // A stream that has this much queued is told no more until it has read some of it.
+  size_t Allowance() const;
 
  private:
   friend class WatchStream;
   using Watcher = WatchStream::Watcher;
+  using Watchers = std::vector<Watcher*>;
   void Add(Watcher* w);
   void Remove(Watcher* w);
   void MakeSynced(Watcher* w);
   void MakeUnsynced(Watcher* w);
-  void Wake();
+  void Unlink(Watcher* w);
+  // If it has anything to do, and room for it.
+  void MakeRunnable(WatchStream& stream);
+  void Rest(WatchStream& stream);
 
   const History& history_;
   std::vector<WatchStream*> streams_;
-  std::unordered_map<std::string, std::vector<Watcher*>> by_key_;  // synced ones; looked up, never walked
-  std::vector<Watcher*> by_range_;
-  std::list<Watcher*> unsynced_;
+  std::unordered_map<std::string, Watchers> by_key_;  // synced ones; looked up, never walked
+  Watchers by_range_;
+  std::list<WatchStream*> runnable_;  // with unsynced watchers and room for what they read
   size_t count_ = 0;
+  size_t unsynced_count_ = 0;
   size_t prev_kv_count_ = 0;
+  size_t queued_bytes_ = 0;
 };
 
 }  // namespace kvstore::mvcc

@@ -182,6 +182,8 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
     failure = co_await checker.InitialCheck(daemon.context());
   base::net::ServerLimits limits;
   limits.max_concurrent_streams = config.max_concurrent_streams;
+  // Of each stream, besides what the kernel holds: thousands of watches may stand still.
+  limits.write_buffer = 32 << 10;
   base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return api.Handle(e); }, limits);
   if (failure.ok()) CO_TRY(ListenAll(server, config));
   base::TaskScope tasks(daemon.loop(), daemon.context());

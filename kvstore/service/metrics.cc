@@ -223,7 +223,7 @@ std::string Api::MetricsText() {
   gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "The total size of put kv pairs seen by this member.",
         static_cast<double>(store.size_bytes()));
   gauge("etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.",
-        replica_.store().watches().has_unsynced() ? 1 : 0);
+        static_cast<double>(replica_.store().watches().unsynced()));
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   gauge("os_fd_limit", "The file descriptor limit.", static_cast<double>(files.rlim_cur));
