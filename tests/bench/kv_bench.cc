@@ -9,6 +9,8 @@
 //   fill          --keys keys once, in transactions of up to 100 puts
 //   list, stream, pages   everything under the prefix: by one Range, by RangeStream, by Ranges of --page keys
 //   snapshot      the database, as a backup takes it
+//   watch         --clients watches of the prefix from --revision on, until each has heard of --keys changes; the first
+//                 --silent of them never read
 //   compact       history before the present revision goes (physical: answers when it is gone)
 #include <fmt/format.h>
 
@@ -35,7 +37,8 @@ namespace pb = etcdserverpb;
 
 struct Options {
   std::string endpoints = "http://127.0.0.1:2379", op = "put", pids, prefix = "/bench/key/";
-  int32_t clients = 100, connections = 4, value_bytes = 256, keys = 100000, page = 500, rate = 0;
+  int32_t clients = 100, connections = 4, value_bytes = 256, keys = 100000, page = 500, rate = 0, silent = 0;
+  int64_t revision = 0;
   double seconds = 5;
   bool json = false;
 };
@@ -120,6 +123,8 @@ class Bench {
       status = co_await Long();
     } else if (o_.op == "pages") {
       status = co_await Pages();
+    } else if (o_.op == "watch") {
+      co_await Watches();
     } else if (o_.op == "compact") {
       status = co_await Compact();
     } else {
@@ -270,6 +275,43 @@ class Bench {
     co_return StatusOf(co_await Timed(channel(0), "/etcdserverpb.KV/Compact", r.SerializeAsString()));
   }
 
+  // The ones that do not read have connections of their own, as far as there are enough.
+  Task<void> Watcher(int number) {
+    auto& mine = channel(static_cast<int>(int64_t{number} * o_.connections / o_.clients));
+    base::MonoTime from = Now();
+    auto heard = co_await Hear(mine, number >= o_.silent);
+    if (!heard.ok()) {
+      ++failures_;
+      failure_ = heard.ToString();
+    } else if (number >= o_.silent) {
+      latencies_.Add(std::chrono::duration_cast<std::chrono::microseconds>(Now() - from).count());
+    }
+  }
+  Task<base::Status> Hear(base::net::GrpcChannel& channel, bool reads) {
+    CO_TRY_ASSIGN(auto opened, co_await channel.Open(daemon_.context(), "/etcdserverpb.Watch/Watch"));
+    base::net::GrpcClientStream& stream = *watches_.emplace_back(std::move(opened));
+    pb::RangeRequest range = Everything();
+    pb::WatchRequest r;
+    r.mutable_create_request()->set_key(range.key());
+    r.mutable_create_request()->set_range_end(range.range_end());
+    r.mutable_create_request()->set_start_revision(o_.revision);
+    CO_TRY(co_await stream.Write(daemon_.context(), base::Share(r.SerializeAsString())));
+    for (int64_t events = 0; reads && events < o_.keys;) {
+      CO_TRY_ASSIGN(auto message, co_await stream.Read(daemon_.context()));
+      pb::WatchResponse w;
+      if (!message || !w.ParseFromString(*message)) co_return base::Unknown("unreadable answer");
+      if (w.canceled()) co_return base::Unknown("the watch was cancelled");
+      events += w.events_size();
+      bytes_ += message->size();
+    }
+    co_return base::Ok();
+  }
+  Task<void> Watches() {
+    base::TaskScope tasks(daemon_.loop(), daemon_.context());
+    for (int i = 0; i < o_.clients; ++i) tasks.Spawn(Watcher(i));
+    co_await tasks.Join();
+  }
+
   void Count() { latencies_.Add(std::chrono::duration_cast<std::chrono::microseconds>(Now() - from_).count()); }
 
   void Report(double cpu) const {
@@ -291,6 +333,7 @@ class Bench {
   base::Daemon& daemon_;
   const Options& o_;
   std::vector<std::unique_ptr<base::net::GrpcChannel>> channels_;
+  std::vector<std::unique_ptr<base::net::GrpcClientStream>> watches_;  // open until the figures are taken
   std::vector<int> pids_;
   base::MonoTime from_, end_;
   int64_t next_ = 0, failures_ = 0;
@@ -313,7 +356,7 @@ int main(int argc, char** argv) {
                        .version = "1",
                        .env_prefix = ""});
   flags.Add("endpoints", &o.endpoints, "URLs of the members, comma-separated; connections go to them in turn.");
-  flags.Add("op", &o.op, "put, get, fill, list, stream, pages, snapshot or compact.");
+  flags.Add("op", &o.op, "put, get, fill, list, stream, pages, snapshot, watch or compact.");
   flags.Add("pids", &o.pids, "The servers' processes, comma-separated, for their CPU time and memory.");
   flags.Add("prefix", &o.prefix, "What the keys begin with.");
   flags.Add("clients", &o.clients, "Calls under way at once.");
@@ -322,6 +365,8 @@ int main(int argc, char** argv) {
   flags.Add("keys", &o.keys, "Different keys.");
   flags.Add("page", &o.page, "Keys per page of pages.");
   flags.Add("rate", &o.rate, "put, get: at most so many calls per second; 0 = as fast as they are answered.");
+  flags.Add("silent", &o.silent, "watch: how many of them never read.");
+  flags.Add("revision", &o.revision, "watch: the first revision to hear of; 0 = from now on.");
   flags.Add("seconds", &o.seconds, "put, get: how long.");
   flags.Add("json", &o.json, "One JSON object instead of a line.");
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;

@@ -15,6 +15,8 @@ Phases (--only picks some):
   failover kill -9 of the leader of three at default timeouts to the next acknowledged put, the longest of --rounds
   stalls   latency of 200 puts and 200 gets a second while: nothing else, compaction of a large history, a list of
            --list-mb by Range, by RangeStream and by pages of 500, HashKV, a snapshot; and RSS at its peak
+  watchers 50 watches that read 100k revisions from the beginning, and 10,000 of which half never read, while ten puts
+           a second come: RSS, latency of puts and gets beside it; gets right after 200k puts
 Prints a table (ours, peer, ratio) and, with --json, saves every figure with the load average at the start.
 """
 import argparse
@@ -31,7 +33,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PHASES = ["load1", "load3", "memory", "restart", "failover", "stalls"]
+PHASES = ["load1", "load3", "memory", "restart", "failover", "stalls", "watchers"]
 
 
 def free_port():
@@ -251,6 +253,33 @@ class Bench:
             self.probed(c, "snapshot", lambda: self.run(c, "snapshot"))
             self.probed(c, "compaction of 500k revisions", lambda: self.run(c, "compact"))
             self.rows["peak RSS MB, stalls"] = m.memory()[1]
+
+    def watchers(self):
+        with Cluster(self.program, 1) as c:
+            m = c.members[0]
+            self.run(c, "get", clients=4, keys=1000, seconds=3)
+            self.rows["get p99 ms, before a burst"] = self.run(c, "get", clients=4, rate=200, seconds=3)["p99_us"] / 1e3
+            for _ in range(2):
+                self.run(c, "fill", clients=8, keys=100_000, value_bytes=256)
+            self.rows["get p99 ms, after a burst of puts"] = self.run(c, "get", clients=4, rate=200,
+                                                                      seconds=3)["p99_us"] / 1e3
+
+            def catch_up():
+                r = self.run(c, "watch", clients=50, connections=10, revision=1, keys=100_000)
+                self.rows["50 watches of the whole history: CPU s"] = r["cpu_us"] * r["calls"] / 1e6
+                self.rows["50 watches of the whole history: MB"] = r["mb"]
+            self.probed(c, "50 watches of the whole history", catch_up)
+            before = m.memory()[0]
+
+            def many():
+                listeners = self.spawn(c, "watch", clients=10_000, connections=100, silent=5_000, keys=50,
+                                       prefix="/many/")
+                time.sleep(5)
+                self.rows["RSS MB, 10,000 watches: more than before"] = m.memory()[0] - before
+                self.run(c, "put", clients=4, keys=500, rate=10, seconds=6, prefix="/many/")
+                self.result(listeners)
+                self.rows["RSS MB, 10,000 watches, half of them silent: more than before"] = m.memory()[0] - before
+            self.probed(c, "10,000 watches", many)
 
 
 def measure(program, o):
