@@ -202,6 +202,24 @@ TEST(Store, LeasesTakeTheirKeysWithThem) {
   EXPECT_EQ(f.store->revision(), 5);
 }
 
+// Whoever renewed it then would be told of a time that it does not get.
+TEST(Store, ALeaseWhoseRevocationIsUnderWayIsNotRenewed) {
+  Leases leases(1);
+  base::MonoTime now{};
+  auto after = [&](int seconds) { return now + std::chrono::seconds(seconds); };
+  ASSERT_TRUE(leases.Grant(7, 10, now).has_value());
+  EXPECT_EQ(*leases.Renew(7, after(5)), 10);
+  ASSERT_EQ(leases.Expired(after(16), 10), std::vector<int64_t>{7});
+  leases.Defer(7, after(20));
+  auto renewed = leases.Renew(7, after(17));
+  ASSERT_FALSE(renewed.has_value());
+  EXPECT_EQ(renewed.error(), ErrLeaseNotFound());
+  EXPECT_TRUE(leases.Expired(after(17), 10).empty()) << "it is being revoked already";
+  // The next leader knows of no revocation.
+  leases.ExtendAll(after(18));
+  EXPECT_EQ(*leases.Renew(7, after(19)), 10);
+}
+
 std::string Told(WatchStream& s) {
   std::string out;
   while (auto item = s.Next()) {
@@ -356,6 +374,28 @@ TEST(Watch, CatchingUpGoesOnWhereItWas) {
   EXPECT_EQ(hear(false), bare + " put " + key(1) + "@" + std::to_string(last + 1));
 }
 
+TEST(Watch, OneThatWaitsForALaterRevisionIsNotToldEarlierOnesAfterASnapshot) {
+  Fixture f;
+  f.Put("a", "1");
+  WatchHub& hub = f.store->watches();
+  WatchStream s(hub, {});
+  ASSERT_EQ(*s.Watch({.key = "a", .start_revision = 6}), 0);
+  while (*hub.SyncStep()) {
+  }
+  int64_t told = f.store->revision();
+  f.Put("a", "2");  // as if a snapshot of another member had brought these
+  f.Put("a", "3");
+  (void)Told(s);
+  f.store->RestartWatches(told);
+  while (*hub.SyncStep()) {
+  }
+  EXPECT_EQ(Told(s), "");
+  for (int i = 4; i <= 6; ++i) f.Put("a", std::to_string(i));
+  while (*hub.SyncStep()) {
+  }
+  EXPECT_EQ(Told(s), "#0 put a@6\n#0 put a@7\n");
+}
+
 // ---- the golden member
 
 std::string Golden(const std::string& name) {
@@ -425,6 +465,42 @@ TEST(Store, AppliesRequestsOfEveryKind) {
   alarm.mutable_alarm()->set_action(etcdserverpb::AlarmRequest::DEACTIVATE);
   ASSERT_TRUE(applier.Apply(alarm)->error.ok());
   EXPECT_TRUE(applier.Apply(lost)->error.ok());
+}
+
+// Another member's disk may answer, and then the two would have different data.
+TEST(Store, AComparisonThatTheDiskCannotAnswerIsFatal) {
+  Fixture f({.segment_bytes = 1024, .tail_bytes = 64});
+  for (int i = 0; i < 20; ++i) f.Put("a" + std::to_string(i), std::string(100, 'x'));
+  int64_t revision = f.store->revision();
+  Applier applier(*f.store);
+  etcdserverpb::InternalRaftRequest r;
+  auto* c = r.mutable_txn()->add_compare();
+  c->set_key("a0");
+  c->set_target(etcdserverpb::Compare::VALUE);
+  c->set_result(etcdserverpb::Compare::EQUAL);
+  c->set_value(std::string(100, 'x'));
+  r.mutable_txn()->add_success()->mutable_request_put()->set_key("yes");
+  r.mutable_txn()->add_failure()->mutable_request_put()->set_key("no");
+  f.disk.faults.read_error_one_in = 1;
+  auto a = applier.Apply(r);
+  f.disk.faults.read_error_one_in = 0;
+  EXPECT_FALSE(a.has_value());
+  EXPECT_EQ(f.store->revision(), revision);
+  EXPECT_EQ(f.Dump("no", {}), "");
+}
+
+TEST(Store, AMemberThatWasRemovedWhileItIntroducedItselfStaysRemoved) {
+  Fixture f;
+  Applier applier(*f.store);
+  applier.ApplyMemberChange(7, false, true, R"({"id":7,"peerURLs":["http://a:1"]})");
+  etcdserverpb::InternalRaftRequest hello;
+  hello.mutable_cluster_member_attr_set()->set_member_id(7);
+  hello.mutable_cluster_member_attr_set()->mutable_member_attributes()->set_name("seven");
+  ASSERT_TRUE(applier.Apply(hello).has_value());
+  EXPECT_NE(f.store->BucketValue("members", "7").find("seven"), std::string::npos);
+  applier.ApplyMemberChange(7, true, false, "");
+  ASSERT_TRUE(applier.Apply(hello).has_value());
+  EXPECT_TRUE(f.store->buckets()["members"].empty());
 }
 
 // Users and roles: who may do what, and what every change is answered.

@@ -339,6 +339,27 @@ TEST(Raft, AMemberIsAddedAndCatchesUpAndOneIsRemoved) {
   EXPECT_EQ(c[1].applied.size(), 6u);
 }
 
+// It leads on for a while, and the one voter that is left may already have been elected.
+TEST(Raft, ALeaderThatHasLeftAnswersNoReadInTheNameOfTheOnlyVoter) {
+  Cluster c({1, 2});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  ConfChange leave{.changes = {{ConfChangeType::kRemoveNode, 1}}};
+  c.changes[c[1].raft->log().LastIndex() + 1] = leave;
+  ASSERT_TRUE(c[1].raft->ProposeConfChange(EntryType::kConfChange, Bytes("remove 1"), leave).ok());
+  c.Settle();
+  ASSERT_EQ(c[1].raft->role(), Role::kLeader);
+  c.cut = {1};
+  (void)c[2].raft->Campaign();
+  c.Settle();
+  ASSERT_EQ(c.Leader(), 2u);
+  ASSERT_TRUE(c[2].raft->Propose(Bytes("newer")).ok());
+  c.Settle();
+  c[1].raft->ReadIndex("stale");
+  c.Settle();
+  EXPECT_TRUE(c[1].reads.empty());
+}
+
 TEST(Raft, JointConfigurationsNeedBothMajorities) {
   JointConfig j{{{1, 2, 3}}, {{3, 4, 5}}};
   std::map<NodeId, uint64_t> acked{{1, 10}, {2, 10}, {3, 7}, {4, 2}, {5, 7}};

@@ -128,6 +128,30 @@ TEST(Wal, ALaterTermReplacesTheTail) {
   EXPECT_EQ(c->entries[1].bytes(), "B");
 }
 
+// A member that was behind gets another's snapshot: what it had written behind that index is of no history that counts.
+TEST(Wal, WhatASnapshotContradictsDoesNotComeBack) {
+  SimDisk disk(7);
+  auto w = Wal::Create(disk, "wal", {1, 2}, kSmall);
+  ASSERT_TRUE((*w)->Save({1, 1, 1}, {MakeEntry(1, 1, "a"), MakeEntry(2, 1, "b")}).ok());
+  ASSERT_TRUE((*w)->Save({1, 1, 1}, {MakeEntry(3, 1, "stale"), MakeEntry(4, 1, "stale")}).ok());
+  ASSERT_TRUE((*w)->StartOver({.index = 3, .term = 5}).ok());
+  ASSERT_TRUE((*w)->Save({5, 0, 3}, {}).ok());
+  ASSERT_TRUE((*w)->Sync().ok());
+  auto c = Read(disk, "wal", 3);
+  ASSERT_TRUE(c.has_value()) << c.error().ToString();
+  EXPECT_TRUE(c->entries.empty()) << c->entries[0].bytes();
+  EXPECT_EQ(c->hard_state, (raft::HardState{5, 0, 3}));
+  auto snapshots = ReadSnapshots(disk, "wal");
+  ASSERT_TRUE(snapshots.has_value() && !snapshots->empty());
+  EXPECT_EQ(snapshots->back().index, 3u);
+  ASSERT_TRUE((*w)->Save({5, 0, 4}, {MakeEntry(4, 5, "good")}).ok());
+  ASSERT_TRUE((*w)->Sync().ok());
+  auto opened = Wal::Open(disk, "wal", 3, kSmall);
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  ASSERT_EQ(opened->contents.entries.size(), 1u);
+  EXPECT_EQ(opened->contents.entries[0].bytes(), "good");
+}
+
 TEST(Wal, DamageInTheMiddleIsRefusedWithItsPlace) {
   SimDisk disk(7);
   auto w = Wal::Create(disk, "wal", {1, 2}, kSmall);
