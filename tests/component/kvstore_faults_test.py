@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Clusters of three and five kvstore processes, each in a network namespace of its own, under load while they are killed,
-stopped, cut off from one another in every way, replaced, and their disk is full. What clients were told must be
-linearizable, watchers must see every revision once, and in the end all members must hold the same.
+stopped, cut off from one another in every way, replaced, and their disks hang or are full. What clients were told must be
+linearizable, watchers must see every revision once, and in the end all members must hold the same. Each member's data are
+on a small ext4 of its own in a loop device; where there are none, on a small tmpfs, which cannot hang.
 
     tests/component/kvstore_faults_test.py [--seed N] [--seconds N] [--members 3 5] [--only KIND...]
 
@@ -19,7 +20,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 
 from kvstore_history import CHECKER, History
 from kvstore_members import KVSTORE, ROOT, Gateway, Load, Member, b64, ctl, same_everywhere, wait_for
@@ -33,11 +36,40 @@ def run(*command):
     subprocess.run([str(c) for c in command], check=True, stdin=subprocess.DEVNULL)
 
 
+class Disk:
+    """A small file system at `path`, which it makes. `hangs` says whether it can be told to."""
+
+    def __init__(self, path):
+        self.path, self.image = path, path.with_suffix(".img")
+        path.mkdir()
+        with open(self.image, "wb") as f:
+            f.truncate(DISK_MIB << 20)
+        made = subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], capture_output=True)
+        self.hangs = made.returncode == 0 and subprocess.run(["mount", "-o", "loop", self.image, path],
+                                                             capture_output=True).returncode == 0
+        if self.hangs:
+            (path / "lost+found").rmdir()
+        else:
+            self.image.unlink()
+            run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", path)
+
+    def hang(self):
+        """Whoever writes waits until go_on()."""
+        run("fsfreeze", "--freeze", self.path)
+
+    def go_on(self):
+        subprocess.run(["fsfreeze", "--unfreeze", self.path], capture_output=True)
+
+    def close(self):
+        run("umount", self.path)
+        self.image.unlink(missing_ok=True)
+
+
 class Cluster:
     """Members on one bridge. What a member does not hear is dropped in its namespace, so that clients still reach it."""
 
     def __init__(self, top, size):
-        self.top, self.names, self.members, self.namespaces = top, 0, [], {}
+        self.top, self.names, self.members, self.disks = top, 0, [], {}
         run("ip", "link", "add", "bridge0", "type", "bridge")
         run("ip", "addr", "add", f"{NETWORK}.254/24", "dev", "bridge0")
         run("ip", "link", "set", "bridge0", "up")
@@ -58,16 +90,21 @@ class Cluster:
         # Few entries between checkpoints and few kept: who was away is often brought back by a snapshot.
         flags = ("--snapshot-count", "1000", "--snapshot-catchup-entries", "500")
         member = Member(self.top, name, flags=flags, address=address, prefix=("ip", "netns", "exec", name))
-        run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", member.dir)
+        self.disks[name] = Disk(member.dir / "data")
         return member
 
+    def disk(self, member):
+        return self.disks[member.name]
+
     def close(self):
+        for disk in self.disks.values():
+            disk.go_on()
         for m in self.members:
             m.end()
         for i in range(1, self.names + 1):
             run("ip", "link", "del", f"v-m{i}")  # at once; the namespace takes its time
             run("ip", "netns", "del", f"m{i}")
-            run("umount", "-l", self.top / f"m{i}")
+            self.disks[f"m{i}"].close()
         run("ip", "link", "del", "bridge0")
 
     def state(self, member):
@@ -221,8 +258,8 @@ class Faults:
     def disk_is_full(self):
         """Of one member, until it gives up or nothing more is asked of its disk; it returns when there is space."""
         [victim] = self.with_leader(1) if self.chance.random() < 0.5 else self.some(1)
-        ballast = victim.dir / "ballast"
-        free = shutil.disk_usage(victim.dir).free
+        ballast = self.cluster.disk(victim).path / "ballast"
+        free = shutil.disk_usage(ballast.parent).free
         with open(ballast, "wb") as f:
             os.posix_fallocate(f.fileno(), 0, max(free - (1 << 20), 1))
         others = [m for m in self.cluster.members if m is not victim]
@@ -241,7 +278,58 @@ class Faults:
             victim.start(self.cluster.members)
         # The space goes back, for the next time.
         gateway.post("/v3/kv/deleterange", {"key": b64("ballast")})
-        return "stopped itself" if gave_up else "went on"
+        return "the member stopped itself" if gave_up else "the member went on"
+
+    def disk_of_leader_hangs(self):
+        """It must let another lead, and follow when its disk goes on."""
+        leader = self.cluster.leader()
+        disk = self.cluster.disk(leader)
+        if not disk.hangs:
+            return "cannot hang: its disk is a tmpfs"
+        said = len(leader.log_tail(1 << 30))
+        disk.hang()
+        try:
+            self.load.went_on()
+            self.hold()
+        finally:
+            disk.go_on()
+        wait_for("a word about the disk", lambda: any("its log is not getting to the disk" in line
+                                                      for line in leader.log_tail(1 << 30)[said:]), 10)
+        return None
+
+    def streams_want_a_leader(self):
+        """A member alone ends the streams that ask for a leader (etcdctl's watch does), and keeps the others."""
+        [victim] = self.with_leader(1) if self.chance.random() < 0.5 else self.some(1)
+        key, told = f"wanted/{self.chance.random()}", threading.Event()
+
+        def patient():
+            request = {"create_request": {"key": b64(key)}}
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                for answer in Gateway([victim], timeout=40).stream("/v3/watch", request):
+                    if answer.get("result", {}).get("events"):
+                        return told.set()
+        before = self.watchers(victim)
+        threading.Thread(target=patient, daemon=True).start()
+        strict = subprocess.Popen(["etcdctl", f"--endpoints={victim.url}", "watch", "--prefix", f"{key}/"], text=True,
+                                  env=dict(os.environ, ETCDCTL_API="3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            wait_for("both watches", lambda: self.watchers(victim) >= before + 2)
+            self.cluster.split([victim])
+            _, error = strict.communicate(timeout=15)
+            if "etcdserver: no leader" not in error:
+                raise AssertionError(f"the watch ended with {error[-300:]!r}")
+        finally:
+            strict.kill()
+            self.cluster.heal()
+        self.cluster.all_there()
+        ctl(self.cluster.members, "put", key, "1")
+        if not told.wait(10):
+            raise AssertionError("a watch that asked for no leader did not go on")
+
+    def watchers(self, member):
+        with urllib.request.urlopen(member.url + "/metrics", timeout=3) as answer:
+            text = answer.read().decode()
+        return float(text.split("\netcd_debugging_mvcc_watcher_total ")[1].split()[0])
 
     def replace(self):
         """A member, the leader or another, goes for good; its successor starts empty, as a learner or as a voter."""
@@ -260,7 +348,7 @@ class Faults:
 
 
 KINDS = [n for n, f in vars(Faults).items() if callable(f) and not n.startswith("_")
-         and n not in ("some", "with_leader", "hold", "kill", "stop", "cut")]
+         and n not in ("some", "with_leader", "hold", "kill", "stop", "cut", "watchers")]
 
 
 def schedule(kinds, chance):
@@ -290,7 +378,7 @@ def torment(size, kinds, seed, seconds):
                 raise AssertionError(f"{kind}: {e}") from e
             pauses[kind].append(load.pause)
             print(f"  {kind}: longest pause {load.pause * 1000:.0f} ms, {time.monotonic() - begun:.1f} s"
-                  + (f", the member {note}" if note else ""), flush=True)
+                  + (f", {note}" if note else ""), flush=True)
         history.stop()
         load.stop()
         same_everywhere(cluster.members)

@@ -276,6 +276,7 @@ class Cluster {
   bool Converged();
   void LoseNode();
   std::string WhyNot();
+  bool WaitsForTheDead(const Deployment& d) const;
   void OnPod(const client::Change<Pod>& c);
   void CheckSoon(const std::map<std::string, int32_t>& bounds, std::string uid, int32_t there, std::string who);
   void OnSet(const client::Change<ReplicaSet>& c);
@@ -563,6 +564,20 @@ void Cluster::OnPod(const client::Change<Pod>& c) {
               "too many: pods like " + pod.metadata().name());
 }
 
+// Recreate ends all old pods before it begins a new one, and of a pod on a dead node nobody can say that it has ended.
+bool Cluster::WaitsForTheDead(const Deployment& d) const {
+  if (dead_.empty() || d.spec().strategy().type() != "Recreate") return false;
+  for (const auto& pod : pods_.List()) {
+    if (!pod->metadata().has_deletiontimestamp() || pod->spec().nodename() != dead_) continue;
+    const auto* set = Owner(pod->metadata());
+    for (const auto& rs : sets_.List()) {
+      const auto* owner = Owner(rs->metadata());
+      if (set && owner && rs->metadata().uid() == set->uid() && owner->uid() == d.metadata().uid()) return true;
+    }
+  }
+  return false;
+}
+
 std::string Cluster::WhyNot() {
   std::set<std::string> uids;
   std::map<std::string, int32_t> wanted;  // replica set uid -> replicas
@@ -572,6 +587,7 @@ std::string Cluster::WhyNot() {
     const auto& s = d->status();
     if (s.observedgeneration() < d->metadata().generation())
       return "deployment " + d->metadata().name() + " unobserved";
+    if (WaitsForTheDead(*d)) continue;
     int32_t n = d->spec().replicas();
     if (s.replicas() != n || s.availablereplicas() != n || s.readyreplicas() != n)
       return "deployment " + d->metadata().name() + " has " + std::to_string(s.replicas()) + "/" +
