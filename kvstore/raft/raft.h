@@ -84,6 +84,8 @@ class Raft {
   void TellCommit(uint64_t index);
   void TransferLeader(NodeId to);
   void ForgetLeader();
+  // A follower that has heard of no leader for an election timeout, and not stood yet.
+  bool LeaderIsSilent() const { return role_ == Role::kFollower && election_elapsed_ >= options_.election_ticks; }
   // A leader that cannot do its work (its disk stalls) makes room for another.
   void StepDown();
   void ReportUnreachable(NodeId id);

@@ -134,6 +134,7 @@ class Replica {
   base::Duration ElectionTimeout() const { return options_.heartbeat * options_.election_ticks; }
   // Who would lead best after this leader: the voter that is connected and has most of the log.
   std::optional<raft::NodeId> Successor() const;
+  bool LeaderIsSilent() const { return raft_->LeaderIsSilent(); }
   // True when a barrier would return at once.
   bool ReadsAreCurrent() const;
 

@@ -309,7 +309,11 @@ Status Replica::Receive(raft::Message m) {
     auto there = m.snapshot ? env_.fs.Exists(IncomingSnapshotPath(m.snapshot->meta.index)) : Result<bool>(false);
     if (!there || !*there) return base::InvalidArgument("a snapshot came without its database");
   }
+  // Who asks will be refused for its log and then waits anew: whoever refuses it had better stand itself.
+  bool stand = m.type == raft::MessageType::kPreVote && raft_->LeaderIsSilent() &&
+               !raft_->log().IsUpToDate({m.log_term, m.index});
   Status s = raft_->Receive(std::move(m));
+  if (stand && raft_->LeaderIsSilent()) (void)raft_->Campaign();
   if (raft_->HasReady()) Schedule();
   return s;
 }

@@ -37,27 +37,42 @@ std::optional<Version> ParseVersion(std::string_view text) {
   return *rest == '.' && error3 == std::errc() && last == end ? std::optional(v) : std::nullopt;
 }
 
-std::string ServingBytes(bool serving) {
+enum class Serving : uint64_t { kServing = 1, kNotServing = 2, kServiceUnknown = 3 };
+
+std::string HealthBytes(Serving serving) {
   std::string out;
-  wire::PutUint(out, 1, serving ? 1 : 2);
+  wire::PutUint(out, 1, static_cast<uint64_t>(serving));
   return out;
+}
+
+// Only the server as a whole is known, by the empty name.
+bool IsWholeServer(std::string_view request) {
+  wire::Reader r(request);
+  while (r.Next()) {
+    if (r.field() == 1 && !r.bytes().empty()) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 Task<Api::Bytes> Api::HealthCheck(const Call& call, std::string request) {
-  co_return ServingBytes(replica_.failure().ok() && replica_.leader() != 0);
+  if (!IsWholeServer(request)) co_return Err(base::NotFound("unknown service"));
+  bool serving = replica_.failure().ok() && replica_.leader() != 0;
+  co_return HealthBytes(serving ? Serving::kServing : Serving::kNotServing);
 }
 
 // Says how it is, and again whenever that changes.
 Task<base::Status> Api::HealthWatch(base::net::GrpcServerStream& stream) {
-  CO_TRY(co_await stream.Read());
-  std::optional<bool> told;
+  CO_TRY_ASSIGN(std::optional<std::string> request, co_await stream.Read());
+  bool known = IsWholeServer(request.value_or(""));
+  std::optional<Serving> told;
   for (;;) {
     bool serving = replica_.failure().ok() && replica_.leader() != 0;
-    if (told != serving) {
-      told = serving;
-      CO_TRY(co_await stream.Write(base::Share(ServingBytes(serving))));
+    Serving now = !known ? Serving::kServiceUnknown : serving ? Serving::kServing : Serving::kNotServing;
+    if (told != now) {
+      told = now;
+      CO_TRY(co_await stream.Write(base::Share(HealthBytes(now))));
     }
     CO_TRY(co_await base::Sleep(stream.call().executor, stream.call().ctx, kHealthPeriod));
   }

@@ -39,6 +39,33 @@ def health(store):
         contains(metrics, name)
 
 
+def grpc(store, method, service="", seconds=5):
+    """What a call of grpc.health.v1.Health is answered within so many seconds: (status of grpc or None, messages)."""
+    request = bytes([0x0a, len(service)]) + service.encode() if service else b""
+    with tempfile.TemporaryDirectory(prefix="kvstore-grpc-") as top:
+        body, head = pathlib.Path(top) / "body", pathlib.Path(top) / "head"
+        body.write_bytes(len(request).to_bytes(5, "big") + request)
+        done = subprocess.run(["curl", "-sN", "--http2-prior-knowledge", "--max-time", str(seconds), "-D", head,
+                               "-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary", f"@{body}",
+                               f"{store.url}/grpc.health.v1.Health/{method}"], capture_output=True)
+        told = [line.split(":")[1].strip() for line in head.read_text().splitlines() if line.startswith("grpc-status:")]
+    messages, rest = [], done.stdout
+    while rest:
+        size = int.from_bytes(rest[1:5], "big")
+        messages.append(rest[5:5 + size])
+        rest = rest[5 + size:]
+    return told[0] if told else None, messages
+
+
+def grpc_health(store):
+    """Check and Watch of grpc.health.v1, which know the server as a whole and nothing else."""
+    serving, unknown = b"\x08\x01", b"\x08\x03"
+    equal(grpc(store, "Check"), ("0", [serving]))
+    equal(grpc(store, "Check", "nosuch"), ("5", []))
+    equal(grpc(store, "Watch", seconds=2), (None, [serving]))
+    equal(grpc(store, "Watch", "nosuch", seconds=2), (None, [unknown]))
+
+
 def metrics(store):
     """Every name that etcd 3.7 exports, with its type (Go's own runtime excepted), and values that move."""
     store.ctl("put", "metrics", "1", program="kvctl")
@@ -392,7 +419,8 @@ def main():
             return pathlib.Path(top) / name
         store = Store(fresh("main"))
         store.start()
-        cases = [("health", lambda: health(store)), ("metrics", lambda: metrics(store)), ("counters", lambda: counters(store)),
+        cases = [("health", lambda: health(store)), ("grpc_health", lambda: grpc_health(store)),
+                 ("metrics", lambda: metrics(store)), ("counters", lambda: counters(store)),
                  ("tls_reload", lambda: tls_reload(fresh("tls"))), ("gateway", lambda: gateway(store)),
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
                  ("browsers", lambda: browsers(fresh("browsers"))),

@@ -38,11 +38,22 @@ using std::chrono::seconds;
 constexpr int kClients = 4;
 constexpr base::Duration kRequestTimeout = seconds(2);
 
-// What travels: a message, with the database behind it when it is a snapshot; the word that one has arrived; a question
-// or its answer.
+// A database on its way, piece by piece as a stream carries it: the next one goes when the last has arrived.
+struct Transfer {
+  int from = 0;
+  uint64_t life = 0;  // of the sender
+  raft::Message message;
+  std::string database;
+  size_t sent = 0;
+};
+
+// What travels: a message; a piece of a snapshot's database, or the word that it has arrived; a question or its answer.
 struct Packet {
   raft::Message message;
-  std::shared_ptr<const std::string> database;
+  uint64_t transfer = 0;  // its number
+  std::string piece;
+  size_t offset = 0;
+  bool last = false;
   bool acknowledged = false;
   uint64_t once = 0;      // the stream it travels on does not say it twice
   uint64_t question = 0;  // its number
@@ -152,7 +163,7 @@ class Sim {
 
   // ---- the network's ends
 
-  void Carry(int from, raft::Message m, std::shared_ptr<const std::string> database = nullptr) {
+  void Carry(int from, raft::Message m) {
     auto to = numbers_.find(m.to);
     if (to == numbers_.end()) return;
     judge_.Sent(m);
@@ -164,7 +175,7 @@ class Sim {
         if (n.life == life) Crash(n, milliseconds(random_.Below(50)));
       });
     }
-    Packet p{std::move(m), std::move(database)};
+    Packet p{std::move(m)};
     // A proposal that came twice would happen twice; connections lose what was sent, but do not repeat it.
     if (p.message.type == raft::MessageType::kProp) p.once = ++next_once_;
     network_.Send(static_cast<uint64_t>(from), static_cast<uint64_t>(to->second), std::move(p));
@@ -186,18 +197,11 @@ class Sim {
     co_return answer;
   }
 
-  // A snapshot that is not acknowledged in time has failed.
-  void AwaitSnapshot(int from, raft::NodeId to) {
-    uint64_t life = At(from).life;
-    auto key = std::pair(from, to);
-    uint64_t number = awaited_[key] = ++next_awaited_;
-    executor_.After(seconds(1), [this, from, to, key, life, number] {
-      Node& n = At(from);
-      auto it = awaited_.find(key);
-      if (it == awaited_.end() || it->second != number) return;
-      awaited_.erase(it);
-      if (n.replica && n.life == life) n.replica->ReportSnapshot(to, true);
-    });
+  void CarryDatabase(int from, raft::Message m, std::string database) {
+    judge_.Sent(m);
+    uint64_t number = ++next_transfer_;
+    transfers_[number] = {from, At(from).life, std::move(m), std::move(database)};
+    SendPiece(number);
   }
 
  private:
@@ -353,19 +357,71 @@ class Sim {
       base::Spawn(executor_, Reply(DoorOf(n), n.number, from, std::move(p)));
       return;
     }
-    if (p.acknowledged) {
-      if (awaited_.erase({n.number, At(from).id}) > 0) n.replica->ReportSnapshot(At(from).id, false);
-      return;
-    }
-    if (!p.database) {
-      (void)n.replica->Receive(std::move(p.message));
-      return;
-    }
-    ++figures_["snapshots"];
-    std::string path = n.replica->IncomingSnapshotPath(p.message.snapshot->meta.index);
-    if (!base::WriteFileAtomically(n.disk, path, *p.database).ok()) return;
+    if (p.acknowledged) return PieceArrived(p);
+    if (p.transfer != 0) return TakePiece(n, from, std::move(p));
     (void)n.replica->Receive(std::move(p.message));
-    network_.Send(static_cast<uint64_t>(n.number), static_cast<uint64_t>(from), {.acknowledged = true});
+  }
+
+  // ---- snapshots
+
+  void SendPiece(uint64_t number) {
+    Transfer& t = transfers_.at(number);
+    auto to = numbers_.find(t.message.to);
+    if (to == numbers_.end()) return;
+    Packet p{.message = t.message, .transfer = number, .offset = t.sent, .once = ++next_once_};
+    size_t rest = t.database.size() - t.sent;
+    size_t size = random_.OneIn(3) ? rest : std::min<size_t>(rest, 1 + random_.Below(t.database.size()));
+    p.piece = t.database.substr(t.sent, size);
+    p.last = size == rest;
+    t.sent += size;
+    network_.Send(static_cast<uint64_t>(t.from), static_cast<uint64_t>(to->second), std::move(p));
+    // What is not acknowledged in time has broken the stream.
+    executor_.After(seconds(1), [this, number, sent = t.sent, to = to->second] {
+      auto it = transfers_.find(number);
+      if (it == transfers_.end() || it->second.sent != sent) return;
+      Transfer broken = std::move(it->second);
+      transfers_.erase(it);
+      ++figures_[sent < broken.database.size() ? "snapshots cut off in the middle" : "snapshots cut off"];
+      if (At(to).replica && random_.OneIn(2)) (void)At(to).disk.Remove(PartialPath(At(to), broken.message, number));
+      Report(broken, true);
+    });
+  }
+
+  void Report(const Transfer& t, bool failed) {
+    Node& n = At(t.from);
+    if (n.replica && n.life == t.life) n.replica->ReportSnapshot(t.message.to, failed);
+  }
+
+  static std::string PartialPath(Node& n, const raft::Message& m, uint64_t number) {
+    return n.replica->IncomingSnapshotPath(m.snapshot->meta.index) + "." + std::to_string(number) + ".tmp";
+  }
+
+  // As kvstore/peer takes it in.
+  void TakePiece(Node& n, int from, Packet p) {
+    std::string partial = PartialPath(n, p.message, p.transfer);
+    auto write = [&]() -> Status {
+      TRY_ASSIGN(auto file, n.disk.Open(partial, base::OpenMode::kCreate));
+      TRY(file->WriteAt(p.offset, p.piece));
+      if (p.last || random_.OneIn(4)) TRY(file->Sync());
+      if (!p.last) return base::Ok();
+      std::string path = n.replica->IncomingSnapshotPath(p.message.snapshot->meta.index);
+      TRY(n.disk.Rename(partial, path));
+      return n.disk.SyncDirectory(path.substr(0, path.rfind('/')));
+    };
+    if (!write().ok()) return;
+    if (p.last) ++figures_["snapshots"];
+    if (p.last) (void)n.replica->Receive(std::move(p.message));
+    network_.Send(static_cast<uint64_t>(n.number), static_cast<uint64_t>(from),
+                  {.transfer = p.transfer, .offset = p.offset + p.piece.size(), .acknowledged = true});
+  }
+
+  void PieceArrived(const Packet& p) {
+    auto it = transfers_.find(p.transfer);
+    if (it == transfers_.end() || it->second.sent != p.offset) return;
+    if (At(it->second.from).life == it->second.life && p.offset < it->second.database.size())
+      return SendPiece(p.transfer);
+    if (p.offset == it->second.database.size()) Report(it->second, false);
+    transfers_.erase(it);
   }
 
   // ---- troubles
@@ -643,8 +699,8 @@ class Sim {
   std::map<std::string, std::vector<std::string>> initial_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<raft::NodeId, int> numbers_;
-  std::map<std::pair<int, raft::NodeId>, uint64_t> awaited_;
-  uint64_t next_awaited_ = 0;
+  std::map<uint64_t, Transfer> transfers_;
+  uint64_t next_transfer_ = 0;
   std::map<uint64_t, std::shared_ptr<base::OneShot<replica::PeerAnswer>>> questions_;
   uint64_t next_question_ = 0;
   std::set<uint64_t> arrived_once_;
@@ -670,8 +726,12 @@ Task<Result<replica::PeerAnswer>> SimTransport::Ask(Context ctx, raft::NodeId pe
 
 void SimTransport::SendSnapshot(raft::Message m, std::unique_ptr<replica::DatabaseStream> database) {
   auto bytes = database->Rest();
-  sim_.AwaitSnapshot(self_, m.to);
-  if (bytes) sim_.Carry(self_, std::move(m), std::make_shared<const std::string>(std::move(*bytes)));
+  raft::NodeId to = m.to;
+  if (bytes) return sim_.CarryDatabase(self_, std::move(m), std::move(*bytes));
+  Node& n = sim_.At(self_);
+  sim_.executor().Post([&n, to, life = n.life] {
+    if (n.replica && n.life == life) n.replica->ReportSnapshot(to, true);
+  });
 }
 
 }  // namespace
