@@ -401,6 +401,8 @@ class Sim {
     std::string partial = PartialPath(n, p.message, p.transfer);
     auto write = [&]() -> Status {
       TRY_ASSIGN(auto file, n.disk.Open(partial, base::OpenMode::kCreate));
+      TRY_ASSIGN(uint64_t there, file->Size());
+      if (there != p.offset) return base::DataLoss("the stream it belongs to has ended");
       TRY(file->WriteAt(p.offset, p.piece));
       if (p.last || random_.OneIn(4)) TRY(file->Sync());
       if (!p.last) return base::Ok();
