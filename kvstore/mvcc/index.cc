@@ -14,7 +14,7 @@ KeyEntry* KeyEntry::New(std::string_view key) {
   CHECK_MSG(memory != nullptr, "out of memory");
   auto* e = new (memory) KeyEntry();
   e->key_size_ = static_cast<uint32_t>(key.size());
-  std::memcpy(reinterpret_cast<char*>(e + 1), key.data(), key.size());
+  key.copy(reinterpret_cast<char*>(e + 1), key.size());  // an empty key's bytes may be nowhere
   return e;
 }
 
