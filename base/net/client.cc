@@ -44,10 +44,26 @@ class Connecting final : public TransportUser {
   Event event_;
 };
 
-Result<int> OpenSocket(const SocketAddress& address, bool& in_progress) {
+Status BindTo(int fd, sa_family_t family, const std::string& local) {
+  bool v6 = local.find(':') != std::string::npos;
+  TRY_ASSIGN(SocketAddress from, ParseSocketAddress(v6 ? "[" + local + "]:0" : local + ":0"));
+  if (from.storage.ss_family != family) return InvalidArgument("mismatched local address type " + local);
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&from.storage), from.size) != 0) {
+    return FromErrno(errno, "bind to " + local);
+  }
+  return Ok();
+}
+
+Result<int> OpenSocket(const SocketAddress& address, const std::string& local, bool& in_progress) {
   int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return Err(FromErrno(errno, "socket"));
-  if (address.storage.ss_family != AF_UNIX) TuneTcp(fd);
+  if (address.storage.ss_family != AF_UNIX) {
+    TuneTcp(fd);
+    if (Status s = local.empty() ? Ok() : BindTo(fd, address.storage.ss_family, local); !s.ok()) {
+      ::close(fd);
+      return Err(s);
+    }
+  }
   in_progress = false;
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0) return fd;
   if (errno == EINPROGRESS) {
@@ -353,7 +369,7 @@ Task<Result<std::unique_ptr<Transport>>> ClientCore::DialEndpoint(Context ctx, c
   Status last = Unavailable("no addresses");
   for (const SocketAddress& address : addresses) {
     bool in_progress = false;
-    auto fd = OpenSocket(address, in_progress);
+    auto fd = OpenSocket(address, options_.local_address, in_progress);
     if (!fd) {
       last = fd.error();
       continue;

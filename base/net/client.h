@@ -20,6 +20,7 @@ struct ClientOptions {
   std::shared_ptr<ClientTls> tls;      // for https
   bool http2_prior_knowledge = false;  // plain http endpoints: speak HTTP/2 at once (gRPC)
   bool force_http1 = false;            // upgrades
+  std::string local_address;           // dial from this address ("10.0.0.1"); "" = as the kernel chooses
   Duration connect_timeout = std::chrono::seconds(5);
   Duration keepalive_interval = std::chrono::seconds(30);  // HTTP/2 PING while streams are open
   Duration keepalive_timeout = std::chrono::seconds(10);

@@ -13,7 +13,15 @@ namespace base::net {
 struct PemPair {
   std::string certificate, key;
 };
-// For those who keep it in files.
+struct SelfSigned {
+  std::string common_name;
+  std::string organization = {};
+  std::vector<std::string> hosts;  // names and addresses under which it serves
+  int years = 1;
+};
+// For those who keep it in files. Whoever trusts the certificate as an authority can verify the server.
+Result<PemPair> MakeSelfSigned(const SelfSigned& what);
+// For `name` and localhost, for a year.
 Result<PemPair> MakeSelfSigned(const std::string& name);
 
 // Valid for a year for `name` and localhost; key and certificate live in this process only. `options` gives the client

@@ -46,10 +46,34 @@ class TestPki {
     EVP_PKEY_free(ca_.key);
   }
   // Writes NAME.crt and NAME.key.
-  void Issue(const std::string& name, const std::string& organization = "") {
-    Pair p = Make(name, organization, &ca_, name);
+  void Issue(const std::string& name, const std::string& organization = "",
+             const std::string& alternatives = "DNS:localhost,IP:127.0.0.1") {
+    Pair p = Make(name, organization, &ca_, name, alternatives);
     X509_free(p.cert);
     EVP_PKEY_free(p.key);
+  }
+  // Writes a list of what is revoked, to `file`, as DER or PEM.
+  void Revoke(const std::vector<std::string>& names, const std::string& file, bool pem = false) {
+    X509_CRL* list = X509_CRL_new();
+    X509_CRL_set_version(list, 1);
+    X509_CRL_set_issuer_name(list, X509_get_subject_name(ca_.cert));
+    X509_CRL_set1_lastUpdate(list, X509_get0_notBefore(ca_.cert));
+    X509_CRL_set1_nextUpdate(list, X509_get0_notAfter(ca_.cert));
+    for (const std::string& name : names) {
+      FILE* f = std::fopen(Path(name + ".crt").c_str(), "r");
+      X509* cert = PEM_read_X509(f, nullptr, nullptr, nullptr);
+      std::fclose(f);
+      X509_REVOKED* entry = X509_REVOKED_new();
+      X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(cert));
+      X509_REVOKED_set_revocationDate(entry, const_cast<ASN1_TIME*>(X509_get0_notBefore(ca_.cert)));
+      X509_CRL_add0_revoked(list, entry);
+      X509_free(cert);
+    }
+    X509_CRL_sign(list, ca_.key, EVP_sha256());
+    FILE* f = std::fopen(Path(file).c_str(), "w");
+    pem ? PEM_write_X509_CRL(f, list) : i2d_X509_CRL_fp(f, list);
+    std::fclose(f);
+    X509_CRL_free(list);
   }
   std::string Path(const std::string& file) const { return dir_.path() + "/" + file; }
   TlsFiles Files(const std::string& name) const {
@@ -67,7 +91,8 @@ class TestPki {
     X509* cert;
     EVP_PKEY* key;
   };
-  Pair Make(const std::string& cn, const std::string& organization, Pair* issuer, const std::string& file) {
+  Pair Make(const std::string& cn, const std::string& organization, Pair* issuer, const std::string& file,
+            const std::string& alternatives = "") {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* cert = X509_new();
     X509_set_version(cert, 2);
@@ -88,8 +113,7 @@ class TestPki {
     X509V3_set_ctx_nodb(&ctx);
     X509V3_set_ctx(&ctx, issuer ? issuer->cert : cert, cert, nullptr, nullptr, 0);
     int nid = issuer ? NID_subject_alt_name : NID_basic_constraints;
-    X509_EXTENSION* ext =
-        X509V3_EXT_conf_nid(nullptr, &ctx, nid, issuer ? "DNS:localhost,IP:127.0.0.1" : "critical,CA:TRUE");
+    X509_EXTENSION* ext = X509V3_EXT_conf_nid(nullptr, &ctx, nid, issuer ? alternatives.c_str() : "critical,CA:TRUE");
     X509_add_ext(cert, ext, -1);
     X509_EXTENSION_free(ext);
     X509_sign(cert, issuer ? issuer->key : key, EVP_sha256());

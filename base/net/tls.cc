@@ -1,10 +1,10 @@
 #include "base/net/tls.h"
 
-#include <arpa/inet.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -12,7 +12,10 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/net/address.h"
+#include "base/net/certificate.h"
 #include "base/net/tls_impl.h"
+#include "base/net/tls_restrictions.h"
 
 namespace base::net {
 namespace {
@@ -125,10 +128,53 @@ int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_length, const
   return SSL_TLSEXT_ERR_OK;
 }
 
-void FreeAlpn(void*, void* wire, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(wire); }
-int AlpnSlot() {
-  static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeAlpn);
+// What belongs to a context beside OpenSSL's own; lives and dies with it.
+struct ContextExtras {
+  std::string alpn;
+  std::unique_ptr<TlsRestrictions> restrictions;
+  std::string rejection_message;
+};
+void FreeExtras(void*, void* extras, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<ContextExtras*>(extras); }
+int ExtrasSlot() {
+  static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeExtras);
   return slot;
+}
+const ContextExtras* ExtrasOf(const SSL* ssl) {
+  return static_cast<const ContextExtras*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ExtrasSlot()));
+}
+
+// What a handshake that fails shall be told of: OpenSSL forgets a certificate that it did not accept.
+struct Refusal {
+  X509Ptr leaf;
+  std::string why;
+};
+void FreeRefusal(void*, void* refusal, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Refusal*>(refusal); }
+int RefusalSlot() {
+  static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeRefusal);
+  return slot;
+}
+const Refusal* RefusalOf(const SSL* ssl) { return static_cast<const Refusal*>(SSL_get_ex_data(ssl, RefusalSlot())); }
+
+// The one place where a peer's certificate is judged: the chain by OpenSSL, then the restrictions. Sessions are never
+// resumed, so nobody comes past it.
+int JudgePeer(X509_STORE_CTX* chain, void* of_context) {
+  const auto& extras = *static_cast<const ContextExtras*>(of_context);
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto refusal = std::make_unique<Refusal>();
+  X509* leaf = X509_STORE_CTX_get0_cert(chain);
+  if (leaf != nullptr && X509_up_ref(leaf) == 1) refusal->leaf.reset(leaf);
+  int accepted = X509_verify_cert(chain);
+  if (accepted == 1) {
+    Status s = extras.restrictions->Check(chain);
+    if (!s.ok()) {
+      refusal->why = s.message();
+      X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REJECTED);
+      accepted = 0;
+    }
+  }
+  delete RefusalOf(ssl);
+  SSL_set_ex_data(ssl, RefusalSlot(), accepted == 1 ? nullptr : refusal.release());
+  return accepted;
 }
 
 // Lets the handshake go on; SSL_get_verify_result keeps what was wrong.
@@ -157,6 +203,7 @@ Result<SslCtxPtr> BuildContext(const TlsFiles& files, bool server, const std::st
   SslCtxPtr ctx(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()), SslCtxFree());
   CHECK_MSG(ctx != nullptr, "SSL_CTX_new");
   SSL_CTX_set_min_proto_version(ctx.get(), files.minimum_version >= 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  if (files.maximum_version == 12) SSL_CTX_set_max_proto_version(ctx.get(), TLS1_2_VERSION);
   SSL_CTX_set_mode(ctx.get(),
                    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(ctx.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET |
@@ -168,55 +215,19 @@ Result<SslCtxPtr> BuildContext(const TlsFiles& files, bool server, const std::st
   if (!cert.empty()) TRY(LoadIdentity(ctx.get(), cert, key));
   if (!ca.empty()) {
     TRY(LoadAuthorities(ctx.get(), ca, server));
-  } else if (!server) {
+  } else if (!server || files.client_auth == TlsFiles::ClientAuth::kRequireAndVerify) {
     SSL_CTX_set_default_verify_paths(ctx.get());
   }
   TRY(SetCiphers(ctx.get(), files.cipher_suites));
   SetVerification(ctx.get(), files, server);
-  if (server && !files.alpn.empty()) {
-    // The callback's list lives and dies with the context.
-    auto* wire = new std::string(AlpnWire(files.alpn));
-    SSL_CTX_set_ex_data(ctx.get(), AlpnSlot(), wire);
-    SSL_CTX_set_alpn_select_cb(ctx.get(), SelectAlpn, wire);
+  auto* extras = new ContextExtras{AlpnWire(files.alpn), std::make_unique<TlsRestrictions>(files, server),
+                                   server ? files.rejection_message : ""};
+  SSL_CTX_set_ex_data(ctx.get(), ExtrasSlot(), extras);
+  if (server && !files.alpn.empty()) SSL_CTX_set_alpn_select_cb(ctx.get(), SelectAlpn, &extras->alpn);
+  if (extras->restrictions->any() || !extras->rejection_message.empty()) {
+    SSL_CTX_set_cert_verify_callback(ctx.get(), JudgePeer, extras);
   }
   return ctx;
-}
-
-std::string AttributeValue(X509_NAME_ENTRY* entry) {
-  unsigned char* utf8 = nullptr;
-  int n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
-  if (n < 0) return {};
-  std::string out(reinterpret_cast<char*>(utf8), static_cast<size_t>(n));
-  OPENSSL_free(utf8);
-  return out;
-}
-
-void ReadSubject(X509* leaf, Peer& peer) {
-  X509_NAME* subject = X509_get_subject_name(leaf);
-  for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {
-    X509_NAME_ENTRY* entry = X509_NAME_get_entry(subject, i);
-    int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry));
-    if (nid == NID_commonName) peer.common_name = AttributeValue(entry);
-    if (nid == NID_organizationName) peer.organizations.push_back(AttributeValue(entry));
-  }
-}
-
-void ReadDnsNames(X509* leaf, Peer& peer) {
-  auto* names = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(leaf, NID_subject_alt_name, nullptr, nullptr));
-  if (names == nullptr) return;
-  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
-    if (name->type != GEN_DNS) continue;
-    const ASN1_IA5STRING* text = name->d.dNSName;
-    peer.dns_names.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-                                static_cast<size_t>(ASN1_STRING_length(text)));
-  }
-  GENERAL_NAMES_free(names);
-}
-
-bool IsAddress(const std::string& host) {
-  unsigned char buffer[16];
-  return ::inet_pton(AF_INET, host.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer) == 1;
 }
 
 }  // namespace
@@ -226,6 +237,7 @@ std::string TlsErrorText(const SSL* ssl) {
   if (ssl != nullptr) {
     long verify = SSL_get_verify_result(ssl);
     if (verify != X509_V_OK) out = X509_verify_cert_error_string(verify);
+    if (const Refusal* refusal = RefusalOf(ssl); refusal != nullptr && !refusal->why.empty()) out = refusal->why;
   }
   unsigned long last = ERR_peek_last_error();
   ERR_clear_error();
@@ -234,13 +246,40 @@ std::string TlsErrorText(const SSL* ssl) {
   return out;
 }
 
+void LogRejection(const SSL* ssl, int fd, const std::string& why) {
+  const ContextExtras* extras = ExtrasOf(ssl);
+  if (extras == nullptr || extras->rejection_message.empty()) return;
+  sockaddr_storage from{};
+  socklen_t size = sizeof from;
+  ::getpeername(fd, reinterpret_cast<sockaddr*>(&from), &size);
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  std::string remote = AddressText(from), server_name = name != nullptr ? name : "";
+  const Refusal* refusal = RefusalOf(ssl);
+  if (refusal == nullptr || refusal->leaf == nullptr) {
+    // Who only looks whether the port is open is worth no warning.
+    Log(why.empty() ? LogLevel::kDebug : LogLevel::kWarning, extras->rejection_message,
+        {{"remote-addr", remote}, {"server-name", server_name}, {"error", why.empty() ? "EOF" : why}});
+    return;
+  }
+  CertificateNames names = NamesOf(refusal->leaf.get());
+  LogWarning(extras->rejection_message, {{"remote-addr", remote},
+                                         {"server-name", server_name},
+                                         {"ip-addresses", names.addresses},
+                                         {"dns-names", names.dns},
+                                         {"error", why}});
+}
+
+std::string FileFingerprint(const std::string& path) {
+  struct stat st;
+  if (path.empty() || ::stat(path.c_str(), &st) != 0) return {};
+  return std::to_string(st.st_ino) + "/" + std::to_string(st.st_size) + "/" + std::to_string(st.st_mtim.tv_sec) + "." +
+         std::to_string(st.st_mtim.tv_nsec);
+}
+
 std::string TlsSettings::Fingerprint() const {
   std::string out;
   for (const std::string& path : {source_.files.cert_file, source_.files.key_file, source_.files.ca_file}) {
-    struct stat st;
-    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
-    out += std::to_string(st.st_ino) + "/" + std::to_string(st.st_size) + "/" + std::to_string(st.st_mtim.tv_sec) +
-           "." + std::to_string(st.st_mtim.tv_nsec) + " ";
+    out += FileFingerprint(path) + " ";
   }
   return out;
 }
@@ -327,7 +366,7 @@ Result<SslPtr> NewClientSsl(ClientTls& tls, int fd, const std::string& host, con
   SSL_set_fd(ssl.get(), fd);
   SSL_set_connect_state(ssl.get());
   const std::string& name = files.server_name.empty() ? host : files.server_name;
-  if (IsAddress(name)) {
+  if (IsAddressText(name)) {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str());
   } else if (!name.empty()) {
     SSL_set_tlsext_host_name(ssl.get(), name.c_str());
@@ -361,8 +400,10 @@ void DescribePeer(const SSL* ssl, Peer& peer) {
     auto* p = reinterpret_cast<unsigned char*>(peer.certificate_der.data());
     i2d_X509(leaf.get(), &p);
   }
-  ReadSubject(leaf.get(), peer);
-  ReadDnsNames(leaf.get(), peer);
+  CertificateNames names = NamesOf(leaf.get());
+  peer.common_name = std::move(names.common_name);
+  peer.organizations = std::move(names.organizations);
+  peer.dns_names = std::move(names.dns);
 }
 
 }  // namespace base::net

@@ -68,5 +68,9 @@ std::string NegotiatedAlpn(const SSL* ssl);
 void DescribePeer(const SSL* ssl, Peer& peer);
 // The reason of the last OpenSSL error of this thread, and of the certificate's verification; clears the queue.
 std::string TlsErrorText(const SSL* ssl);
+// Changes when the file does; "" while it is not there.
+std::string FileFingerprint(const std::string& path);
+// A handshake with a client has failed: logged where the settings ask for it.
+void LogRejection(const SSL* ssl, int fd, const std::string& why);
 
 }  // namespace base::net

@@ -136,6 +136,7 @@ void Transport::Handshake() {
   int error = SSL_get_error(ssl_.get(), result);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
   std::string text = TlsErrorText(ssl_.get());
+  if (SSL_is_server(ssl_.get())) LogRejection(ssl_.get(), fd_, text);
   Fail(Unavailable("tls handshake: " + (text.empty() ? std::string("connection closed") : text)));
 }
 
