@@ -169,14 +169,15 @@ TEST(Log, Formats) {
     LogOptions options;
     options.format = format;
     options.verbosity = 2;
-    options.file = dir.path() + "/log" + std::to_string(static_cast<int>(format));
+    std::string file = dir.path() + "/log" + std::to_string(static_cast<int>(format));
+    options.outputs = {file};
     EXPECT_TRUE(SetupLogging(options).ok());
     LogInfo("Started", {{"pod", "a/b c"}, {"n", 3}, {"ok", true}});
     LogError("Failed", NotFound("gone"), {{"pod", "x"}});
     LogV(2, "seen");
     LogV(3, "unseen");
     EXPECT_TRUE(SetupLogging({}).ok());
-    return *ReadFile(PosixFileSystem(), options.file);
+    return *ReadFile(PosixFileSystem(), file);
   };
   EXPECT_THAT(
       lines(LogFormat::kText),
@@ -191,6 +192,11 @@ TEST(Log, Formats) {
       lines(LogFormat::kEtcdJson),
       MatchesRegex("\\{\"level\":\"info\",\"ts\":\"[0-9T:.-]+(Z|[+-][0-9]{4})\",\"caller\":\"base/base_test.cc:[0-9]+"
                    "\",\"msg\":\"Started\",\"pod\":\"a/b c\",\"n\":3,\"ok\":true\\}\n[^\n]*\n[^\n]*\n"));
+  EXPECT_THAT(
+      lines(LogFormat::kEtcdConsole),
+      MatchesRegex("[0-9T:.-]+(Z|[+-][0-9]{4})\tinfo\tbase/base_test.cc:[0-9]+\tStarted\t\\{\"pod\": \"a/b c\", "
+                   "\"n\": 3, \"ok\": true\\}\n[^\n]*\terror\t[^\n]*\tFailed\t\\{\"pod\": \"x\", \"error\": "
+                   "\"NOT_FOUND: gone\"\\}\n[^\n]*\tseen\n"));
 }
 
 TEST(File, WholeLife) {

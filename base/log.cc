@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -9,7 +10,9 @@
 
 #include <cstdlib>
 
+#include "base/journal.h"
 #include "base/json_writer.h"
+#include "base/rotating_file.h"
 
 namespace base {
 namespace {
@@ -20,8 +23,8 @@ struct Output {
   std::shared_ptr<spdlog::logger> logger;
 };
 
-std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink) {
-  auto logger = std::make_shared<spdlog::logger>("log", std::move(sink));
+std::shared_ptr<spdlog::logger> MakeLogger(std::vector<spdlog::sink_ptr> sinks) {
+  auto logger = std::make_shared<spdlog::logger>("log", sinks.begin(), sinks.end());
   logger->set_pattern("%v");
   logger->set_level(spdlog::level::trace);
   return logger;
@@ -29,8 +32,55 @@ std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink) {
 
 // Replaced as a whole by SetupLogging and never destroyed: a line may be written while the program exits.
 std::atomic<Output*>& CurrentOutput() {
-  static std::atomic<Output*> output = new Output{{}, MakeLogger(std::make_shared<spdlog::sinks::stderr_sink_mt>())};
+  static std::atomic<Output*> output = new Output{{}, MakeLogger({std::make_shared<spdlog::sinks::stderr_sink_mt>()})};
   return output;
+}
+
+class RotatingSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit RotatingSink(std::unique_ptr<RotatingFile> file) : file_(std::move(file)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    std::string line(message.payload.data(), message.payload.size());
+    if (Status s = file_->Write(line + "\n"); !s.ok()) std::fprintf(stderr, "%s\n", s.ToString().c_str());
+  }
+  void flush_() override {}
+  std::unique_ptr<RotatingFile> file_;
+};
+
+class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit JournalSink(std::unique_ptr<Journal> journal) : journal_(std::move(journal)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    static constexpr int kPriorities[] = {7, 7, 6, 4, 3, 2, 6};  // syslog's, by spdlog's level
+    std::string_view line(message.payload.data(), message.payload.size());
+    std::string_view place = message.source.filename != nullptr ? message.source.filename : "";
+    Status s = journal_->Send(line, kPriorities[message.level], place.substr(0, place.rfind('/')));
+    if (!s.ok()) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  }
+  void flush_() override {}
+  std::unique_ptr<Journal> journal_;
+};
+
+Result<spdlog::sink_ptr> MakeSink(const std::string& output, const LogOptions& options) {
+  if (output == kLogToStderr) return std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  if (output == kLogToStdout) return std::make_shared<spdlog::sinks::stdout_sink_mt>();
+  if (output == kLogToJournal) {
+    TRY_ASSIGN(auto journal, Journal::Open());
+    return std::make_shared<JournalSink>(std::move(journal));
+  }
+  if (options.rotation) {
+    TRY_ASSIGN(auto file, RotatingFile::Open(output, *options.rotation));
+    return std::make_shared<RotatingSink>(std::move(file));
+  }
+  try {
+    return std::make_shared<spdlog::sinks::basic_file_sink_mt>(output);
+  } catch (const spdlog::spdlog_ex& e) {
+    return Err(Unavailable("opening the log file: " + std::string(e.what())));
+  }
 }
 
 struct Line {
@@ -121,21 +171,45 @@ std::string JsonLine(const Line& l) {
   return w.EndObject().Take();
 }
 
-std::string EtcdJsonLine(const Line& l) {
+std::string_view EtcdLevel(LogLevel level) {
   static constexpr std::string_view kNames[] = {"debug", "info", "warn", "error", "fatal"};
+  return kNames[static_cast<int>(level)];
+}
+
+std::string EtcdTime(const timespec& now) {
   tm t;
-  localtime_r(&l.now.tv_sec, &t);
+  localtime_r(&now.tv_sec, &t);
   char day[40], zone[8] = "Z", ts[64];
   std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &t);
   if (t.tm_gmtoff != 0) std::strftime(zone, sizeof zone, "%z", &t);
-  std::snprintf(ts, sizeof ts, "%s.%06ld%s", day, l.now.tv_nsec / 1000, zone);
+  std::snprintf(ts, sizeof ts, "%s.%06ld%s", day, now.tv_nsec / 1000, zone);
+  return ts;
+}
+
+std::string EtcdJsonLine(const Line& l) {
   JsonWriter w;
-  w.BeginObject().Key("level").String(kNames[static_cast<int>(l.level)]).Key("ts").String(ts);
+  w.BeginObject().Key("level").String(EtcdLevel(l.level)).Key("ts").String(EtcdTime(l.now));
   w.Key("caller").String(std::string(ShortPath(l.file)) + ":" + std::to_string(l.line));
   w.Key("msg").String(l.message);
   AppendJsonFields(w, l);
   if (l.error != nullptr) w.Key("error").String(l.error->ToString());
   return w.EndObject().Take();
+}
+
+// zap's console encoder: {"a": "b", "c": 1} behind the rest, with spaces where its JSON lines have none.
+std::string EtcdConsoleLine(const Line& l) {
+  std::string out = EtcdTime(l.now) + "\t" + std::string(EtcdLevel(l.level)) + "\t";
+  out.append(ShortPath(l.file)).append(":").append(std::to_string(l.line)).append("\t").append(l.message);
+  std::string fields;
+  auto add = [&](std::string_view key, const LogValue& value) {
+    JsonWriter k, v;
+    k.String(key);
+    value.quoted() ? v.String(value.text()) : v.Raw(value.text());
+    fields += (fields.empty() ? "" : ", ") + k.Take() + ": " + v.Take();
+  };
+  for (const LogField& f : l.fields) add(f.key, f.value);
+  if (l.error != nullptr) add("error", *l.error);
+  return fields.empty() ? out : out + "\t{" + fields + "}";
 }
 
 spdlog::level::level_enum SpdlogLevel(LogLevel level) {
@@ -159,8 +233,13 @@ void WriteLine(Line line) {
     case LogFormat::kEtcdJson:
       text = EtcdJsonLine(line);
       break;
+    case LogFormat::kEtcdConsole:
+      text = EtcdConsoleLine(line);
+      break;
   }
-  output.logger->log(SpdlogLevel(line.level), spdlog::string_view_t(text));
+  std::string place(ShortPath(line.file));
+  output.logger->log(spdlog::source_loc(place.c_str(), line.line, ""), SpdlogLevel(line.level),
+                     spdlog::string_view_t(text));
 }
 
 }  // namespace
@@ -169,18 +248,20 @@ std::atomic<int> log_verbosity{0};
 
 LogValue::LogValue(double d) { AppendJsonNumber(text_, d); }
 
+LogValue::LogValue(const std::vector<std::string>& list) {
+  JsonWriter w;
+  w.BeginArray();
+  for (const std::string& item : list) w.String(item);
+  text_ = w.EndArray().Take();
+}
+
 Status SetupLogging(const LogOptions& options) {
-  spdlog::sink_ptr sink;
-  if (options.file.empty()) {
-    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-  } else {
-    try {
-      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file);
-    } catch (const spdlog::spdlog_ex& e) {
-      return Unavailable("opening the log file: " + std::string(e.what()));
-    }
+  std::vector<spdlog::sink_ptr> sinks;
+  for (const std::string& output : options.outputs) {
+    TRY_ASSIGN(sinks.emplace_back(), MakeSink(output, options));
   }
-  auto* fresh = new Output{options, MakeLogger(std::move(sink))};
+  if (sinks.empty()) sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto* fresh = new Output{options, MakeLogger(std::move(sinks))};
   // Somebody must see what is in a file while the daemon runs.
   fresh->logger->flush_on(spdlog::level::trace);
   log_verbosity = options.verbosity;

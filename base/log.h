@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -31,6 +33,7 @@ class LogValue {
     requires std::is_integral_v<I>
   LogValue(I i) : text_(std::to_string(i)) {}
   LogValue(const Status& s) : text_(s.ToString()), quoted_(true) {}
+  LogValue(const std::vector<std::string>& list);  // ["a","b"]
   const std::string& text() const { return text_; }
   bool quoted() const { return quoted_; }
 
@@ -45,13 +48,30 @@ struct LogField {
 using LogFields = std::initializer_list<LogField>;
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kFatal };
-enum class LogFormat { kText, kJson, kEtcdJson };  // kEtcdJson: level, ts, caller, msg as etcd's zap lines
+enum class LogFormat {
+  kText,
+  kJson,
+  kEtcdJson,     // level, ts, caller, msg as etcd's zap lines
+  kEtcdConsole,  // the same between tabs, the fields as JSON behind them
+};
+
+// When a log file is put aside, and what becomes of those put aside (rotating_file.h).
+struct LogRotation {
+  int max_megabytes = 100;
+  int max_days = 0;     // 0: however old
+  int max_backups = 0;  // 0: however many
+  bool local_time = false;
+  bool compress = false;
+};
+
+inline constexpr std::string_view kLogToStderr = "stderr", kLogToStdout = "stdout", kLogToJournal = "systemd/journal";
 
 struct LogOptions {
   LogFormat format = LogFormat::kText;
-  int verbosity = 0;                   // -v
-  LogLevel minimum = LogLevel::kInfo;  // etcd's --log-level
-  std::string file;                    // "" = stderr
+  int verbosity = 0;                    // -v
+  LogLevel minimum = LogLevel::kInfo;   // etcd's --log-level
+  std::vector<std::string> outputs;     // each one of the three words or a file; none = stderr
+  std::optional<LogRotation> rotation;  // of the files
 };
 Status SetupLogging(const LogOptions& options);
 
