@@ -93,14 +93,14 @@ struct HttpTransport::Writer {
 };
 
 struct HttpTransport::Peer {
-  Peer(base::Loop& loop, NodeId id_, std::vector<std::string> urls_, const Context& parent,
-       std::shared_ptr<base::net::ClientTls> tls)
+  Peer(base::Loop& loop, NodeId id_, std::vector<std::string> urls_, const Context& parent, const Dialing& dialing)
       : id(id_),
         urls(std::move(urls_)),
         ctx(parent.WithCancel()),
         client(loop, {.endpoints = urls,
-                      .tls = std::move(tls),
+                      .tls = dialing.tls,
                       .force_http1 = true,
+                      .local_address = dialing.local_address,
                       .connect_timeout = std::chrono::seconds(1)}),
         posts(loop, kPipelineQueue) {}
 
@@ -131,7 +131,7 @@ HttpTransport::PeerPtr HttpTransport::Find(NodeId id) const {
 }
 
 HttpTransport::PeerPtr HttpTransport::Add(NodeId id, std::vector<std::string> urls) {
-  auto peer = std::make_shared<Peer>(loop_, id, std::move(urls), tasks_.context(), options_.tls);
+  auto peer = std::make_shared<Peer>(loop_, id, std::move(urls), tasks_.context(), options_.dialing);
   peers_[id] = peer;
   base::LogInfo("starting remote peer", {{"remote-peer-id", Hex(id)}});
   tasks_.Spawn(ReadStreams(peer, StreamKind::kMessage));
@@ -695,10 +695,12 @@ std::vector<std::string> Objects(std::string_view json) {
   return out;
 }
 
-Task<Result<ClusterView>> AskOne(base::Loop& loop, std::string url, std::shared_ptr<base::net::ClientTls> tls) {
-  base::net::Client client(
-      loop,
-      {.endpoints = {url}, .tls = std::move(tls), .force_http1 = true, .connect_timeout = std::chrono::seconds(1)});
+Task<Result<ClusterView>> AskOne(base::Loop& loop, std::string url, Dialing dialing) {
+  base::net::Client client(loop, {.endpoints = {url},
+                                  .tls = dialing.tls,
+                                  .force_http1 = true,
+                                  .local_address = dialing.local_address,
+                                  .connect_timeout = std::chrono::seconds(1)});
   Context ctx = Context().WithTimeout(loop, kReadTimeout);
   CO_TRY_ASSIGN(auto response, co_await client.Do(ctx, {.path = "/members"}));
   CO_TRY_ASSIGN(std::string body, co_await response->ReadAll(ctx, 4 << 20));
@@ -716,11 +718,10 @@ Task<Result<ClusterView>> AskOne(base::Loop& loop, std::string url, std::shared_
 
 }  // namespace
 
-Task<Result<ClusterView>> AskForMembers(base::Loop& loop, std::vector<std::string> peer_urls,
-                                        std::shared_ptr<base::net::ClientTls> tls) {
+Task<Result<ClusterView>> AskForMembers(base::Loop& loop, std::vector<std::string> peer_urls, const Dialing& dialing) {
   Status last = base::Unavailable("could not retrieve cluster information from the given URLs");
   for (const std::string& url : peer_urls) {
-    auto view = co_await AskOne(loop, url, tls);
+    auto view = co_await AskOne(loop, url, dialing);
     if (view) co_return view;
     last = view.error();
     base::LogWarning("failed to get cluster response", {{"address", url + "/members"}, {"error", last}});

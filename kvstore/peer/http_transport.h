@@ -32,9 +32,15 @@ struct MemberHash {
   int64_t revision = 0;  // its own, now
 };
 
-struct TransportOptions {
-  std::vector<std::string> own_urls;          // what X-PeerURLs says
+// How connections to other members are made.
+struct Dialing {
   std::shared_ptr<base::net::ClientTls> tls;  // for https peers
+  std::string local_address;                  // they come from it; "" = as the kernel chooses
+};
+
+struct TransportOptions {
+  std::vector<std::string> own_urls;  // what X-PeerURLs says
+  Dialing dialing;
 };
 
 class HttpTransport final : public replica::Transport {
@@ -109,6 +115,6 @@ struct ClusterView {
   std::vector<mvcc::Member> members;
 };
 base::Task<base::Result<ClusterView>> AskForMembers(base::Loop& loop, std::vector<std::string> peer_urls,
-                                                    std::shared_ptr<base::net::ClientTls> tls);
+                                                    const Dialing& dialing);
 
 }  // namespace kvstore::peer

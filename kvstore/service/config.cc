@@ -33,6 +33,7 @@ struct Config::Accepted {
   base::Duration compaction_sleep_interval{};
   std::string v2_deprecation = "write-only";
   bool former = false, initial_corrupt_check = false, compact_hash_check = false;
+  bool set_member_local_address = false;
   std::string feature_gates;
   uint32_t bootstrap_defrag_threshold = 0;
   base::Duration downgrade_check_time = std::chrono::seconds(5), compact_hash_check_time = std::chrono::minutes(1),
@@ -42,11 +43,6 @@ struct Config::Accepted {
   // Flags whose other values need what is not built: the value, and the one that is right.
   using Text = std::pair<std::string, std::string>;
   std::map<std::string, Text> texts = {
-      {"client-cert-allowed-hostname", {}},
-      {"client-cert-file", {}},
-      {"client-crl-file", {}},
-      {"client-key-file", {}},
-      {"discovery", {}},
       {"discovery-cacert", {}},
       {"discovery-cert", {}},
       {"discovery-dial-timeout", {"2s", "2s"}},
@@ -56,7 +52,6 @@ struct Config::Accepted {
       {"discovery-keepalive-timeout", {"6s", "6s"}},
       {"discovery-key", {}},
       {"discovery-password", {}},
-      {"discovery-proxy", {}},
       {"discovery-request-timeout", {"5s", "5s"}},
       {"discovery-srv", {}},
       {"discovery-srv-name", {}},
@@ -66,18 +61,11 @@ struct Config::Accepted {
       {"distributed-tracing-instance-id", {}},
       {"distributed-tracing-sampling-rate", {"0", "0"}},
       {"distributed-tracing-service-name", {"etcd", "etcd"}},
-      {"log-rotation-config-json", {}},
-      {"self-signed-cert-validity", {"1", "1"}},
-      {"peer-cert-allowed-cn", {}},
-      {"peer-cert-allowed-hostname", {}},
-      {"peer-crl-file", {}},
-      {"tls-max-version", {}},
   };
   std::map<std::string, std::pair<bool, bool>> switches = {
       {"discovery-insecure-skip-tls-verify", {false, false}},
       {"discovery-insecure-transport", {true, true}},
       {"enable-distributed-tracing", {false, false}},
-      {"enable-log-rotation", {false, false}},
       {"enable-pprof", {false, false}},
       {"socket-reuse-port", {false, false}},
   };
@@ -135,6 +123,18 @@ void Config::AddFlags(base::FlagSet& f) {
       .Config("client-transport-security.client-cert-auth");
   f.Add("trusted-ca-file", &tls.ca_file, "Path to the client server TLS trusted CA cert file.")
       .Config("client-transport-security.trusted-ca-file");
+  f.Add("client-cert-file", &client_cert_file, "Path to an explicit client TLS cert file.")
+      .Config("client-transport-security.client-cert-file");
+  f.Add("client-key-file", &client_key_file, "Path to an explicit client TLS key file.")
+      .Config("client-transport-security.client-key-file");
+  f.Add("client-crl-file", &tls.crl_file, "Path to the client certificate revocation list file.");
+  f.Add("client-cert-allowed-hostname", &tls.allowed_hostnames,
+        "Comma-separated list of SAN hostnames for client cert authentication.")
+      .Config("client-transport-security.allowed-hostname");
+  // The original has it in its configuration file only.
+  f.Add("client-cert-allowed-cn", &tls.allowed_common_names, "")
+      .Config("client-transport-security.allowed-cn")
+      .Hidden();
   f.Add("cipher-suites", &tls.cipher_suites, "List of supported TLS cipher suites.");
   f.Add("peer-cert-file", &peer_tls.cert_file, "Path to the peer server TLS cert file.")
       .Config("peer-transport-security.cert-file");
@@ -142,15 +142,28 @@ void Config::AddFlags(base::FlagSet& f) {
       .Config("peer-transport-security.key-file");
   f.Add("peer-trusted-ca-file", &peer_tls.ca_file, "Path to the peer server TLS trusted CA file.")
       .Config("peer-transport-security.trusted-ca-file");
-  f.Add("peer-client-cert-file", &peer_client_cert_file, "Path to an explicit peer client TLS cert file.");
-  f.Add("peer-client-key-file", &peer_client_key_file, "Path to an explicit peer client TLS key file.");
+  f.Add("peer-client-cert-file", &peer_client_cert_file, "Path to an explicit peer client TLS cert file.")
+      .Config("peer-transport-security.client-cert-file");
+  f.Add("peer-client-key-file", &peer_client_key_file, "Path to an explicit peer client TLS key file.")
+      .Config("peer-transport-security.client-key-file");
+  f.Add("peer-crl-file", &peer_tls.crl_file, "Path to the peer certificate revocation list file.");
+  f.Add("peer-cert-allowed-cn", &peer_tls.allowed_common_names,
+        "Comma-separated list of allowed CNs for inter-peer TLS authentication.")
+      .Config("peer-transport-security.allowed-cn");
+  f.Add("peer-cert-allowed-hostname", &peer_tls.allowed_hostnames,
+        "Comma-separated list of allowed SAN hostnames for inter-peer TLS authentication.")
+      .Config("peer-transport-security.allowed-hostname");
   f.Add("peer-client-cert-auth", &peer_client_cert_auth, "Enable peer client cert authentication.")
       .Config("peer-transport-security.client-cert-auth");
   f.Add("peer-skip-client-san-verification", &a.peer_skip_client_san_verification, "Skip SANs of peer certificates.");
   f.Add("auto-tls", &auto_tls, "Client TLS using generated certificates.").Config("client-transport-security.auto-tls");
   f.Add("peer-auto-tls", &peer_auto_tls, "Peer TLS using self-generated certificates.")
       .Config("peer-transport-security.auto-tls");
-  f.AddChoice("tls-min-version", &tls_min_version, {"", "TLS1.2", "TLS1.3"}, "Minimum TLS version of listeners.");
+  f.Add("self-signed-cert-validity", &self_signed_years,
+        "The validity period of the client and peer certificates that are generated, in years.");
+  f.Add("tls-min-version", &tls_min_version, "Minimum TLS version supported. Possible values: TLS1.2, TLS1.3.");
+  f.Add("tls-max-version", &tls_max_version,
+        "Maximum TLS version supported. Possible values: TLS1.2, TLS1.3 (empty: the newest).");
   f.Add("cors", &api.access.origins,
         "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing.");
   f.Add("host-whitelist", &api.access.hosts,
@@ -163,11 +176,16 @@ void Config::AddFlags(base::FlagSet& f) {
   f.AddChoice("metrics", &a.metrics, {"basic", "extensive"}, "Level of detail for exported metrics.");
   f.Add("listen-metrics-urls", &listen_metrics_urls, "List of URLs to listen on for /metrics and /health.");
   f.Section("Logging");
-  f.AddChoice("logger", &logger, {"zap"}, "Structured logging.");
-  f.Add("log-outputs", &log_outputs, "'default', 'stderr', 'stdout' or a file.");
+  f.Add("logger", &logger, "Structured logging: zap.");
+  f.Add("log-outputs", &log_outputs,
+        "'default', 'stderr', 'stdout', 'systemd/journal' or a file; several, comma-separated, at once.");
   f.AddChoice("log-level", &log_level, {"debug", "info", "warn", "error", "dpanic", "panic", "fatal"},
               "Log level: debug, info, warn, error, panic or fatal.");
-  f.AddChoice("log-format", &log_format, {"json", "console"}, "Log format: json or console.");
+  f.Add("log-format", &log_format, "Log format: json or console.");
+  f.Add("enable-log-rotation", &log_rotation, "Enable log rotation of a single log-outputs file target.");
+  f.Add("log-rotation-config-json", &log_rotation_json,
+        "Log rotation if enabled: MaxSize (MB), MaxAge (days, 0=no limit), MaxBackups (0=no limit), LocalTime "
+        "(false=UTC), Compress (gzip).");
   f.Add("warning-apply-duration", &a.warning_apply_duration, "Apply time that is worth a warning.");
   f.Add("warning-unary-request-duration", &a.warning_unary_request_duration, "Request time that is worth a warning.");
   f.Section("Features");
@@ -185,9 +203,10 @@ void Config::AddFlags(base::FlagSet& f) {
         "Duration of time between leader checks followers compaction hashes (feature gate CompactHashCheck).");
   f.Add("feature-gates", &a.feature_gates,
         "A set of key=value pairs that describe server level feature gates for alpha/experimental features: "
-        "InitialCorruptCheck=true, CompactHashCheck=true.");
+        "InitialCorruptCheck=true, CompactHashCheck=true, SetMemberLocalAddr=true.");
   f.Add("initial-corrupt-check", &a.initial_corrupt_check, "").Hidden();
   f.Add("compact-hash-check-enabled", &a.compact_hash_check, "").Hidden();
+  f.Add("set-member-localaddr", &a.set_member_local_address, "").Hidden();
   f.Add("wait-cluster-ready-timeout", &a.wait_cluster_ready_timeout, "Time to wait for the cluster.").Hidden();
   f.Add("socket-reuse-address", &a.socket_reuse_address, "Set by every listener here.");
   f.Section("Unsafe feature");
@@ -236,18 +255,8 @@ std::map<std::string, std::vector<std::string>> Config::InitialCluster() const {
   return out;
 }
 
-base::net::TlsFiles Config::PeerClientTls() const {
-  base::net::TlsFiles files = peer_tls;
-  // Nobody vouches for certificates that the peers made themselves.
-  files.skip_verify = peer_auto_tls;
-  if (!peer_client_cert_file.empty()) {
-    files.cert_file = peer_client_cert_file;
-    files.key_file = peer_client_key_file;
-  }
-  return files;
-}
-
 Status Config::Check(const base::FlagSet& flags) {
+  TRY(LogOptions());
   if (data_dir.empty()) data_dir = name + ".etcd";
   // As the original: the default cluster follows the name and the advertised peer URLs.
   if (!flags.Changed("initial-cluster")) {
@@ -282,40 +291,10 @@ Status Config::Check(const base::FlagSet& flags) {
   return Ok();
 }
 
-Status Config::CheckTls() {
-  for (const auto* urls : {&listen_client_urls, &listen_metrics_urls, &listen_client_http_urls}) {
-    for (const std::string& u : *urls) {
-      TRY_ASSIGN(ListenUrl listen, ParseListenUrl(u));
-      if (listen.tls && !auto_tls && (tls.cert_file.empty() || tls.key_file.empty())) {
-        return InvalidArgument("TLS key/cert (--cert-file, --key-file) must be provided for client url " + u +
-                               " with HTTPS scheme");
-      }
-    }
-  }
-  for (const std::string& u : listen_peer_urls) {
-    TRY_ASSIGN(ListenUrl listen, ParseListenUrl(u));
-    if (listen.tls && !peer_auto_tls && (peer_tls.cert_file.empty() || peer_tls.key_file.empty())) {
-      return InvalidArgument("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url " + u +
-                             " with HTTPS scheme");
-    }
-  }
-  if (client_cert_auth && tls.ca_file.empty()) {
-    return InvalidArgument("--client-cert-auth needs --trusted-ca-file");
-  }
-  using ClientAuth = base::net::TlsFiles::ClientAuth;
-  tls.client_auth = client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
-  if (!client_cert_auth) tls.ca_file.clear();
-  peer_tls.client_auth = peer_client_cert_auth ? ClientAuth::kRequireAndVerify : ClientAuth::kNone;
-  tls.minimum_version = peer_tls.minimum_version = tls_min_version == "TLS1.3" ? 13 : 12;
-  return Ok();
-}
-
 Status Config::CheckCorruptionChecks() {
   const Accepted& a = *accepted_;
   TRY(api.features.Set(a.feature_gates));
-  if (api.features.on("SetMemberLocalAddr")) {
-    return base::Unimplemented("feature gate SetMemberLocalAddr is not supported yet by keelson");
-  }
+  if (a.set_member_local_address) api.features.Set("SetMemberLocalAddr", true);
   if (a.initial_corrupt_check) api.features.Set("InitialCorruptCheck", true);
   if (a.compact_hash_check) api.features.Set("CompactHashCheck", true);
   if (a.corrupt_check_time < base::Duration::zero()) {
@@ -338,7 +317,6 @@ Status Config::CheckDefaults() const {
   for (const auto& [name, only] : accepted_->texts) {
     if (only.first != only.second) return refused(name);
   }
-  if (log_outputs.size() > 1) return base::Unimplemented("several --log-outputs are not supported yet by keelson");
   for (const auto& [name, only] : accepted_->switches) {
     if (only.first != only.second) return refused(name);
   }
@@ -367,22 +345,6 @@ Result<replica::Options> Config::ReplicaOptions() const {
   o.max_learners = max_learners;
   o.slow_apply = accepted_->warning_apply_duration;
   o.catch_up_entries = catch_up_entries;
-  return o;
-}
-
-base::LogOptions Config::LogOptions() const {
-  base::LogOptions o;
-  o.format = log_format == "json" ? base::LogFormat::kEtcdJson : base::LogFormat::kText;
-  o.minimum = log_level == "debug"  ? base::LogLevel::kDebug
-              : log_level == "info" ? base::LogLevel::kInfo
-              : log_level == "warn" ? base::LogLevel::kWarning
-                                    : base::LogLevel::kError;
-  const std::string& out = log_outputs.empty() ? "default" : log_outputs[0];
-  if (out == "stdout") {
-    o.file = "/dev/stdout";
-  } else if (out != "default" && out != "stderr") {
-    o.file = out;
-  }
   return o;
 }
 

@@ -39,17 +39,23 @@ struct Config {
   std::vector<std::string> log_outputs = {"default"};
   std::string logger = "zap";
   std::string log_format = "json";
+  bool log_rotation = false;
+  std::string log_rotation_json =
+      R"({"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false})";
   std::string auth_token = "simple";
   uint32_t auth_token_ttl_seconds = 300;
   uint32_t bcrypt_cost = 10;
   bool client_cert_auth = false;
   bool auto_tls = false, peer_auto_tls = false;  // certificates of one's own making
+  uint32_t self_signed_years = 1;
   std::string tls_min_version = "TLS1.2";
+  std::string tls_max_version;
   bool memory_mlock = false;
   bool unsafe_no_fsync = false;
   base::net::TlsFiles tls;
-  base::net::TlsFiles peer_tls;       // of the peer listeners
-  std::string peer_client_cert_file;  // "": the peer listeners' own
+  std::string client_cert_file, client_key_file;  // the original's gateway shows them to itself; ours calls directly
+  base::net::TlsFiles peer_tls;                   // of the peer listeners
+  std::string peer_client_cert_file;              // "": the peer listeners' own
   std::string peer_client_key_file;
   bool peer_client_cert_auth = false;
   bool force_new_cluster = false;
@@ -67,13 +73,24 @@ struct Config {
   // What cannot work together is refused here.
   base::Status Check(const base::FlagSet& flags);
   base::Result<replica::Options> ReplicaOptions() const;
-  base::LogOptions LogOptions() const;
+  base::Result<base::LogOptions> LogOptions() const;
+  // Into the log: what was given and changes nothing.
+  void WarnOfWhatIsIgnored() const;
   // --initial-cluster: name -> peer URLs.
   std::map<std::string, std::vector<std::string>> InitialCluster() const;
+  // Whether a listener with an https URL can be had, of its certificate's files or of one's own making; that is made
+  // under the data directory when it is not there yet (auto_tls.h).
+  bool ClientTlsOn() const { return !tls.cert_file.empty() || auto_tls; }
+  bool PeerTlsOn() const { return !peer_tls.cert_file.empty() || peer_auto_tls; }
+  base::Result<base::net::TlsFiles> ClientListenerTls() const;
+  base::Result<base::net::TlsFiles> PeerListenerTls() const;
   base::net::TlsFiles PeerClientTls() const;
+  // Where connections to peers come from: the first advertised address, where the feature SetMemberLocalAddr is on.
+  std::string PeerLocalAddress() const;
 
  private:
   base::Status CheckTls();
+  base::Status CheckTlsVersions();
   base::Status CheckDefaults() const;
   base::Status CheckCorruptionChecks();
   struct Accepted;  // flags that change nothing for a cluster of one

@@ -13,7 +13,6 @@
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
-#include "base/net/self_signed.h"
 #include "kvstore/peer/http_transport.h"
 #include "kvstore/service/config.h"
 
@@ -28,10 +27,9 @@ using namespace kvstore;
 
 Status ListenAll(base::net::Server& server, const service::Config& config) {
   std::shared_ptr<base::net::ServerTls> tls;
-  if (!config.tls.cert_file.empty()) {
-    TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(config.tls));
-  } else if (config.auto_tls) {
-    TRY_ASSIGN(tls, base::net::SelfSignedServerTls(config.name, config.tls));
+  if (config.ClientTlsOn()) {
+    TRY_ASSIGN(base::net::TlsFiles files, config.ClientListenerTls());
+    TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
   }
   for (const auto* urls : {&config.listen_client_urls, &config.listen_metrics_urls, &config.listen_client_http_urls}) {
     for (const std::string& url : *urls) {
@@ -50,12 +48,9 @@ Status ListenAll(base::net::Server& server, const service::Config& config) {
 
 Status ListenToPeers(base::net::Server& server, const service::Config& config) {
   std::shared_ptr<base::net::ServerTls> tls;
-  if (!config.peer_tls.cert_file.empty()) {
-    base::net::TlsFiles files = config.peer_tls;
-    if (!config.peer_client_cert_auth) files.ca_file.clear();
+  if (config.PeerTlsOn()) {
+    TRY_ASSIGN(base::net::TlsFiles files, config.PeerListenerTls());
     TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
-  } else if (config.peer_auto_tls) {
-    TRY_ASSIGN(tls, base::net::SelfSignedServerTls(config.name, config.peer_tls));
   }
   for (const std::string& url : config.listen_peer_urls) {
     TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
@@ -72,12 +67,12 @@ Status ListenToPeers(base::net::Server& server, const service::Config& config) {
 
 // A member that joins asks the others who they are, and finds itself among them by its URLs.
 Task<base::Result<replica::Options::Existing>> AskTheOthers(base::Loop& loop, const service::Config& config,
-                                                            std::shared_ptr<base::net::ClientTls> tls) {
+                                                            const peer::Dialing& dialing) {
   std::vector<std::string> urls;
   for (const auto& [name, theirs] : config.InitialCluster()) {
     if (name != config.name) urls.insert(urls.end(), theirs.begin(), theirs.end());
   }
-  CO_TRY_ASSIGN(peer::ClusterView view, co_await peer::AskForMembers(loop, urls, tls));
+  CO_TRY_ASSIGN(peer::ClusterView view, co_await peer::AskForMembers(loop, urls, dialing));
   std::vector<std::string> own = config.initial_advertise_peer_urls;
   std::sort(own.begin(), own.end());
   replica::Options::Existing existing{.cluster_id = view.cluster_id, .members = view.members};
@@ -149,13 +144,13 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto log_blocks = base::NewBlockFiles(daemon.loop());
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
   options.wal.blocks = log_blocks.get();
-  std::shared_ptr<base::net::ClientTls> peer_tls;
+  peer::Dialing dialing{.local_address = config.PeerLocalAddress()};
   if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
-    CO_TRY_ASSIGN(peer_tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
+    CO_TRY_ASSIGN(dialing.tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
   }
   std::string log = options.wal_dir.empty() ? options.data_dir + "/member/wal" : options.wal_dir;
   if (config.initial_cluster_state == "existing" && !wal::Exists(base::PosixFileSystem(), log)) {
-    CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, peer_tls));
+    CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, dialing));
   }
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};
   CO_TRY_ASSIGN(std::unique_ptr<replica::Replica> replica,
@@ -168,7 +163,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   };
   service::Api api(*replica, {*password_pool, *reader_pool}, daemon.metrics(), config.api);
   peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
-                                {.own_urls = config.initial_advertise_peer_urls, .tls = peer_tls});
+                                {.own_urls = config.initial_advertise_peer_urls, .dialing = dialing});
   replica->Attach(transport);
   replica->on_removed = [&] { daemon.Shutdown(); };
   base::net::Server peers({&daemon.loop()}, [&](base::net::Exchange& e) { return transport.Handle(e); });
@@ -228,14 +223,15 @@ int main(int argc, char** argv) {
   std::vector<char*> words;
   for (std::string& a : args) words.push_back(a.data());
   if (auto code = flags.ParseOrExitCode(static_cast<int>(words.size()), words.data())) return *code;
-  if (Status s = config.Check(flags); !s.ok()) {
-    base::LogError("failed to verify flags", s);
+  (void)base::SetupLogging({.format = base::LogFormat::kEtcdJson});
+  Status usable = config.Check(flags);
+  auto log = config.LogOptions();
+  if (log && usable.ok()) usable = base::SetupLogging(*log);
+  if (!usable.ok()) {
+    base::LogWarning("failed to verify flags", {{"error", usable.message()}});
     return 1;
   }
-  if (Status s = base::SetupLogging(config.LogOptions()); !s.ok()) {
-    base::LogError("failed to set up logging", s);
-    return 1;
-  }
+  config.WarnOfWhatIsIgnored();
   base::RaiseOpenFilesLimit();
   if (config.memory_mlock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     base::LogWarning("failed to lock memory", {{"error", base::FromErrno(errno, "mlockall")}});
