@@ -18,7 +18,6 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr uint64_t kKeys = 5;
-constexpr base::Duration kRequestTimeout = std::chrono::seconds(2);
 
 std::string Fields(uint32_t field, const std::function<void(std::string&)>& fill) {
   std::string inner, out;
@@ -60,10 +59,10 @@ bool Succeeded(const std::string& body) {
 }  // namespace
 
 Task<void> RaftClients::Live(int number) {
-  for (uint64_t i = 0; !world_.finished(); ++i) {
+  for (uint64_t i = 0; !world_.finishing; ++i) {
     (void)co_await base::Sleep(world_.executor, Context(), milliseconds(world_.random.Below(60)));
-    Door door = world_.any_member();
-    if (door && !world_.finished()) co_await Act(door, number, i);
+    Door door = members_.AnyDoor();
+    if (door && !world_.finishing) co_await Act(door, number, i);
   }
 }
 
@@ -170,7 +169,7 @@ Task<void> RaftClients::PutTwo(Door door, Context ctx, Operation one, Operation 
 
 Task<void> RaftClients::Read(Door door, Context ctx, Operation op) {
   int64_t floor = world_.judge.newest();
-  if (!world_.stale_reads) {
+  if (!world_.Broken(SeededBug::kStaleRead)) {
     if (!(co_await door.replica->ReadBarrier(ctx)).ok() || !door) co_return;
   }
   auto got = door.replica->store().Range({.key = op.key});
@@ -192,7 +191,7 @@ Task<void> RaftClients::Compact(Door door, Context ctx) {
 
 // The leader counts by its own clock, which may be the fastest; a hundred milliseconds are for its granularity.
 base::MonoTime RaftClients::LeaseFloor(base::MonoTime from, int64_t ttl) const {
-  auto seconds = std::chrono::duration<double>(static_cast<double>(ttl) / world_.fastest_clock - 0.1);
+  auto seconds = std::chrono::duration<double>(static_cast<double>(ttl) / kFastestClock - 0.1);
   return from + std::chrono::duration_cast<base::Duration>(seconds);
 }
 
@@ -213,7 +212,7 @@ Task<void> RaftClients::Leased(Door door, Context ctx, std::string value) {
       ctx, Fields(4, [&](std::string& f) { FillPut(f, op, static_cast<uint64_t>(lease)); }));
   if (!answer || !answer->error.ok()) co_return;
   world_.judge.Written(floor, answer->revision, 0, op.key, *op.value);
-  for (uint64_t n = world_.random.Below(3); n > 0 && !world_.finished(); --n) {
+  for (uint64_t n = world_.random.Below(3); n > 0 && !world_.finishing; --n) {
     (void)co_await base::Sleep(world_.executor, Context(), milliseconds(world_.random.Below(1500)));
     co_await KeepAlive(lease, op.key, ttl);
   }
@@ -221,7 +220,7 @@ Task<void> RaftClients::Leased(Door door, Context ctx, std::string value) {
 
 // By way of any member.
 Task<void> RaftClients::KeepAlive(int64_t lease, std::string key, int64_t ttl) {
-  Door door = world_.any_member();
+  Door door = members_.AnyDoor();
   if (!door) co_return;
   Context ctx = Context().WithTimeout(*door.executor, kRequestTimeout);
   base::MonoTime start = world_.executor.Now();

@@ -3,39 +3,18 @@
 // Owned by the run; one thread.
 #pragma once
 
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 
-#include "base/random.h"
 #include "base/task.h"
 #include "kvstore/replica/replica.h"
-#include "tests/sim/raft_judge.h"
+#include "tests/sim/raft_members.h"
 
 namespace tests::sim {
 
-// A member in its present life.
-struct Door {
-  kvstore::replica::Replica* replica = nullptr;  // while *alive
-  std::shared_ptr<const bool> alive;
-  base::Executor* executor = nullptr;  // with the member's own clock
-  explicit operator bool() const { return alive && *alive; }
-};
-
 class RaftClients {
  public:
-  struct World {
-    base::Executor& executor;
-    base::Random& random;
-    RaftJudge& judge;
-    Figures& figures;
-    std::function<Door()> any_member;
-    std::function<bool()> finished;
-    bool stale_reads = false;  // the seeded bug
-    double fastest_clock = 1;  // of all members, against true time
-  };
-  explicit RaftClients(World world) : world_(std::move(world)) {}
+  RaftClients(RaftWorld& world, SimMembers& members) : world_(world), members_(members) {}
   base::Task<void> Live(int number);
 
  private:
@@ -56,7 +35,8 @@ class RaftClients {
   void Ended(history::Operation op);
   base::MonoTime LeaseFloor(base::MonoTime from, int64_t ttl) const;
 
-  World world_;
+  RaftWorld& world_;
+  SimMembers& members_;
   Text last_seen_;  // by anybody: what a swap may expect
 };
 
