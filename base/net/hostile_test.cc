@@ -75,7 +75,7 @@ class HostileTest : public ::testing::Test {
       (void)co_await e.StartResponse(200, {});
       for (int i = 0; i < 16384; ++i) {
         if (!(co_await e.Write(block)).ok()) break;
-        max_unsent_ = std::max(max_unsent_, e.unsent_bytes());
+        max_unsent_ = std::max(max_unsent_.load(), e.unsent_bytes());
       }
       (void)co_await e.Finish();
     } else if (e.path() == "/ignore") {
@@ -102,7 +102,7 @@ class HostileTest : public ::testing::Test {
   size_t before_ = 0;
   bool tls_ = false;
   std::atomic<int> running_ = 0;
-  size_t max_unsent_ = 0;
+  std::atomic<size_t> max_unsent_ = 0;
 };
 
 std::string Ask(const std::string& address, std::string_view bytes) {
