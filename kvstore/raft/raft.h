@@ -159,6 +159,7 @@ class Raft {
   void RandomizeElectionTimeout();
   bool CommittedInTerm() const { return log_.TermOrZero(log_.committed()) == term_; }
   bool HasUnappliedConfChange() const;
+  static base::Status Dropped() { return base::Unavailable("raft proposal dropped"); }
 
   bool NeedStorageAppend() const;
   Message StorageAppendMessage();
