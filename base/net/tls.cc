@@ -365,7 +365,8 @@ Result<SslPtr> NewClientSsl(ClientTls& tls, int fd, const std::string& host, con
   CHECK_MSG(ssl != nullptr, "SSL_new");
   SSL_set_fd(ssl.get(), fd);
   SSL_set_connect_state(ssl.get());
-  const std::string& name = files.server_name.empty() ? host : files.server_name;
+  std::string name = files.server_name.empty() ? host : files.server_name;
+  if (name.size() > 1 && name.ends_with('.')) name.pop_back();  // as DNS ends a name; certificates do not
   if (IsAddressText(name)) {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name.c_str());
   } else if (!name.empty()) {
