@@ -12,8 +12,8 @@ using base::Task;
 Result<base::net::ClientOptions> Connection::OptionsFor(const ClientFlags& flags,
                                                         const std::vector<std::string>& endpoints) {
   base::net::ClientOptions o;
-  bool tls =
-      !flags.cacert.empty() || !flags.cert.empty() || flags.insecure_skip_tls_verify || !flags.insecure_transport;
+  bool tls = !flags.cacert.empty() || !flags.cert.empty() || !flags.server_name.empty() ||
+             flags.insecure_skip_tls_verify || !flags.insecure_transport;
   for (std::string e : endpoints) {
     if (e.find("://") == std::string::npos) e = (tls ? "https://" : "http://") + e;
     tls |= e.starts_with("https://");
@@ -25,6 +25,7 @@ Result<base::net::ClientOptions> Connection::OptionsFor(const ClientFlags& flags
   o.keepalive_timeout = flags.keepalive_timeout;
   if (tls) {
     base::net::TlsFiles files{.cert_file = flags.cert, .key_file = flags.key, .ca_file = flags.cacert};
+    files.server_name = flags.server_name;
     files.skip_verify = flags.insecure_skip_tls_verify;
     files.alpn = {"h2"};
     TRY_ASSIGN(o.tls, base::net::ClientTls::FromFiles(files));

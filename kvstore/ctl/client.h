@@ -14,6 +14,7 @@ namespace kvstore::ctl {
 struct ClientFlags {
   std::vector<std::string> endpoints = {"127.0.0.1:2379"};
   std::string cacert, cert, key;
+  std::string server_name = {};       // what servers' certificates must show instead of their endpoint's name
   std::string user, password, token;  // "name:password" or "name"; a JSON web token instead of both
   bool insecure_skip_tls_verify = false, insecure_transport = true;
   base::Duration command_timeout = std::chrono::seconds(5);

@@ -39,6 +39,8 @@ struct Flags {
   ClientFlags client;
   std::string write_out = "simple";
   bool hex = false, debug = false;
+  std::string discovery_domain, discovery_service;
+  bool insecure_discovery = true;
   // keys
   bool prefix = false, from_key = false, keys_only = false, count_only = false, print_value_only = false;
   bool prev_kv = false, ignore_value = false, ignore_lease = false, progress_notify = false, interactive = false;

@@ -6,6 +6,7 @@
 #include "base/daemon.h"
 #include "base/json_writer.h"
 #include "base/log.h"
+#include "base/net/dns.h"
 #include "kvstore/ctl/commands.h"
 
 namespace kvstore::ctl {
@@ -235,6 +236,9 @@ constexpr std::string_view kGlobalsWithValue[] = {"--endpoints",
                                                   "--auth-jwt-token",
                                                   "--keepalive-timeout",
                                                   "--max-request-bytes",
+                                                  "--discovery-srv",
+                                                  "--discovery-srv-name",
+                                                  "-d",
                                                   "-w",
                                                   "--max-recv-bytes"};
 
@@ -283,7 +287,38 @@ void AddGlobals(base::FlagSet& set, Flags& flags) {
   set.Add("hex", &flags.hex, "print byte strings as hex encoded strings");
   set.Add("debug", &flags.debug, "enable client-side debug logging");
   set.Add("timeout", &flags.lock_timeout, "accepted; commands on files wait for no lock").Hidden();
-  set.Unsupported({"discovery-srv", "discovery-srv-name", "insecure-discovery"});
+  set.Add("discovery-srv", &flags.discovery_domain, "domain name to query for SRV records describing cluster endpoints")
+      .Short('d');
+  set.Add("discovery-srv-name", &flags.discovery_service, "service name to query when using DNS discovery");
+  set.Add("insecure-discovery", &flags.insecure_discovery, "accept insecure SRV records describing cluster endpoints");
+}
+
+// Endpoints from DNS, in place of those of the flag where there are any.
+base::Status Discover(Flags& flags) {
+  if (flags.discovery_domain.empty()) return base::Ok();
+  std::string suffix = flags.discovery_service.empty() ? "" : "-" + flags.discovery_service, errors;
+  std::vector<std::string> found;
+  bool any = false;
+  for (const auto& [scheme, service] : {std::pair("https", "etcd-client-ssl"), std::pair("http", "etcd-client")}) {
+    auto records = base::net::MachineNameService().Services(service + suffix, flags.discovery_domain);
+    if (!records) {
+      errors += (errors.empty() ? "" : " and ") + std::string(records.error().message());
+      continue;
+    }
+    any = true;
+    for (const base::net::ServiceRecord& r : *records) {
+      std::string endpoint = std::string(scheme) + "://" + r.target + ":" + std::to_string(r.port);
+      if (flags.insecure_discovery || endpoint.starts_with("https://")) {
+        found.push_back(std::move(endpoint));
+      } else {
+        std::fprintf(stderr, "ignoring discovered insecure endpoint %s\n", base::GoQuote(endpoint).c_str());
+      }
+    }
+  }
+  if (!any) return base::NotFound("dns lookup errors: " + errors);
+  if (!flags.insecure_discovery) flags.client.server_name = flags.discovery_domain;
+  if (!found.empty()) flags.client.endpoints = std::move(found);
+  return base::Ok();
 }
 
 base::Task<base::Status> RunCommand(const Command& command, Run run, int& code) {
@@ -328,6 +363,7 @@ int RunMain(const std::string& program_name, const Command& command, std::vector
     Out(UsageOf(program_name, command) + "\nGlobal flags: " + program_name + " options\n");
     return 0;
   }
+  if (base::Status s = Discover(flags); !s.ok()) return Fail(kExitError, s.message());
   auto format = ParseFormat(flags.write_out);
   if (!format) return Fail(kExitBadFeature, format.error().message());
   size_t words = 1 + static_cast<size_t>(std::count(command.words, command.words + std::strlen(command.words), ' '));

@@ -37,6 +37,7 @@ struct ApiOptions {
   Features features;
   AccessControl access;
   bool client_cert_auth = false;  // a verified certificate's common name is a user
+  bool pprof = false;             // /debug/pprof/
 };
 
 inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
@@ -154,6 +155,8 @@ class Api {
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
   base::Task<bool> Admit(base::net::Exchange& exchange);
   base::Task<void> HandleGateway(base::net::Exchange& exchange);
+  // Answers and says so where the path is one of its own; `headers` are what every answer begins with.
+  base::Task<bool> HandlePprof(base::net::Exchange& exchange, base::net::Headers& headers);
   std::pair<int, std::string> HealthText(std::string_view query);
   std::optional<std::pair<int, std::string>> Checks(std::string_view type, std::string_view one,
                                                     std::string_view query);

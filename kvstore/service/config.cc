@@ -34,6 +34,7 @@ struct Config::Accepted {
   std::string v2_deprecation = "write-only";
   bool former = false, initial_corrupt_check = false, compact_hash_check = false;
   bool set_member_local_address = false;
+  std::string discovery_fallback = "exit";
   std::string feature_gates;
   uint32_t bootstrap_defrag_threshold = 0;
   base::Duration downgrade_check_time = std::chrono::seconds(5), compact_hash_check_time = std::chrono::minutes(1),
@@ -43,30 +44,13 @@ struct Config::Accepted {
   // Flags whose other values need what is not built: the value, and the one that is right.
   using Text = std::pair<std::string, std::string>;
   std::map<std::string, Text> texts = {
-      {"discovery-cacert", {}},
-      {"discovery-cert", {}},
-      {"discovery-dial-timeout", {"2s", "2s"}},
-      {"discovery-endpoints", {}},
-      {"discovery-fallback", {"exit", "exit"}},
-      {"discovery-keepalive-time", {"2s", "2s"}},
-      {"discovery-keepalive-timeout", {"6s", "6s"}},
-      {"discovery-key", {}},
-      {"discovery-password", {}},
-      {"discovery-request-timeout", {"5s", "5s"}},
-      {"discovery-srv", {}},
-      {"discovery-srv-name", {}},
-      {"discovery-token", {}},
-      {"discovery-user", {}},
       {"distributed-tracing-address", {"localhost:4317", "localhost:4317"}},
       {"distributed-tracing-instance-id", {}},
       {"distributed-tracing-sampling-rate", {"0", "0"}},
       {"distributed-tracing-service-name", {"etcd", "etcd"}},
   };
   std::map<std::string, std::pair<bool, bool>> switches = {
-      {"discovery-insecure-skip-tls-verify", {false, false}},
-      {"discovery-insecure-transport", {true, true}},
       {"enable-distributed-tracing", {false, false}},
-      {"enable-pprof", {false, false}},
       {"socket-reuse-port", {false, false}},
   };
 };
@@ -108,6 +92,10 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("initial-cluster", &initial_cluster, "Initial cluster configuration for bootstrapping.");
   f.AddChoice("initial-cluster-state", &initial_cluster_state, {"new", "existing"}, "Initial cluster state.");
   f.Add("initial-cluster-token", &initial_cluster_token, "Initial cluster token for the cluster during bootstrap.");
+  f.Add("discovery-srv", &dns.domain, "DNS srv domain used to bootstrap the cluster.");
+  f.Add("discovery-srv-name", &dns.service, "Suffix to the dns srv name queried when bootstrapping.");
+  AddRegistryFlags(f);
+  f.AddChoice("discovery-fallback", &a.discovery_fallback, {"exit", "proxy"}, "What follows a failed discovery: exit.");
   f.Add("auto-compaction-mode", &compaction_mode, "Interpret 'auto-compaction-retention' one of: periodic|revision.");
   f.Add("auto-compaction-retention", &compaction_retention, "Auto compaction retention length. 0 means disable.");
   f.Add("pre-vote", &pre_vote, "Enable the raft Pre-Vote algorithm.");
@@ -174,6 +162,8 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("bcrypt-cost", &bcrypt_cost, "Specify the cost / strength of the bcrypt algorithm for hashing auth passwords.");
   f.Section("Profiling and Monitoring");
   f.AddChoice("metrics", &a.metrics, {"basic", "extensive"}, "Level of detail for exported metrics.");
+  f.Add("enable-pprof", &api.pprof,
+        "Serve the command line and CPU profiles at client URL + \"/debug/pprof/\" (on with --log-level=debug too).");
   f.Add("listen-metrics-urls", &listen_metrics_urls, "List of URLs to listen on for /metrics and /health.");
   f.Section("Logging");
   f.Add("logger", &logger, "Structured logging: zap.");
@@ -221,6 +211,63 @@ void Config::AddFlags(base::FlagSet& f) {
   }
 }
 
+void Config::AddRegistryFlags(base::FlagSet& f) {
+  ctl::ClientFlags& c = registry.client;
+  f.Add("discovery-endpoints", &c.endpoints, "V3 discovery: List of gRPC endpoints of the discovery service.")
+      .Config("discovery-config.client.endpoints");
+  f.Add("discovery-token", &registry.token, "V3 discovery: discovery token for the etcd cluster to be bootstrapped.")
+      .Config("discovery-config.token");
+  f.Add("discovery-dial-timeout", &c.dial_timeout, "V3 discovery: dial timeout for client connections.");
+  f.Add("discovery-request-timeout", &c.command_timeout, "V3 discovery: timeout for discovery requests.");
+  f.Add("discovery-keepalive-time", &c.keepalive_time, "V3 discovery: keepalive time for client connections.");
+  f.Add("discovery-keepalive-timeout", &c.keepalive_timeout, "V3 discovery: keepalive timeout for client connections.");
+  f.Add("discovery-insecure-transport", &c.insecure_transport,
+        "V3 discovery: disable transport security for client connections.")
+      .Config("discovery-config.client.secure.insecure-transport");
+  f.Add("discovery-insecure-skip-tls-verify", &c.insecure_skip_tls_verify,
+        "V3 discovery: skip server certificate verification (CAUTION: only for testing purposes).")
+      .Config("discovery-config.client.secure.insecure-skip-tls-verify");
+  f.Add("discovery-cert", &c.cert, "V3 discovery: identify secure client using this TLS certificate file.")
+      .Config("discovery-config.client.secure.cert");
+  f.Add("discovery-key", &c.key, "V3 discovery: identify secure client using this TLS key file.")
+      .Config("discovery-config.client.secure.key");
+  f.Add("discovery-cacert", &c.cacert, "V3 discovery: verify certificates of TLS-enabled servers using this CA bundle.")
+      .Config("discovery-config.client.secure.cacert");
+  f.Add("discovery-user", &c.user, "V3 discovery: username[:password] for authentication.")
+      .Config("discovery-config.client.auth.username");
+  f.Add("discovery-password", &c.password, "V3 discovery: password for authentication.")
+      .Config("discovery-config.client.auth.password");
+}
+
+Status Config::CheckDiscovery() const {
+  if (accepted_->discovery_fallback == "proxy") {
+    return InvalidArgument("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+  }
+  const std::vector<std::string>& endpoints = registry.client.endpoints;
+  if (int{!initial_cluster.empty()} + int{!dns.domain.empty()} + int{!endpoints.empty()} > 1) {
+    return InvalidArgument(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery-endpoints\" or "
+        "\"discovery-srv\"");
+  }
+  if (registry.token.empty() != endpoints.empty()) {
+    return InvalidArgument("both --discovery-token and --discovery-endpoints must be set");
+  }
+  if (std::ranges::any_of(endpoints, [](const std::string& e) { return e.find_first_not_of(" \t") == e.npos; })) {
+    return InvalidArgument("--discovery-endpoints must not contain empty endpoints");
+  }
+  return Ok();
+}
+
+Status Config::SetInitialCluster(const std::string& text) {
+  initial_cluster = text;
+  auto initial = InitialCluster();
+  if (!initial.contains(name)) {
+    return InvalidArgument("couldn't find local name \"" + name + "\" in the initial cluster configuration");
+  }
+  initial_advertise_peer_urls = initial[name];
+  return Ok();
+}
+
 Result<ListenUrl> ParseListenUrl(const std::string& url) {
   size_t scheme = url.find("://");
   if (scheme == std::string::npos) return Err(InvalidArgument("URL must have a scheme: " + url));
@@ -258,19 +305,18 @@ std::map<std::string, std::vector<std::string>> Config::InitialCluster() const {
 Status Config::Check(const base::FlagSet& flags) {
   TRY(LogOptions());
   if (data_dir.empty()) data_dir = name + ".etcd";
+  bool discovers = !dns.domain.empty() || !dns.service.empty() || !registry.client.endpoints.empty();
   // As the original: the default cluster follows the name and the advertised peer URLs.
   if (!flags.Changed("initial-cluster")) {
     initial_cluster.clear();
     for (const std::string& u : initial_advertise_peer_urls) {
-      initial_cluster += (initial_cluster.empty() ? "" : ",") + name + "=" + u;
+      if (!discovers) initial_cluster += (initial_cluster.empty() ? "" : ",") + name + "=" + u;
     }
   }
-  auto initial = InitialCluster();
-  if (!initial.contains(name)) {
-    return InvalidArgument("couldn't find local name \"" + name + "\" in the initial cluster configuration");
-  }
-  initial_advertise_peer_urls = initial[name];
-  peer_urls_given = flags.Changed("listen-peer-urls") || initial.size() > 1 || initial_cluster_state == "existing";
+  TRY(CheckDiscovery());
+  if (!DiscoversByDns() && !DiscoversByRegistry()) TRY(SetInitialCluster(initial_cluster));
+  peer_urls_given = discovers || flags.Changed("listen-peer-urls") || InitialCluster().size() > 1 ||
+                    initial_cluster_state == "existing";
   if (flags.Changed("listen-client-urls") && !flags.Changed("advertise-client-urls")) {
     return InvalidArgument("--advertise-client-urls is required when --listen-client-urls is set explicitly");
   }
@@ -286,6 +332,7 @@ Status Config::Check(const base::FlagSet& flags) {
   if (bcrypt_cost < base::kBcryptMinCost || bcrypt_cost > base::kBcryptMaxCost) bcrypt_cost = base::kBcryptDefaultCost;
   api.bcrypt_cost = static_cast<int>(bcrypt_cost);
   api.client_cert_auth = client_cert_auth;
+  api.pprof |= log_level == "debug";
   TRY_ASSIGN(api.tokens,
              ParseTokenPolicy(base::PosixFileSystem(), auth_token, std::chrono::seconds(auth_token_ttl_seconds)));
   return Ok();

@@ -12,6 +12,7 @@
 #include "kvstore/service/api.h"
 #include "kvstore/service/compactor.h"
 #include "kvstore/service/corruption.h"
+#include "kvstore/service/discovery.h"
 
 namespace kvstore::service {
 
@@ -30,6 +31,9 @@ struct Config {
   std::string initial_cluster = "default=http://localhost:2380";
   std::string initial_cluster_state = "new";
   std::string initial_cluster_token = "etcd-cluster";
+  // In place of initial_cluster: who is asked for it.
+  DnsDiscovery dns;
+  RegistryDiscovery registry{.client = {.endpoints = {}}, .token = {}};
   uint64_t snapshot_count = 10000;
   uint32_t heartbeat_interval_ms = 100;
   uint32_t election_timeout_ms = 1000;
@@ -76,6 +80,10 @@ struct Config {
   base::Result<base::LogOptions> LogOptions() const;
   // Into the log: what was given and changes nothing.
   void WarnOfWhatIsIgnored() const;
+  bool DiscoversByDns() const { return initial_cluster.empty() && !dns.domain.empty(); }
+  bool DiscoversByRegistry() const { return initial_cluster.empty() && !registry.client.endpoints.empty(); }
+  // What was discovered, in place of --initial-cluster.
+  base::Status SetInitialCluster(const std::string& text);
   // --initial-cluster: name -> peer URLs.
   std::map<std::string, std::vector<std::string>> InitialCluster() const;
   // Whether a listener with an https URL can be had, of its certificate's files or of one's own making; that is made
@@ -91,6 +99,8 @@ struct Config {
  private:
   base::Status CheckTls();
   base::Status CheckTlsVersions();
+  void AddRegistryFlags(base::FlagSet& flags);
+  base::Status CheckDiscovery() const;
   base::Status CheckDefaults() const;
   base::Status CheckCorruptionChecks();
   struct Accepted;  // flags that change nothing for a cluster of one

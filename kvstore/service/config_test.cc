@@ -168,6 +168,29 @@ TEST(ConfigLog, RotationIsOfOneFile) {
   EXPECT_EQ(rotate("/tmp/a", "[]").error, wrong + "array into Go value of type embed.logRotationConfig");
 }
 
+TEST(ConfigDiscovery, OneWayAtATime) {
+  std::string one =
+      "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", "
+      "\"discovery-endpoints\" or \"discovery-srv\"";
+  EXPECT_EQ(ErrorOf({"--discovery-srv=example.com", "--initial-cluster=default=http://localhost:2380"}), one);
+  EXPECT_EQ(ErrorOf({"--discovery-srv=example.com", "--discovery-endpoints=a:1", "--discovery-token=t"}), one);
+  EXPECT_EQ(ErrorOf({"--discovery-token=t"}), "both --discovery-token and --discovery-endpoints must be set");
+  EXPECT_EQ(ErrorOf({"--discovery-endpoints=a:1"}), "both --discovery-token and --discovery-endpoints must be set");
+  EXPECT_EQ(ErrorOf({"--discovery-fallback=proxy"}),
+            "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
+  Given dns({"--discovery-srv=example.com", "--name=m1", "--initial-advertise-peer-urls=http://10.0.0.1:2380"});
+  ASSERT_EQ(dns.error, "");
+  EXPECT_TRUE(dns.config.DiscoversByDns());
+  EXPECT_EQ(dns.config.SetInitialCluster("0=http://b:1").message(),
+            "couldn't find local name \"m1\" in the initial cluster configuration");
+  EXPECT_TRUE(dns.config.SetInitialCluster("m1=http://a:1,0=http://b:1").ok());
+  EXPECT_THAT(dns.config.ReplicaOptions()->peer_urls, ElementsAre("http://a:1"));
+  Given registry({"--discovery-endpoints=a:1,b:2", "--discovery-token=t", "--discovery-user=u"});
+  ASSERT_EQ(registry.error, "");
+  EXPECT_TRUE(registry.config.DiscoversByRegistry());
+  EXPECT_EQ(registry.config.registry.client.user, "u");
+}
+
 TEST(AutoTls, HostsAreThoseOfTheUrls) {
   EXPECT_THAT(
       HostsOf({"https://localhost:1", "https://[::1]:2/x", "https://10.0.0.1:3", "https://10.0.0.1:4", "unix://a:1"}),

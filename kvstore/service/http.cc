@@ -122,6 +122,7 @@ Task<void> Api::HandleHttp(base::net::Exchange& e) {
   constexpr const char* kJson = "application/json";
   std::string_view path = e.path();
   if (path.starts_with("/v3/") && options_.gateway) co_return co_await HandleGateway(e);
+  if (co_await HandlePprof(e, headers)) co_return;
   // Clients take an answer that overtakes their body for a broken stream.
   if (e.method() != "GET" && e.method() != "HEAD") (void)co_await e.ReadAll(e.context(), options_.max_request_bytes);
   bool known = path == "/health" || path == "/version" || path == "/metrics" || path.starts_with("/livez") ||

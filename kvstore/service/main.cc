@@ -13,7 +13,9 @@
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
+#include "base/net/dns.h"
 #include "kvstore/peer/http_transport.h"
+#include "kvstore/replica/identity.h"
 #include "kvstore/service/config.h"
 
 namespace {
@@ -63,6 +65,29 @@ Status ListenToPeers(base::net::Server& server, const service::Config& config) {
     }
   }
   return Ok();
+}
+
+// Who founds the cluster, where not a flag says so but DNS or a registry.
+Task<Status> Discover(Daemon& daemon, service::Config& config) {
+  if (config.DiscoversByDns()) {
+    CO_TRY_ASSIGN(std::string found, service::ClusterFromDns(base::net::MachineNameService(), config.dns, config.name,
+                                                             config.initial_advertise_peer_urls));
+    // Without authorities to go by, the domain that was asked is the name to be shown.
+    if (found.find("https://") != found.npos && config.peer_tls.ca_file.empty()) {
+      config.peer_tls.server_name = config.dns.domain;
+    }
+    co_return config.SetInitialCluster(found);
+  }
+  if (!config.DiscoversByRegistry()) co_return Ok();
+  std::string own;
+  for (const std::string& url : config.initial_advertise_peer_urls) {
+    own += (own.empty() ? "" : ",") + config.name + "=" + url;
+  }
+  config.initial_cluster_token = config.registry.token;
+  uint64_t id = replica::MemberId(config.initial_advertise_peer_urls, config.registry.token);
+  CO_TRY_ASSIGN(std::string found,
+                co_await service::JoinByRegistry(daemon.loop(), daemon.context(), config.registry, id, own));
+  co_return config.SetInitialCluster(found);
 }
 
 // A member that joins asks the others who they are, and finds itself among them by its URLs.
@@ -142,14 +167,21 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto password_pool = base::NewThreadPool("password", 1);
   auto reader_pool = base::NewThreadPool("reader", 1);
   auto log_blocks = base::NewBlockFiles(daemon.loop());
+  std::string log = config.wal_dir.empty() ? config.data_dir + "/member/wal" : config.wal_dir;
+  bool initialized = wal::Exists(base::PosixFileSystem(), log);
+  if (!initialized) {
+    CO_TRY(co_await Discover(daemon, config));
+  } else if (config.DiscoversByRegistry()) {
+    base::LogWarning("discovery token is ignored since cluster already initialized; valid logs are found",
+                     {{"wal-dir", log}});
+  }
   CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
   options.wal.blocks = log_blocks.get();
-  peer::Dialing dialing{.local_address = config.PeerLocalAddress()};
+  peer::Dialing dialing{.tls = nullptr, .local_address = config.PeerLocalAddress()};
   if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
     CO_TRY_ASSIGN(dialing.tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
   }
-  std::string log = options.wal_dir.empty() ? options.data_dir + "/member/wal" : options.wal_dir;
-  if (config.initial_cluster_state == "existing" && !wal::Exists(base::PosixFileSystem(), log)) {
+  if (config.initial_cluster_state == "existing" && !initialized) {
     CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, dialing));
   }
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Flags of kvstore that are about who may come, what is logged and where peers are dialled from, on real processes: lists
+"""Flags of kvstore that are about who may come, what is logged and how members find one another, on real processes: lists
 of revoked certificates, allowed names, TLS versions, certificates of its own making, log outputs and rotation, local
-addresses. KEELSON_STORE=/path/to/etcd asks the original the same."""
+addresses, profiles, discovery by DNS and by a registry. KEELSON_STORE=/path/to/etcd asks the original the same."""
 import gzip
 import json
 import os
@@ -10,12 +10,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.error
+import urllib.request
 
 import apiserver_process
 from kvstore_members import BUILD, Member
 
 STORE = os.environ.get("KEELSON_STORE", str(BUILD / "bin/kvstore"))
+REGISTRY = os.environ.get("KEELSON_REGISTRY", str(BUILD / "bin/kvstore"))  # who keeps the one of members that meet
 
 
 def contains(text, part):
@@ -287,6 +291,162 @@ def local_address(top):
     return None
 
 
+def pprof(top):
+    def ask(m, path):
+        try:
+            with urllib.request.urlopen(f"{m.url}/debug/pprof/{path}", timeout=20) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as e:
+            return e.code, e.read()
+
+    with_it, without = (Member(top, f"pprof{i}", program=STORE, flags=["--enable-pprof"] * i) for i in (1, 0))
+    try:
+        for m in (with_it, without):
+            m.start([m])
+            served(m)
+        if ask(without, "cmdline")[0] != 404:
+            raise AssertionError("served without being asked for")
+        contains(ask(with_it, "cmdline")[1].decode(), "\0--enable-pprof\0")
+        contains(ask(with_it, "")[1].decode(), "profile")
+        if ask(with_it, "nosuch") != (404, b"Unknown profile\n"):
+            raise AssertionError(ask(with_it, "nosuch"))
+        profiles = []
+        watcher = threading.Thread(target=lambda: profiles.append(ask(with_it, "profile?seconds=2")))
+        watcher.start()
+        time.sleep(0.2)
+        status, text = ask(with_it, "profile?seconds=1")
+        if status != 500 or b"cpu profiling already in use" not in text:
+            raise AssertionError(f"a second profile beside the first: {status} {text[:100]}")
+        while watcher.is_alive():
+            ctl(with_it, "put", "a", "1")
+        status, packed = profiles[0]
+        profile = gzip.decompress(packed)
+        for part in (b"samples", b"cpu", b"nanoseconds", STORE.encode()):
+            if status != 200 or part not in profile:
+                raise AssertionError(f"{part!r} is not in the profile ({status}, {len(profile)} bytes)")
+    finally:
+        with_it.end()
+        without.end()
+
+
+NAME_SERVER = """
+import socket, struct, sys, json
+zone = json.loads(sys.argv[1])  # "name type" -> list of addresses, or of [port, target]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 53))
+name = lambda n: b"".join(bytes([len(p)]) + p.encode() for p in n.rstrip(".").split(".")) + b"\\0"
+while True:
+    q, who = s.recvfrom(4096)
+    at, labels = 12, []
+    while q[at]:
+        labels.append(q[at + 1:at + 1 + q[at]].decode()); at += 1 + q[at]
+    kind = struct.unpack(">H", q[at + 1:at + 3])[0]
+    asked = ".".join(labels).lower()
+    known = any(k.split()[0] == asked for k in zone)
+    data = [socket.inet_aton(a) for a in zone.get(asked + " A", [])] if kind == 1 else \\
+           [struct.pack(">HHH", 1, 1, p) + name(t) for p, t in zone.get(asked + " SRV", [])] if kind == 33 else []
+    answer = q[:2] + struct.pack(">HHHHH", 0x8580 | (0 if known else 3), 1, len(data), 0, 0) + q[12:at + 5]
+    for d in data:
+        answer += b"\\xc0\\x0c" + struct.pack(">HHIH", kind, 1, 60, len(d)) + d
+    s.sendto(answer, who)
+"""
+
+
+def by_dns(top):
+    """Three members find one another, and clients find them, through a name service of the test's own."""
+    space = f"dns{os.getpid()}"
+    etc = pathlib.Path("/etc/netns") / space
+    run = lambda *a: subprocess.run(a, check=True, capture_output=True, text=True).stdout
+    inside = ("ip", "netns", "exec", space)
+    processes, members = [], []
+    try:
+        etc.mkdir(parents=True)
+        (etc / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1\n")
+        run("ip", "netns", "add", space)
+    except (OSError, subprocess.CalledProcessError):
+        shutil.rmtree(etc, ignore_errors=True)
+        return "SKIP"
+    try:
+        run("ip", "-n", space, "link", "set", "lo", "up")
+        zone = {"_etcd-server-a._tcp.cluster.test SRV": [], "_etcd-client-a._tcp.cluster.test SRV": []}
+        for i in (1, 2, 3):
+            address, host = f"10.77.1.{i}", f"m{i}.cluster.test"
+            run("ip", "-n", space, "addr", "add", f"{address}/32", "dev", "lo")
+            m = Member(top, f"dns{i}", program=STORE, address=address, prefix=inside,
+                       flags=["--discovery-srv=cluster.test", "--discovery-srv-name=a"])
+            members.append(m)
+            zone[f"{host} A"] = [address]
+            zone["_etcd-server-a._tcp.cluster.test SRV"].append([int(m.peer.rsplit(":", 1)[1]), host])
+            zone["_etcd-client-a._tcp.cluster.test SRV"].append([int(m.client.rsplit(":", 1)[1]), host])
+        processes.append(subprocess.Popen([*inside, "python3", "-c", NAME_SERVER, json.dumps(zone)]))
+        time.sleep(0.5)
+        for m in members:
+            m.start([])
+        for program in (BUILD / "bin/kvctl", "etcdctl"):
+            client = lambda *a: subprocess.run([*inside, program, "--discovery-srv=cluster.test",
+                                                "--discovery-srv-name=a", *a], capture_output=True, text=True,
+                                               env=dict(os.environ, ETCDCTL_API="3"), timeout=30)
+            wait_for("the cluster that DNS names serves: " + log_of(members[0])[-300:],
+                     lambda: client("put", "a", "1").stdout == "OK\n", seconds=30)
+            listed = client("member", "list").stdout
+            for m, (port, host) in zip(members, zone["_etcd-server-a._tcp.cluster.test SRV"]):
+                contains(listed, f"{m.name}, http://{host}:{port}, {m.url}")
+        strict = subprocess.run([*inside, BUILD / "bin/kvctl", "--discovery-srv=cluster.test", "--discovery-srv-name=a",
+                                 "--insecure-discovery=false", "--command-timeout=1s", "get", "a"], capture_output=True,
+                                text=True, timeout=30)
+        contains(strict.stderr, 'ignoring discovered insecure endpoint "http://m1.cluster.test.:')
+        nowhere = subprocess.run([*inside, BUILD / "bin/kvctl", "-d", "nowhere.test", "get", "a"], capture_output=True,
+                                 text=True, timeout=30)
+        contains(nowhere.stderr, "dns lookup errors: lookup _etcd-client-ssl._tcp.nowhere.test")
+    finally:
+        for m in members:
+            m.end()
+        for p in processes:
+            p.kill()
+            p.wait()
+        subprocess.run(["ip", "netns", "del", space], capture_output=True)
+        shutil.rmtree(etc, ignore_errors=True)
+    return None
+
+
+def by_registry(top):
+    """Three members meet in the registry that another store keeps; a fourth comes too late."""
+    keeper = Member(top, "keeper", program=REGISTRY)
+    members, late = [], None
+    try:
+        keeper.start([keeper])
+        served(keeper)
+        for i in (1, 2, 3, 4):
+            members.append(Member(top, f"found{i}", program=STORE,
+                                  flags=[f"--discovery-endpoints={keeper.url}", "--discovery-token=tok"]))
+        late = members.pop()
+        late.start([])  # nobody has said yet how many there shall be
+        wait_for("a registry without a size is told of", lambda: not late.running())
+        contains(log_of(late), "discovery: size key not found")
+        ctl(keeper, "put", "/_etcd/registry/tok/_config/size", "3")
+        for m in members:
+            m.start([])
+        for m in members:
+            served(m)
+        if len(ctl(members[0], "member", "list").stdout.splitlines()) != 3:
+            raise AssertionError(ctl(members[0], "member", "list").stdout)
+        late.start([])
+        wait_for("the fourth gives up", lambda: not late.running())
+        contains(log_of(late), "discovery: cluster is full")
+        if late.process.returncode != 1:
+            raise AssertionError(f"exit code {late.process.returncode}")
+        # Whoever has its data does not ask again.
+        keeper.end()
+        members[2].end()
+        members[2].start([])
+        wait_for("a restarted member serves", lambda: ctl(members[2], "get", "a", seconds=1).stdout == "a\n1\n")
+        contains(log_of(members[2]), "discovery token is ignored since cluster already initialized")
+    finally:
+        for m in (keeper, late, *members):
+            if m:
+                m.end()
+
+
 def main():
     if not os.access(STORE, os.X_OK) or not shutil.which("etcdctl") or not shutil.which("openssl"):
         print("SKIP kvstore_flags: kvstore, Debian's etcdctl or openssl is not here")
@@ -294,7 +454,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kvstore-flags-") as top:
         top = pathlib.Path(top)
         for case in (revoked, names, authorities_alone, versions, peers, own_certificates, logs, rotation,
-                     local_address):
+                     local_address, pprof, by_dns, by_registry):
             try:
                 skipped = case(top) == "SKIP"
                 print(f"{'SKIP' if skipped else 'PASS'} kvstore_flags.{case.__name__}"

@@ -37,10 +37,12 @@ class Member:
         self.process = None
 
     def start(self, cluster, state="new"):
+        """`cluster`: its members; none where the flags say how they are found."""
         args = [*self.prefix, self.program, "--name", self.name, "--data-dir", self.dir / "data", "--listen-client-urls", self.url,
                 "--advertise-client-urls", self.url, "--listen-peer-urls", self.peer,
-                "--initial-advertise-peer-urls", self.peer, "--initial-cluster-state", state,
-                "--initial-cluster", ",".join(f"{m.name}={m.peer}" for m in cluster), *self.flags]
+                "--initial-advertise-peer-urls", self.peer, "--initial-cluster-state", state, *self.flags]
+        if cluster:
+            args += ["--initial-cluster", ",".join(f"{m.name}={m.peer}" for m in cluster)]
         if self.tls:
             ca, cert, key = (self.tls.file(f) for f in ("ca.crt", "server.crt", "server.key"))
             args += ["--client-cert-auth", "--trusted-ca-file", ca, "--cert-file", cert, "--key-file", key,

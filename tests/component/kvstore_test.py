@@ -285,7 +285,7 @@ def tls(directory):
 def flags():
     def run(*args):
         return subprocess.run([str(BUILD / "bin/kvstore"), *args], capture_output=True, text=True, timeout=10)
-    refused = run("--enable-pprof")
+    refused = run("--enable-distributed-tracing")
     contains(refused.stderr + refused.stdout, "not supported yet")
     elsewhere = run("--initial-cluster", "a=http://a:1,b=http://b:1")
     contains(elsewhere.stderr + elsewhere.stdout, "couldn't find local name")
