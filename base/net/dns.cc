@@ -66,24 +66,50 @@ class Machine final : public NameService {
 
   Result<std::string> Address(const std::string& host_and_port) override {
     TRY_ASSIGN(auto parts, SplitHostPort(host_and_port));
+    TRY_ASSIGN(std::vector<sockaddr_storage> all, Find(parts.first, parts.second, 0));
+    auto v4 = std::ranges::find(all, AF_INET, &sockaddr_storage::ss_family);
+    return AddressText(v4 != all.end() ? *v4 : all[0]);
+  }
+
+  Result<std::vector<std::string>> Addresses(const std::string& host) override {
+    TRY_ASSIGN(std::vector<sockaddr_storage> all, Find(host, "", 0));
+    std::vector<std::string> out;
+    for (const sockaddr_storage& a : all) {
+      char text[NI_MAXHOST];
+      int error =
+          ::getnameinfo(reinterpret_cast<const sockaddr*>(&a), sizeof a, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+      if (error == 0) out.emplace_back(text);
+    }
+    return out;
+  }
+
+  Result<std::string> Name(const std::string& address) override {
+    TRY_ASSIGN(std::vector<sockaddr_storage> all, Find(address, "", AI_NUMERICHOST));
+    char text[NI_MAXHOST];
+    int error = ::getnameinfo(reinterpret_cast<const sockaddr*>(&all[0]), sizeof all[0], text, sizeof text, nullptr, 0,
+                              NI_NAMEREQD);
+    if (error != 0) return Err(LookupFailure(address, error));
+    return std::string(text);
+  }
+
+ private:
+  static Status LookupFailure(const std::string& host, int error) {
+    bool unknown = error == EAI_NONAME || error == EAI_NODATA;
+    return NotFound("lookup " + host + ": " + (unknown ? "no such host" : ::gai_strerror(error)));
+  }
+  // At least one.
+  static Result<std::vector<sockaddr_storage>> Find(const std::string& host, const std::string& port, int flags) {
     addrinfo hints{}, *found = nullptr;
     hints.ai_socktype = SOCK_STREAM;
-    int error = ::getaddrinfo(parts.first.c_str(), parts.second.c_str(), &hints, &found);
-    if (error != 0) {
-      std::string why = error == EAI_NONAME || error == EAI_NODATA ? "no such host" : ::gai_strerror(error);
-      return Err(NotFound("lookup " + parts.first + ": " + why));
-    }
-    const addrinfo* best = found;
+    hints.ai_flags = flags;
+    int error = ::getaddrinfo(host.c_str(), port.empty() ? nullptr : port.c_str(), &hints, &found);
+    if (error != 0) return Err(LookupFailure(host, error));
+    std::vector<sockaddr_storage> out;
     for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-      if (a->ai_family == AF_INET) {
-        best = a;
-        break;
-      }
+      std::memcpy(&out.emplace_back(), a->ai_addr, a->ai_addrlen);
     }
-    sockaddr_storage address{};
-    std::memcpy(&address, best->ai_addr, best->ai_addrlen);
     ::freeaddrinfo(found);
-    return AddressText(address);
+    return out;
   }
 };
 

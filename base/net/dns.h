@@ -22,6 +22,10 @@ class NameService {
   virtual Result<std::vector<ServiceRecord>> Services(const std::string& service, const std::string& domain) = 0;
   // "host:port" -> "10.0.0.1:2380": the first address, an IPv4 one where there is one.
   virtual Result<std::string> Address(const std::string& host_and_port) = 0;
+  // All addresses of a name.
+  virtual Result<std::vector<std::string>> Addresses(const std::string& host) = 0;
+  // The name of an address.
+  virtual Result<std::string> Name(const std::string& address) = 0;
 };
 
 // The machine's, by /etc/resolv.conf and /etc/hosts.

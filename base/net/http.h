@@ -42,6 +42,7 @@ struct Peer {
   std::string common_name;                 // of the leaf's subject
   std::vector<std::string> organizations;  // of the leaf's subject
   std::vector<std::string> dns_names;      // subject alternative names
+  std::vector<std::string> ip_addresses;   // likewise
 };
 
 // Bytes both ways: what is left of a connection after an upgrade (HTTP/1.1 101) or a CONNECT, and what the client half

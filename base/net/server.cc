@@ -468,11 +468,12 @@ class Listener final : public FdHandler {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-Result<int> OpenListener(const SocketAddress& address) {
+Result<int> OpenListener(const SocketAddress& address, bool share_port) {
   int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return Err(FromErrno(errno, "listen " + AddressText(address.storage)));
   int one = 1, zero = 0;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (share_port) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
   if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 || ::listen(fd, 4096) != 0) {
     Status failed = FromErrno(errno, "listen " + AddressText(address.storage));
@@ -525,7 +526,7 @@ Server::~Server() {
   }
 }
 
-Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<ServerTls> tls) {
+Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<ServerTls> tls, bool share_port) {
   TRY_ASSIGN(SocketAddress where, ParseSocketAddress(address));
   std::string unix_path = address.starts_with("unix:") ? UnixPath(address) : "";
   if (!unix_path.empty()) {
@@ -533,11 +534,11 @@ Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<S
     struct stat st;
     if (::stat(unix_path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) ::unlink(unix_path.c_str());
   }
-  Result<int> opened = OpenListener(where);
+  Result<int> opened = OpenListener(where, share_port);
   // Every address of a machine without IPv6.
   if (!opened && (address.starts_with(':') || address.starts_with("[::]:"))) {
     TRY_ASSIGN(where, ParseSocketAddress("0.0.0.0" + address.substr(address.rfind(':'))));
-    opened = OpenListener(where);
+    opened = OpenListener(where, share_port);
   }
   if (!opened) return Err(opened.error());
   int fd = *opened;

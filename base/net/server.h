@@ -95,7 +95,9 @@ class Server {
   // "127.0.0.1:0", "[::]:6443", "unix:/run/x.sock". The returned string is the bound address (port filled in). With
   // `tls`, plaintext is refused. Several listeners may be added, also while running. From loops[0]'s thread or before
   // the loops run.
-  Result<std::string> Listen(const std::string& address, std::shared_ptr<ServerTls> tls = nullptr);
+  // `share_port` lets other sockets that say so too listen on the same port.
+  Result<std::string> Listen(const std::string& address, std::shared_ptr<ServerTls> tls = nullptr,
+                             bool share_port = false);
   // Adopts a listening socket (systemd socket activation, tests).
   Status ListenFd(int fd, std::shared_ptr<ServerTls> tls = nullptr);
 

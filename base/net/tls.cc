@@ -405,6 +405,7 @@ void DescribePeer(const SSL* ssl, Peer& peer) {
   peer.common_name = std::move(names.common_name);
   peer.organizations = std::move(names.organizations);
   peer.dns_names = std::move(names.dns);
+  peer.ip_addresses = std::move(names.addresses);
 }
 
 }  // namespace base::net
