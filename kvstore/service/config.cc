@@ -16,7 +16,6 @@ using base::Status;
 
 // Limits and timeouts of the original's inner parts that have no counterpart here.
 struct Config::Accepted {
-  bool peer_skip_client_san_verification = false;
   bool initial_election_tick_advance = true;
   uint32_t max_snapshots = 5, max_wals = 5;
   base::Duration raft_read_timeout = std::chrono::seconds(5), raft_write_timeout = std::chrono::seconds(5);
@@ -51,7 +50,6 @@ struct Config::Accepted {
   };
   std::map<std::string, std::pair<bool, bool>> switches = {
       {"enable-distributed-tracing", {false, false}},
-      {"socket-reuse-port", {false, false}},
   };
 };
 
@@ -143,7 +141,9 @@ void Config::AddFlags(base::FlagSet& f) {
       .Config("peer-transport-security.allowed-hostname");
   f.Add("peer-client-cert-auth", &peer_client_cert_auth, "Enable peer client cert authentication.")
       .Config("peer-transport-security.client-cert-auth");
-  f.Add("peer-skip-client-san-verification", &a.peer_skip_client_san_verification, "Skip SANs of peer certificates.");
+  f.Add("peer-skip-client-san-verification", &peer_skip_names,
+        "Skip verification of SAN field in client certificate for peer connections.")
+      .Config("peer-transport-security.skip-client-san-verification");
   f.Add("auto-tls", &auto_tls, "Client TLS using generated certificates.").Config("client-transport-security.auto-tls");
   f.Add("peer-auto-tls", &peer_auto_tls, "Peer TLS using self-generated certificates.")
       .Config("peer-transport-security.auto-tls");
@@ -198,6 +198,7 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("compact-hash-check-enabled", &a.compact_hash_check, "").Hidden();
   f.Add("set-member-localaddr", &a.set_member_local_address, "").Hidden();
   f.Add("wait-cluster-ready-timeout", &a.wait_cluster_ready_timeout, "Time to wait for the cluster.").Hidden();
+  f.Add("socket-reuse-port", &share_ports, "Let other sockets that say so too listen on the listeners' ports.");
   f.Add("socket-reuse-address", &a.socket_reuse_address, "Set by every listener here.");
   f.Section("Unsafe feature");
   f.Add("force-new-cluster", &force_new_cluster, "Force to create a new one-member cluster.");

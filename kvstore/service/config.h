@@ -62,6 +62,8 @@ struct Config {
   std::string peer_client_cert_file;              // "": the peer listeners' own
   std::string peer_client_key_file;
   bool peer_client_cert_auth = false;
+  bool peer_skip_names = false;  // members may come from elsewhere than their certificates say
+  bool share_ports = false;
   bool force_new_cluster = false;
   bool pre_vote = true;
   bool strict_reconfig_check = true;

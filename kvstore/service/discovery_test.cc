@@ -5,6 +5,8 @@
 
 #include <map>
 
+#include "kvstore/service/peer_names.h"
+
 namespace kvstore::service {
 namespace {
 
@@ -16,7 +18,7 @@ using ::testing::HasSubstr;
 class FakeNames final : public base::net::NameService {
  public:
   std::map<std::string, std::vector<base::net::ServiceRecord>> services;  // "etcd-server example.com"
-  std::map<std::string, std::string> hosts;
+  std::map<std::string, std::string> hosts, reverse;
   Result<std::vector<base::net::ServiceRecord>> Services(const std::string& service,
                                                          const std::string& domain) override {
     auto it = services.find(service + " " + domain);
@@ -30,6 +32,16 @@ class FakeNames final : public base::net::NameService {
     auto it = hosts.find(host);
     if (it == hosts.end()) return Err(NotFound("lookup " + host + ": no such host"));
     return it->second + host_and_port.substr(colon);
+  }
+  Result<std::vector<std::string>> Addresses(const std::string& host) override {
+    auto it = hosts.find(host);
+    if (it == hosts.end()) return Err(NotFound("lookup " + host + ": no such host"));
+    return std::vector{it->second};
+  }
+  Result<std::string> Name(const std::string& address) override {
+    auto it = reverse.find(address);
+    if (it == reverse.end()) return Err(NotFound("lookup " + address + ": no such host"));
+    return it->second;
   }
 };
 
@@ -77,6 +89,29 @@ TEST_F(DnsTest, WhatDoesNotFitIsTold) {
   EXPECT_THAT(Find("https://10.0.0.1:2380"),
               HasSubstr("bootstrap at http://m1.example.com:2380 from DNS for etcd-server has scheme mismatch with "
                         "expected peer https://10.0.0.1:2380"));
+}
+
+TEST(PeerNamesTest, AMemberComesFromWhereItsCertificateSays) {
+  FakeNames names;
+  names.hosts["m1.example.com"] = "10.0.0.1";
+  names.reverse["10.0.0.2"] = "m2.rack.example.com.";
+  auto check = [&](const std::string& from, std::vector<std::string> dns, std::vector<std::string> ips) {
+    base::net::Peer peer{.address = from, .tls = true};
+    peer.dns_names = std::move(dns);
+    peer.ip_addresses = std::move(ips);
+    return std::string(CheckPeerNames(names, peer).message());
+  };
+  EXPECT_EQ(check("10.0.0.9:1", {}, {}), "");
+  EXPECT_EQ(check("10.0.0.9:1", {}, {"10.0.0.8", "10.0.0.9"}), "");
+  EXPECT_EQ(check("[fd00::1]:1", {"x"}, {"fd00::1"}), "");
+  EXPECT_EQ(check("10.0.0.9:1", {}, {"10.0.0.7", "10.0.0.8"}),
+            "x509: certificate is valid for 10.0.0.7, 10.0.0.8, not 10.0.0.9");
+  EXPECT_EQ(check("10.0.0.1:1", {"m1.example.com"}, {"10.0.0.7"}), "");  // its name leads here
+  EXPECT_EQ(check("10.0.0.2:1", {"*.rack.example.com"}, {}), "");        // this is its name
+  EXPECT_EQ(check("10.0.0.2:1", {"m2.rack.example.com"}, {}), "");
+  EXPECT_EQ(
+      check("10.0.0.1:1", {"*.example.com", "gone"}, {}),
+      "tls: \"10.0.0.1\" does not match any of DNSNames [\"*.example.com\" \"gone\"] (lookup gone: no such host)");
 }
 
 TEST(RegistryTest, TheFirstToComeFound) {

@@ -17,6 +17,7 @@
 #include "kvstore/peer/http_transport.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/service/config.h"
+#include "kvstore/service/peer_names.h"
 
 namespace {
 
@@ -36,7 +37,7 @@ Status ListenAll(base::net::Server& server, const service::Config& config) {
   for (const auto* urls : {&config.listen_client_urls, &config.listen_metrics_urls, &config.listen_client_http_urls}) {
     for (const std::string& url : *urls) {
       TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
-      TRY_ASSIGN(std::string bound, server.Listen(u.address, u.tls ? tls : nullptr));
+      TRY_ASSIGN(std::string bound, server.Listen(u.address, u.tls ? tls : nullptr, config.share_ports));
       if (!u.tls) {
         base::LogInfo("serving client traffic insecurely; this is strongly discouraged!",
                       {{"traffic", "grpc+http"}, {"address", bound}});
@@ -56,7 +57,7 @@ Status ListenToPeers(base::net::Server& server, const service::Config& config) {
   }
   for (const std::string& url : config.listen_peer_urls) {
     TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
-    auto bound = server.Listen(u.address, u.tls ? tls : nullptr);
+    auto bound = server.Listen(u.address, u.tls ? tls : nullptr, config.share_ports);
     if (!bound && config.peer_urls_given) return bound.error();
     if (bound) {
       base::LogInfo("serving peer traffic", {{"address", *bound}});
@@ -113,6 +114,14 @@ Task<base::Result<replica::Options::Existing>> AskTheOthers(base::Loop& loop, co
         base::FailedPrecondition("error validating peerURLs: this member is not in the cluster; add it first"));
   }
   co_return existing;
+}
+
+Task<void> HandleNamed(service::PeerNames& names, peer::HttpTransport& transport, base::net::Exchange& e) {
+  if ((co_await names.Check(e.peer())).ok()) {
+    co_await transport.Handle(e);
+  } else {
+    (void)co_await e.Respond(403, {}, std::string());
+  }
 }
 
 // Leadership goes to somebody else before this member goes.
@@ -198,7 +207,12 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
                                 {.own_urls = config.initial_advertise_peer_urls, .dialing = dialing});
   replica->Attach(transport);
   replica->on_removed = [&] { daemon.Shutdown(); };
-  base::net::Server peers({&daemon.loop()}, [&](base::net::Exchange& e) { return transport.Handle(e); });
+  auto resolver_pool = base::NewThreadPool("resolver", 1);
+  service::PeerNames names(base::net::MachineNameService(), *resolver_pool, daemon.loop());
+  base::net::Server peers({&daemon.loop()}, [&](base::net::Exchange& e) {
+    return e.peer().certificate_der.empty() || config.peer_skip_names ? transport.Handle(e)
+                                                                      : HandleNamed(names, transport, e);
+  });
   CO_TRY(ListenToPeers(peers, config));
   replica->Start();
   while (!daemon.context().done() && failure.ok() && !(co_await replica->ReadBarrier(daemon.context())).ok()) {

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -193,6 +194,50 @@ def peers(top):
         wait_for("the revocation is told of", lambda: "revoked" in log_of(members[0]) + log_of(members[1]))
     finally:
         for m in members:
+            m.end()
+
+
+def peer_addresses(top):
+    """A member whose certificate names another address is not taken for a member, unless that is not looked at."""
+    pki = Pki(tempfile.mkdtemp(dir=top))
+    pki.issue("here", "/CN=here", "subjectAltName=IP:127.0.0.1")
+    pki.issue("elsewhere", "/CN=elsewhere", "subjectAltName=IP:10.9.9.9")
+
+    def flags(client):
+        f = pki.file
+        return ["--peer-client-cert-auth", "--peer-trusted-ca-file", f("ca.crt"), "--peer-cert-file", f("here.crt"),
+                "--peer-key-file", f("here.key"), "--peer-client-cert-file", f(client + ".crt"),
+                "--peer-client-key-file", f(client + ".key")]
+
+    members = [Member(top, f"address{i}", program=STORE, flags=flags(c)) for i, c in ((1, "here"), (2, "elsewhere"))]
+    for m in members:
+        m.peer = m.peer.replace("http:", "https:")
+    try:
+        for m in members:
+            m.start(members)
+        wait_for("the stranger is told of", lambda: "certificate is valid for 10.9.9.9, not 127.0.0.1" in
+                 log_of(members[0]))
+        contains(log_of(members[0]), "rejected connection on peer endpoint")
+        for m in members:
+            m.end()
+            m.flags = [*m.flags, "--peer-skip-client-san-verification"]
+            m.start(members)
+        for m in members:
+            served(m)
+    finally:
+        for m in members:
+            m.end()
+
+
+def shared_port(top):
+    m = Member(top, "shared", program=STORE, flags=["--socket-reuse-port"])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", int(m.client.rsplit(":", 1)[1])))
+        try:
+            m.start([m])
+            served(m)
+        finally:
             m.end()
 
 
@@ -453,7 +498,7 @@ def main():
         return
     with tempfile.TemporaryDirectory(prefix="kvstore-flags-") as top:
         top = pathlib.Path(top)
-        for case in (revoked, names, authorities_alone, versions, peers, own_certificates, logs, rotation,
+        for case in (revoked, names, authorities_alone, versions, peers, peer_addresses, shared_port, own_certificates, logs, rotation,
                      local_address, pprof, by_dns, by_registry):
             try:
                 skipped = case(top) == "SKIP"
