@@ -214,7 +214,8 @@ Status RotatingFile::OpenCurrent() {
 Status RotatingFile::Rotate() {
   struct stat st;
   bool known = ::fstat(fd_, &st) == 0;
-  if (::rename(path_.c_str(), BackupName(path_, now_ms_(), rotation_.local_time).c_str()) != 0) {
+  // Somebody may have taken the file away.
+  if (::rename(path_.c_str(), BackupName(path_, now_ms_(), rotation_.local_time).c_str()) != 0 && errno != ENOENT) {
     return FromErrno(errno, "can't rename log file");
   }
   ::close(fd_);

@@ -47,6 +47,11 @@ TEST(RotatingFile, StartsAnewWhenFull) {
   EXPECT_EQ(st.st_mode & 0777, 0640u);
   Status s = file->Write(Piece((1 << 20) + 1));
   EXPECT_EQ(s.message(), "write length 1048577 exceeds maximum file size 1048576");
+  // Who takes the file away gets a new one at the next turn.
+  ASSERT_TRUE(PosixFileSystem().Remove(path).ok());
+  ASSERT_TRUE(file->Write(Piece(800 << 10)).ok());
+  ASSERT_TRUE(file->Write(Piece(300 << 10)).ok());
+  EXPECT_EQ(ReadFile(PosixFileSystem(), path)->size(), 300u << 10);
   // Another process goes on where this one ended.
   file = *RotatingFile::Open(path, {.max_megabytes = 1}, [&] { return now; });
   ASSERT_TRUE(file->Write("more\n").ok());

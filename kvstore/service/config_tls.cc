@@ -128,6 +128,10 @@ void Config::WarnOfWhatIsIgnored() const {
 }
 
 Result<TlsFiles> Config::ClientListenerTls() const {
+  // Not needed, but what is given must be usable.
+  if (!client_cert_file.empty()) {
+    TRY(base::net::ClientTls::FromFiles({.cert_file = client_cert_file, .key_file = client_key_file}));
+  }
   std::vector<std::string> urls = listen_client_urls;
   urls.insert(urls.end(), listen_client_http_urls.begin(), listen_client_http_urls.end());
   return ListenerTls(tls, data_dir + "/fixtures/client", urls, self_signed_years);

@@ -79,7 +79,7 @@ Task<Status> Discover(Daemon& daemon, service::Config& config) {
     }
     co_return config.SetInitialCluster(found);
   }
-  if (!config.DiscoversByRegistry()) co_return Ok();
+  if (!config.DiscoversByRegistry() || config.initial_cluster_state != "new") co_return Ok();
   std::string own;
   for (const std::string& url : config.initial_advertise_peer_urls) {
     own += (own.empty() ? "" : ",") + config.name + "=" + url;
