@@ -329,8 +329,10 @@ Answer Applier::ReadTxn(const pb::TxnRequest& r) {
   Answer a;
   a.revision = store_.revision();
   TxnRun run(store_, r);
+  uint64_t before = store_.counts().operations();
   a.error = run.Check();
   if (a.error.ok()) a.error = run.Run(a.body);
+  store_.counts().txns += store_.counts().operations() > before + 1;
   return a;
 }
 
@@ -439,6 +441,7 @@ Status Applier::LeaseGrant(const pb::InternalRaftRequest& r, Answer& a) {
     a.error = lease.error();
     return Ok();
   }
+  ++store_.counts().leases_granted;
   wire::PutNonZero(a.body, 2, static_cast<uint64_t>((*lease)->id));
   wire::PutNonZero(a.body, 3, static_cast<uint64_t>((*lease)->ttl));
   return Ok();

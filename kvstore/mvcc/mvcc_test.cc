@@ -314,8 +314,10 @@ TEST(Watch, ManyThatDoNotReadShareWhatMayBeQueued) {
     EXPECT_EQ(next, 402);
   }
   EXPECT_EQ(hub.unsynced(), 996u);
+  EXPECT_GT(hub.queued_events(), 0u);
   streams.clear();
   EXPECT_EQ(hub.queued_bytes(), 0u);
+  EXPECT_EQ(hub.queued_events(), 0u);
   EXPECT_EQ(hub.unsynced(), 0u);
 }
 

@@ -197,6 +197,7 @@ Status Store::CheckRevision(int64_t revision) const {
 }
 
 Result<RangeResult> Store::Range(const RangeQuery& q) const {
+  ++counts_.ranges;
   TRY(CheckRevision(q.revision));
   RangeResult out;
   out.revision = visible_revision();
@@ -243,6 +244,7 @@ void Store::Begin() {
   CHECK(!in_txn_);
   in_txn_ = true;
   changes_ = 0;
+  counted_before_ = counts_.operations();
 }
 
 Result<SharedBytes> Store::PreviousOf(const KeyEntry& e) const {
@@ -287,6 +289,8 @@ Status Store::Change(KeyEntry& e, bool tombstone, SharedBytes encoded, SharedByt
 Result<std::optional<std::string>> Store::Put(std::string_view key, std::string_view value, int64_t lease,
                                               bool want_previous) {
   CHECK(in_txn_);
+  ++counts_.puts;
+  counts_.put_bytes += key.size() + value.size();
   KeyEntry& e = index_.FindOrAdd(key);
   SharedBytes previous;
   if (want_previous || hub_.wants_prev_kv()) {
@@ -313,6 +317,7 @@ Result<std::optional<std::string>> Store::Put(std::string_view key, std::string_
 
 Result<Store::Deleted> Store::DeleteRange(const KeyRange& range, bool want_previous) {
   CHECK(in_txn_);
+  ++counts_.deletes;
   std::vector<KeyEntry*> doomed;
   index_.Scan(range, [&](KeyEntry& e) {
     if (e.Last() != nullptr && !e.Last()->tombstone) doomed.push_back(&e);
@@ -338,6 +343,7 @@ Result<Store::Deleted> Store::DeleteRange(const KeyRange& range, bool want_previ
 int64_t Store::End() {
   CHECK(in_txn_);
   in_txn_ = false;
+  counts_.txns += counts_.operations() > counted_before_ + 1;
   if (changes_ > 0) ++revision_;
   if (!events_.empty()) {
     std::vector<EventPtr> events = std::move(events_);
@@ -356,6 +362,7 @@ std::string Store::BucketValue(const std::string& bucket, const std::string& key
 
 Status Store::RevokeLease(int64_t id) {
   TRY_ASSIGN(std::vector<std::string> keys, leases_.Revoke(id));
+  ++counts_.leases_revoked;
   Begin();
   for (const std::string& k : keys) TRY(DeleteRange({k, {}}, false));
   End();

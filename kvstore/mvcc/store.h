@@ -103,6 +103,14 @@ class Store final : public History {
   base::Result<bool> MaintenanceStep();
   uint64_t compacted_versions() const { return compacted_versions_; }  // since it was opened
   int open_views() const { return *gatherers_; }
+  // What was asked of the store since it was opened, for metrics: changes by the log, reads of this member's clients.
+  struct Counts {
+    uint64_t puts = 0, put_bytes = 0, deletes = 0, ranges = 0;
+    uint64_t txns = 0;  // of more than one of these
+    uint64_t leases_granted = 0, leases_revoked = 0;
+    uint64_t operations() const { return puts + deletes + ranges; }
+  };
+  Counts& counts() const { return counts_; }
 
   struct Hash {
     uint32_t hash = 0;
@@ -194,12 +202,14 @@ class Store final : public History {
   int64_t compact_revision_ = -1;
   bool in_txn_ = false;
   int64_t changes_ = 0;
+  uint64_t counted_before_ = 0;  // Counts::operations when the transaction began
   std::vector<EventPtr> events_;
 
   std::shared_ptr<int> gatherers_ = std::make_shared<int>(0);
   uint64_t generation_ = 0;  // of the store's whole content
   bool compacting_ = false;
   uint64_t compacted_versions_ = 0;
+  mutable Counts counts_;
   std::string compact_cursor_;
   uint32_t rewriting_ = 0;
   uint32_t rewrite_offset_ = 0;

@@ -92,6 +92,7 @@ Result<View> Gather::Finish() {
     if (seen || !any_seen_) Keep(version);
   }
   old_.clear();
+  store_->counts().ranges += kind_ == Kind::kRange;
   View view{.revision = revision_, .compact_revision = compact_revision_, .versions = std::move(found_)};
   TRY_ASSIGN(view.segments, store_->segments_->View());
   return view;

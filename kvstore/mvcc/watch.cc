@@ -29,6 +29,7 @@ WatchStream::~WatchStream() {
   for (auto& [id, w] : watchers_) hub_.Remove(w.get());
   hub_.Rest(*this);
   hub_.queued_bytes_ -= queued_bytes_;
+  for (const WatchItem& item : queue_) hub_.queued_events_ -= item.events.size();
   std::erase(hub_.streams_, this);
 }
 
@@ -98,6 +99,7 @@ void WatchStream::Push(WatchItem item) {
   item.bytes += kItemBytes;
   queued_bytes_ += item.bytes;
   hub_.queued_bytes_ += item.bytes;
+  hub_.queued_events_ += item.events.size();
   queue_.push_back(std::move(item));
   if (was_empty && wake_) wake_();
 }
@@ -109,6 +111,7 @@ std::optional<WatchItem> WatchStream::Next() {
   if (queue_.empty()) return std::nullopt;
   WatchItem item = std::move(queue_.front());
   queue_.pop_front();
+  hub_.queued_events_ -= item.events.size();
   sending_bytes_ = item.bytes;
   return item;
 }

@@ -149,6 +149,8 @@ class WatchHub {
   size_t count() const { return count_; }
   // Of all streams, with what is on its way to the clients.
   size_t queued_bytes() const { return queued_bytes_; }
+  // Of all streams; what is on its way is no longer among them.
+  size_t queued_events() const { return queued_events_; }
   // A stream that has this much queued is told no more until it has read some of it.
   size_t Allowance() const;
 
@@ -174,6 +176,7 @@ class WatchHub {
   size_t unsynced_count_ = 0;
   size_t prev_kv_count_ = 0;
   size_t queued_bytes_ = 0;
+  size_t queued_events_ = 0;
 };
 
 }  // namespace kvstore::mvcc

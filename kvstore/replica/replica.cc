@@ -558,8 +558,9 @@ Task<Status> Replica::ReadBarrier(Context ctx) {
   reads_waiting_.push_back(reader);
   Schedule();  // everybody who asks in this turn shares a question
   auto done = co_await reader->shot.Wait(ctx.WithTimeout(env_.executor, RequestTimeout()));
-  if (!done && !ctx.done()) ++counters_.reads_failed;
+  if (!done && !ctx.done()) ++counters_.reads_slow;
   if (!done) co_return ctx.done() ? ctx.status() : mvcc::ErrTimeout();
+  if (!done->status.ok()) ++counters_.reads_failed;
   co_return done->status;
 }
 
@@ -690,7 +691,10 @@ void Replica::Maintain() {
       return TendDisk();
     }
     if (store_->compacting() && compacting_since_ == base::MonoTime{}) compacting_since_ = env_.executor.Now();
+    bool compacts = store_->compacting();
+    base::MonoTime from = env_.executor.Now();
     auto more = store_->MaintenanceStep();
+    if (compacts && on_work) on_work(Work::kCompactionStep, env_.executor.Now() - from);
     if (!store_->compacting() && compacting_since_ != base::MonoTime{}) Compacted();
     if (!more) return Fail(more.error().Annotate("compaction: "));
     if (*more) Maintain();
@@ -704,7 +708,7 @@ void Replica::Compacted() {
   ++counters_.compactions;
   counters_.last_compaction =
       std::chrono::duration_cast<std::chrono::seconds>(env_.executor.WallNow().time_since_epoch()).count();
-  if (on_compaction) on_compaction(took);
+  if (on_work) on_work(Work::kCompaction, took);
 }
 
 void Replica::ResumeMaintenance() {
@@ -720,9 +724,11 @@ void Replica::TendDisk() {
   struct Job {
     std::optional<mvcc::Segments::SyncStep> sync;
     std::function<void()> shrink;
+    base::MonoTime from;
     Status result;
   };
-  auto job = std::make_shared<Job>(Job{.sync = store_->NextSync(), .shrink = dying_.Next()});
+  auto job =
+      std::make_shared<Job>(Job{.sync = store_->NextSync(), .shrink = dying_.Next(), .from = env_.executor.Now()});
   if (!job->sync && !job->shrink) return ResumeMaintenance();
   tending_ = true;
   auto work = [job] {
@@ -736,6 +742,7 @@ void Replica::TendDisk() {
       return idle_.NotifyAll();
     }
     if (job->sync) store_->Synced(*job->sync);
+    if (job->sync && on_work) on_work(Work::kDiskSync, env_.executor.Now() - job->from);
     ResumeMaintenance();
     env_.executor.After(kDiskPause, [this, alive] {
       if (!*alive) return;
@@ -779,8 +786,9 @@ Status Replica::StartCheckpoint() {
   };
   auto job = std::make_shared<Job>(Job{std::move(prepared), Ok()});
   env_.other_pool.Run([job] { job->result = job->checkpoint.Run(); }, env_.executor,
-                      [this, job, alive = alive_] {
+                      [this, job, alive = alive_, from = env_.executor.Now()] {
                         if (!*alive) return;
+                        if (on_work) on_work(Work::kCheckpoint, env_.executor.Now() - from);
                         if (!job->result.ok()) {
                           CheckpointDone(Err(job->result));
                         } else {

@@ -158,14 +158,16 @@ class Replica {
 
   struct Counters {
     uint64_t leader_changes = 0, proposals_failed = 0, syncs = 0, checkpoints = 0;
-    uint64_t reads_failed = 0, leases_expired = 0, promotions = 0, slow_applies = 0, log_bytes = 0, compactions = 0;
+    uint64_t reads_failed = 0, reads_slow = 0, leases_expired = 0, promotions = 0, slow_applies = 0, log_bytes = 0,
+             compactions = 0;
     int64_t last_compaction = 0;  // when it ended, in seconds of the Unix clock; 0: there was none
   };
   const Counters& counters() const { return counters_; }
-  // Metrics: an fsync of the log and the writing before it, a turn of applying `entries`, a whole compaction.
+  // Metrics: an fsync of the log and the writing before it, a turn of applying `entries`, other work.
   std::function<void(base::Duration sync, base::Duration write)> on_sync;
   std::function<void(base::Duration took, size_t entries)> on_apply;
-  std::function<void(base::Duration)> on_compaction;
+  enum class Work { kCompaction, kCompactionStep, kCheckpoint, kDiskSync };
+  std::function<void(Work, base::Duration)> on_work;
   bool installing() const { return !installing_.empty() || importing_; }
 
  private:

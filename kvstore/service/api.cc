@@ -34,19 +34,28 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
       options_(std::move(options)),
       // As the original: room for the envelope around the largest request.
       grpc_({.max_receive_bytes = options_.max_request_bytes + (512 << 10)}),
-      metrics_(std::make_unique<Metrics>(metrics, options_)) {
+      metrics_(std::make_unique<Metrics>(metrics)) {
   if (options_.quota_backend_bytes == 0) options_.quota_backend_bytes = kDefaultQuotaBytes;
   replica_.applier().auth().SetTokenTtl(options_.tokens.ttl);
   auto seconds = [](base::Duration d) { return std::chrono::duration<double>(d).count(); };
   replica_.on_sync = [this, seconds](base::Duration sync, base::Duration write) {
-    metrics_->fsync.Observe(seconds(sync));
-    metrics_->log_write.Observe(seconds(write));
+    metrics_->fsync->Observe(seconds(sync));
+    metrics_->log_write->Observe(seconds(write));
   };
   // Measured by turns: every entry of a turn counts with their average.
   replica_.on_apply = [this, seconds](base::Duration took, size_t entries) {
-    for (size_t i = 0; i < entries; ++i) metrics_->apply.Observe(seconds(took) / static_cast<double>(entries));
+    for (size_t i = 0; i < entries; ++i) metrics_->apply->Observe(seconds(took) / static_cast<double>(entries));
   };
-  replica_.on_compaction = [this, seconds](base::Duration took) { metrics_->compaction.Observe(seconds(took) * 1000); };
+  replica_.on_work = [this, seconds](replica::Replica::Work work, base::Duration took) {
+    using enum replica::Replica::Work;
+    if (work == kCheckpoint) return metrics_->checkpoint->Observe(seconds(took));
+    if (work == kDiskSync) return metrics_->disk_sync->Observe(seconds(took));
+    if (work == kCompaction) return metrics_->compaction->Observe(seconds(took) * 1000);
+    // One step does the index and what hangs on it.
+    for (base::Histogram* pause : {metrics_->compaction_pause, metrics_->index_pause}) {
+      pause->Observe(seconds(took) * 1000);
+    }
+  };
   RegisterKv();
   RegisterLease();
   RegisterMaintenance();
@@ -59,27 +68,27 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
 Api::~Api() {
   replica_.on_sync = nullptr;
   replica_.on_apply = nullptr;
-  replica_.on_compaction = nullptr;
+  replica_.on_work = nullptr;
 }
 
 void Api::Unary(const std::string& service, const std::string& method, Handler handler) {
-  base::Counter* started = &metrics_->started.With({method, service, "unary"});
-  base::Counter* ok = &metrics_->handled.With({"OK", method, service, "unary"});
-  base::Counter* received = &metrics_->received.With({method, service, "unary"});
-  base::Counter* sent = &metrics_->sent.With({method, service, "unary"});
-  base::Counter* client = &metrics_->requests.With({"unknown", "unary"});
-  base::Histogram* took = &metrics_->request_seconds.With({"true", method});
+  base::Counter* started = &metrics_->started->With({method, service, "unary"});
+  base::Counter* ok = &metrics_->handled->With({"OK", method, service, "unary"});
+  base::Counter* received = &metrics_->received->With({method, service, "unary"});
+  base::Counter* sent = &metrics_->sent->With({method, service, "unary"});
+  base::Counter* client = &metrics_->requests->With({"unknown", "unary"});
+  base::Histogram* took = &metrics_->request_seconds->With({"true", method});
   auto run = [this, handler, started, ok, received, sent, client, took, service, method](
                  const Call& call, std::string request) -> Task<Bytes> {
     started->Add();
     received->Add();
     if (call.headers.Has("client-api-version")) {
-      metrics_->requests.With({call.headers.Get("client-api-version"), "unary"}).Add();
+      metrics_->requests->With({call.headers.Get("client-api-version"), "unary"}).Add();
     } else {
       client->Add();
     }
     base::MonoTime from = call.executor.Now();
-    metrics_->bytes_in.Add(static_cast<double>(request.size()));
+    metrics_->bytes_in->Add(static_cast<double>(request.size()));
     if (NeedsLeader(call) && replica_.leader() == 0) co_return Err(mvcc::ErrNoLeader());
     if (replica_.is_learner() && !LearnerServes(service, method, request)) co_return Err(ForLearners());
     Bytes out = co_await (this->*handler)(call, std::move(request));
@@ -87,9 +96,9 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
       ok->Add();
       sent->Add();
       took->Observe(std::chrono::duration<double>(call.executor.Now() - from).count());
-      metrics_->bytes_out.Add(static_cast<double>(out->size()));
+      metrics_->bytes_out->Add(static_cast<double>(out->size()));
     } else {
-      metrics_->handled.With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
+      metrics_->handled->With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
     }
     co_return out;
   };
@@ -99,7 +108,7 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
 
 void Api::Stream(const std::string& service, const std::string& method,
                  Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&)) {
-  base::Counter* started = &metrics_->started.With({method, service, "bidi_stream"});
+  base::Counter* started = &metrics_->started->With({method, service, "bidi_stream"});
   auto run = [this, handler, started, service, method](base::net::GrpcServerStream& s) -> Task<base::Status> {
     started->Add();
     if (NeedsLeader(s.call()) && replica_.leader() == 0) co_return mvcc::ErrNoLeader();
@@ -108,7 +117,7 @@ void Api::Stream(const std::string& service, const std::string& method,
     if (NeedsLeader(s.call())) base::SpawnNow(EndWithoutLeader(here, s.call().ctx));
     base::Status out = co_await (this->*handler)(s);
     here.Cancel();
-    metrics_->handled.With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
+    metrics_->handled->With({GrpcCodeLabel(out.code()), method, service, "bidi_stream"}).Add();
     co_return out;
   };
   grpc_.Stream("/" + service + "/" + method, run);
@@ -214,7 +223,6 @@ void Api::RegisterKv() {
 }
 
 Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
-  metrics_->put.Add();
   pb::PutRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckPut(r));
@@ -223,7 +231,6 @@ Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
 }
 
 Task<Api::Bytes> Api::DeleteRange(const Call& call, std::string request) {
-  metrics_->del.Add();
   pb::DeleteRangeRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckDelete(r));
@@ -231,7 +238,6 @@ Task<Api::Bytes> Api::DeleteRange(const Call& call, std::string request) {
 }
 
 Task<Api::Bytes> Api::Txn(const Call& call, std::string request) {
-  metrics_->txn.Add();
   pb::TxnRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckTxn(r, options_.max_txn_ops));
@@ -276,10 +282,7 @@ Task<Api::Bytes> Api::LeaseGrant(const Call& call, std::string request) {
   base::Random random = base::Random::System();
   while (r.id() == 0) r.set_id(static_cast<int64_t>(random.Next() >> 1));
   auto out = co_await ProposeBytes(call, 8, r.SerializeAsString());
-  if (out) {
-    metrics_->lease_granted.Add();
-    metrics_->lease_ttl.Observe(static_cast<double>(r.ttl()));
-  }
+  if (out) metrics_->lease_ttl->Observe(static_cast<double>(r.ttl()));
   co_return out;
 }
 
@@ -287,9 +290,7 @@ Task<Api::Bytes> Api::LeaseRevoke(const Call& call, std::string request) {
   pb::LeaseRevokeRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(MustBeSomeone(call));
-  auto out = co_await ProposeBytes(call, 9, request);
-  if (out) metrics_->lease_revoked.Add();
-  co_return out;
+  co_return co_await ProposeBytes(call, 9, request);
 }
 
 Task<Api::Bytes> Api::LeaseTimeToLive(const Call& call, std::string request) {
@@ -338,7 +339,7 @@ Task<base::Status> Api::LeaseKeepAlive(base::net::GrpcServerStream& stream) {
     out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
     out.set_id(r.id());
     out.set_ttl(ttl);
-    if (ttl > 0) metrics_->lease_renewed.Add();
+    if (ttl > 0) metrics_->lease_renewed->Add();
     CO_TRY(co_await stream.Write(base::Share(out.SerializeAsString())));
   }
 }

@@ -1,51 +1,45 @@
 // For service/*.cc: counters of the API, and small helpers its halves share.
 #pragma once
 
+#include <span>
+
 #include "kvstore/service/api.h"
 #include "kvstore/wire/wire.h"
 
 namespace kvstore::service {
 
+// What who does the work feeds; metrics.cc has the table of all there are.
 struct Api::Metrics {
-  Metrics(base::MetricsRegistry& r, const ApiOptions& options);
+  explicit Metrics(base::MetricsRegistry& r);
+  struct Row;
+  static std::span<const Row> Rows();
 
-  base::Family<base::Counter>& started;
-  base::Family<base::Counter>& handled;
-  base::Family<base::Counter>& received;
-  base::Family<base::Counter>& sent;
-  base::Counter& put;
-  base::Counter& range;
-  base::Counter& del;
-  base::Counter& txn;
-  base::Counter& bytes_in;
-  base::Counter& bytes_out;
-  base::Counter& lease_granted;
-  base::Counter& lease_renewed;
-  base::Counter& lease_revoked;
-  base::Counter& health_ok;
-  base::Counter& health_failed;
-  base::Family<base::Gauge>& check;
-  base::Family<base::Counter>& checks;
-  base::Histogram& fsync;
-  base::Histogram& log_write;
-  base::Histogram& apply;
-  base::Histogram& compaction;  // milliseconds
-  base::Counter& scrapes;
-  base::Counter& events;
-  base::Family<base::Counter>& requests;
-  base::Family<base::Histogram>& request_seconds;
-  base::Histogram& range_seconds;
-  base::Histogram& hash_seconds;
-  base::Histogram& hash_kv_seconds;
-  base::Histogram& snapshot_seconds;
-  base::Histogram& lease_ttl;
+  base::Family<base::Counter>*started, *handled, *received, *sent;  // gRPC
+  base::Family<base::Counter>* requests;
+  base::Family<base::Histogram>* request_seconds;
+  base::Counter *bytes_in, *bytes_out;
+  base::Counter* scrapes;
+
+  base::Counter *health_ok, *health_failed;
+  base::Family<base::Gauge>* check;
+  base::Family<base::Counter>* checks;
+
+  base::Counter* lease_renewed;
+  base::Histogram* lease_ttl;
+  base::Histogram *range_seconds, *hash_seconds, *hash_kv_seconds, *snapshot_seconds, *defragment;
+  base::Counter* events;
+  base::Histogram *watch_control, *watch_progress, *watch_events, *watch_per_event;
+
+  base::Histogram *fsync, *log_write, *apply, *checkpoint, *disk_sync;
+  base::Histogram *compaction, *compaction_pause, *index_pause;  // milliseconds
 };
 
 // Tells a histogram how long a scope took.
 class Stopwatch {
  public:
   Stopwatch(base::Executor& executor, base::Histogram& to) : executor_(executor), to_(to), from_(executor.Now()) {}
-  ~Stopwatch() { to_.Observe(std::chrono::duration<double>(executor_.Now() - from_).count()); }
+  ~Stopwatch() { to_.Observe(seconds()); }
+  double seconds() const { return std::chrono::duration<double>(executor_.Now() - from_).count(); }
 
  private:
   base::Executor& executor_;

@@ -45,7 +45,7 @@ std::pair<int, std::string> Api::HealthText(std::string_view query) {
   if (!replica_.failure().ok()) reason = "RANGE ERROR:" + std::string(mvcc::ErrStopped().message());
   if (replica_.applier().no_space() && !IsIn(excluded, "NOSPACE")) reason = "ALARM NOSPACE";
   if (replica_.applier().corrupt() && !IsIn(excluded, "CORRUPT")) reason = "ALARM CORRUPT";
-  (reason.empty() ? metrics_->health_ok : metrics_->health_failed).Add();
+  (reason.empty() ? metrics_->health_ok : metrics_->health_failed)->Add();
   base::JsonWriter w;
   w.BeginObject().Key("health").String(reason.empty() ? "true" : "false").Key("reason").String(reason).EndObject();
   return {reason.empty() ? 200 : 503, reason.empty() ? w.Take() : w.Take() + "\n"};
@@ -79,8 +79,8 @@ std::optional<std::pair<int, std::string>> Api::Checks(std::string_view type, st
     bool ok = c.failure.empty();
     good &= ok;
     lines += (ok ? "[+]" : "[-]") + std::string(c.name) + (ok ? " ok\n" : " failed: " + c.failure + "\n");
-    metrics_->check.With({c.name, type}).Set(ok);
-    metrics_->checks.With({c.name, ok ? "success" : "error", type}).Add();
+    metrics_->check->With({c.name, type}).Set(ok);
+    metrics_->checks->With({c.name, ok ? "success" : "error", type}).Add();
   }
   if (!found) return std::nullopt;
   if (!good) return std::pair(503, lines + "\n");
@@ -152,7 +152,7 @@ Task<void> Api::HandleHttp(base::net::Exchange& e) {
     co_return;
   } else if (path == "/metrics") {
     std::string text = MetricsText();
-    metrics_->scrapes.Add();
+    metrics_->scrapes->Add();
     (void)co_await respond(200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", std::move(text));
     co_return;
   }

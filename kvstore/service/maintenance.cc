@@ -65,7 +65,7 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  Stopwatch watch(call.executor, metrics_->hash_kv_seconds);
+  Stopwatch watch(call.executor, *metrics_->hash_kv_seconds);
   CO_TRY_ASSIGN(mvcc::Store::Hash hash, co_await replica::HashKv(replica_, reader_pool_, call.ctx, r.revision()));
   pb::HashKVResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
@@ -82,7 +82,7 @@ Task<base::Result<replica::DatabaseImage>> Api::TakeImage(const Call& call) {
 // Over everything a snapshot would hold, bucket by bucket.
 Task<Api::Bytes> Api::Hash(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
-  Stopwatch watch(call.executor, metrics_->hash_seconds);
+  Stopwatch watch(call.executor, *metrics_->hash_seconds);
   CO_TRY_ASSIGN(auto image, co_await TakeImage(call));
   auto work = [&image] { return replica::HashDatabase(std::move(image)); };
   CO_TRY_ASSIGN(uint32_t crc, co_await base::RunBlocking(reader_pool_, call.executor, work));
@@ -104,6 +104,7 @@ Task<Api::Bytes> Api::Alarm(const Call& call, std::string request) {
 // Space comes back by itself, segment by segment; there is nothing to stop the world for.
 Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
+  Stopwatch watch(call.executor, *metrics_->defragment);
   base::LogInfo("defragment request: nothing to do, space is reclaimed continuously");
   pb::DefragmentResponse out;
   co_return out.SerializeAsString();
@@ -112,7 +113,7 @@ Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
 Task<base::Status> Api::Snapshot(base::net::GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto request, co_await stream.Read());
   CO_TRY(MustAdminister(stream.call()));
-  Stopwatch watch(stream.call().executor, metrics_->snapshot_seconds);
+  Stopwatch watch(stream.call().executor, *metrics_->snapshot_seconds);
   const Call& call = stream.call();
   CO_TRY_ASSIGN(auto image, co_await TakeImage(call));
   // Made while it is sent: a backup writes nothing to the disk that everybody's puts wait for.

@@ -82,7 +82,6 @@ Task<base::Result<Found>> Find(mvcc::Store& store, const pb::RangeRequest& r, co
 }  // namespace
 
 Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
-  metrics_->range.Add();
   pb::RangeRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckRange(r));
@@ -91,7 +90,7 @@ Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
     CO_TRY_ASSIGN(mvcc::Identity who, Caller(call));
     CO_TRY(replica_.applier().auth().MayRead(who, r.key(), r.range_end()));
   }
-  Stopwatch watch(call.executor, metrics_->range_seconds);
+  Stopwatch watch(call.executor, *metrics_->range_seconds);
   if (r.range_end().empty() || r.count_only()) co_return Respond(replica_.applier().Range(r));
   co_return co_await RangeOfMany(call, r);
 }
@@ -121,7 +120,7 @@ Task<Api::Bytes> Api::RangeOfMany(const Call& call, const pb::RangeRequest& r) {
   wire::PutNonZero(tail, 3, found.more);
   wire::PutNonZero(tail, 4, static_cast<uint64_t>(found.count));
   CO_TRY(co_await call.long_answer->Begin(head.size() + bytes + tail.size()));
-  metrics_->bytes_out.Add(static_cast<double>(head.size() + bytes + tail.size()));
+  metrics_->bytes_out->Add(static_cast<double>(head.size() + bytes + tail.size()));
   CO_TRY(co_await call.long_answer->Write(base::Share(std::move(head))));
   Pieces pieces(std::move(view), false);
   while (!pieces.done()) {

@@ -141,6 +141,7 @@ Task<void> Api::WatchWriter(WatchSession& session) {
     if (!session.answers.empty()) {
       std::string bytes = std::move(session.answers.front());
       session.answers.pop_front();
+      Stopwatch watch(session.stream.call().executor, *metrics_->watch_control);
       s = co_await session.stream.Write(base::Share(std::move(bytes)));
     } else if (auto item = session.watches.Next()) {
       s = co_await SendItem(session, std::move(*item));
@@ -155,6 +156,10 @@ Task<void> Api::WatchWriter(WatchSession& session) {
 }
 
 Task<base::Status> Api::SendItem(WatchSession& session, mvcc::WatchItem item) {
+  base::Histogram* kind = item.created || item.canceled ? metrics_->watch_control
+                          : item.events.empty()         ? metrics_->watch_progress
+                                                        : metrics_->watch_events;
+  Stopwatch watch(session.stream.call().executor, *kind);
   std::string header = Header(item.revision);
   size_t limit = item.fragment ? options_.max_request_bytes : SIZE_MAX;
   size_t from = 0;
@@ -165,10 +170,11 @@ Task<base::Status> Api::SendItem(WatchSession& session, mvcc::WatchItem item) {
       bytes += e.kv->size() + (item.prev_kv && e.prev_kv ? e.prev_kv->size() : 0);
     }
     bool more = to < item.events.size();
-    metrics_->events.Add(static_cast<double>(to - from));
+    metrics_->events->Add(static_cast<double>(to - from));
     CO_TRY(co_await session.stream.Write(base::Share(EncodeItem(header, item, from, to, more))));
     from = to;
   } while (from < item.events.size());
+  if (from > 0) metrics_->watch_per_event->Observe(watch.seconds() / static_cast<double>(from));
   co_return Ok();
 }
 
