@@ -3,7 +3,9 @@
 #include <execinfo.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <ucontext.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -17,11 +19,10 @@ namespace {
 
 constexpr int kDepth = 64;
 constexpr size_t kSamples = 16 << 10;
-// The handler's own frame and the one the kernel puts between it and the interrupted function.
-constexpr int kHandlerFrames = 2;
 
 struct Sample {
-  void* frames[kDepth];
+  void* interrupted;
+  void* frames[kDepth];    // the handler's first
   std::atomic<int> depth;  // 0 until the frames are whole
 };
 
@@ -40,11 +41,23 @@ Buffer& TheBuffer() {
   return *buffer;
 }
 
-void OnTick(int) {
+void* InterruptedAt(const void* context) {
+  const auto& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+  return reinterpret_cast<void*>(machine.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+  return reinterpret_cast<void*>(machine.pc);
+#else
+#error "where this machine keeps the program counter"
+#endif
+}
+
+void OnTick(int, siginfo_t*, void* context) {
   int saved = errno;
   if (Buffer* b = watching.load(std::memory_order_acquire)) {
     if (size_t at = b->used.fetch_add(1, std::memory_order_relaxed); at < kSamples) {
       Sample& s = b->samples[at];
+      s.interrupted = InterruptedAt(context);
       s.depth.store(::backtrace(s.frames, kDepth), std::memory_order_release);
     }
   }
@@ -65,8 +78,8 @@ void Begin() {
   size_t used = std::min(b.used.exchange(0), kSamples);
   for (size_t i = 0; i < used; ++i) b.samples[i].depth = 0;
   struct sigaction action{};
-  action.sa_handler = OnTick;
-  action.sa_flags = SA_RESTART;
+  action.sa_sigaction = OnTick;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
   ::sigaction(SIGPROF, &action, nullptr);  // for good: a last tick may be under way when the timer stops
   watching = &b;
   SetTimer(1000000 / CpuProfile::kHertz);
@@ -83,11 +96,12 @@ CpuProfile End(Duration duration) {
   for (size_t i = 0; i < std::min(used, kSamples); ++i) {
     const Sample& s = b.samples[i];
     int depth = s.depth.load(std::memory_order_acquire);
-    if (depth <= kHandlerFrames) continue;
-    std::vector<uint64_t> stack;
-    for (int f = kHandlerFrames; f < depth; ++f) {
-      auto address = reinterpret_cast<uint64_t>(s.frames[f]);
-      stack.push_back(f == kHandlerFrames ? address : address - 1);  // it returns behind its call
+    if (depth == 0) continue;
+    void* const* end = s.frames + depth;
+    void* const* frame = std::find(s.frames, end, s.interrupted);
+    std::vector<uint64_t> stack = {reinterpret_cast<uint64_t>(s.interrupted)};
+    while (frame != end && ++frame != end) {
+      stack.push_back(reinterpret_cast<uint64_t>(*frame) - 1);  // it returns behind its call
     }
     ++out.stacks[std::move(stack)];
   }
