@@ -106,6 +106,42 @@ TEST(Store, CompactionForgetsAndARestartAgrees) {
   EXPECT_EQ(f.Put("k3", "new"), rev + 1);
 }
 
+TEST(Store, ACompactionRemembersTheHashOfWhatItFound) {
+  Fixture f;
+  auto compact = [&f](int64_t revision) {
+    EXPECT_TRUE(f.store->Compact(revision).ok());
+    EXPECT_FALSE(f.store->CompactionHash(revision).has_value()) << "it is not known yet";
+    f.Put("meanwhile", "1");  // does not count
+    std::shared_ptr<View> view;
+    while (!view && *f.store->MaintenanceStep()) view = f.store->TakeViewToHash();
+    f.Settle();
+    EXPECT_TRUE(f.store->hashing());
+    Sort(*view);
+    f.store->RememberHash(*view, HashOf(*view));
+    EXPECT_FALSE(f.store->hashing());
+  };
+  f.Put("a", "1");
+  f.Put("b", "1");
+  f.Put("a", "2");
+  f.Delete("b");
+  for (int64_t revision : {3, 5}) {
+    Store::Hash before = *f.store->HashAt(revision);
+    compact(revision);
+    Store::Hash kept = *f.store->CompactionHash(revision);
+    EXPECT_EQ(kept.hash, before.hash);
+    EXPECT_EQ(kept.compact_revision, before.compact_revision) << "of the compaction before";
+    EXPECT_EQ(kept.revision, revision);
+  }
+  EXPECT_TRUE(f.store->CompactionHash(3).has_value()) << "also when that is compacted away";
+  EXPECT_FALSE(f.store->CompactionHash(4).has_value());
+  // One that comes while another is under way is not hashed.
+  ASSERT_TRUE(f.store->Compact(6).ok());
+  ASSERT_TRUE(f.store->Compact(7).ok());
+  EXPECT_EQ(f.store->TakeViewToHash(), nullptr);
+  f.Settle();
+  EXPECT_EQ(f.store->TakeViewToHash()->revision, 6);
+}
+
 TEST(Store, WhatIsWrittenGoesToTheDiskALittleAtATime) {
   Fixture f({.segment_bytes = 4096, .tail_bytes = 512, .sync_bytes = 1024});
   EXPECT_FALSE(f.store->NextSync()) << "nothing is worth it";

@@ -21,6 +21,7 @@ namespace {
 constexpr std::string_view kStateMagic = "KEELKVS\n";
 constexpr uint32_t kStateFormat = 1;
 constexpr size_t kCompactKeysPerStep = 512;
+constexpr size_t kCompactionHashes = 10;
 constexpr size_t kCompactVersionsPerStep = 16384;
 constexpr size_t kRewriteBytesPerStep = 128 << 10;
 
@@ -393,6 +394,10 @@ void Store::ForgetFirst(KeyEntry& e, size_t n) {
 Status Store::Compact(int64_t revision) {
   if (revision <= compact_revision_) return ErrCompacted();
   if (revision > revision_) return ErrFutureRev();
+  if (!compacting_ && !hashing_) {
+    hashing_ = true;
+    gather_to_hash_ = std::make_shared<Gather>(Gather::Compacted(*this, revision));
+  }
   compact_revision_ = revision;
   timeline_.ForgetBefore(revision);
   compacting_ = true;
@@ -401,6 +406,10 @@ Status Store::Compact(int64_t revision) {
 }
 
 Result<bool> Store::MaintenanceStep() {
+  if (gather_to_hash_) {
+    TRY(GatherToHash());
+    return true;
+  }
   if (*gatherers_ > 0) return compacting_ || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
   if (compacting_) {
     TRY(CompactSome());
@@ -413,6 +422,15 @@ Result<bool> Store::MaintenanceStep() {
   if (rewriting_ == 0) return false;
   TRY(RewriteSome());
   return true;
+}
+
+Status Store::GatherToHash() {
+  TRY_ASSIGN(bool more, gather_to_hash_->Step(kCompactKeysPerStep));
+  if (more) return Ok();
+  TRY_ASSIGN(View view, gather_to_hash_->Finish());
+  gather_to_hash_.reset();
+  view_to_hash_ = std::make_shared<View>(std::move(view));
+  return Ok();
 }
 
 Status Store::CompactSome() {
@@ -473,6 +491,17 @@ Result<Store::Hash> Store::HashAt(int64_t revision) {
   Sort(view);
   TRY_ASSIGN(uint32_t hash, HashOf(view));
   return Hash{hash, view.compact_revision, revision};
+}
+
+void Store::RememberHash(const View& view, const Result<uint32_t>& hash) {
+  hashing_ = false;
+  if (hash) compaction_hashes_[view.revision] = {*hash, view.compact_revision, view.revision};
+  if (compaction_hashes_.size() > kCompactionHashes) compaction_hashes_.erase(compaction_hashes_.begin());
+}
+
+std::optional<Store::Hash> Store::CompactionHash(int64_t revision) const {
+  auto found = compaction_hashes_.find(revision);
+  return found == compaction_hashes_.end() ? std::nullopt : std::optional(found->second);
 }
 
 // ---- checkpoints
@@ -545,6 +574,9 @@ void Store::Replace(Store& fresh) {
   std::swap(compact_revision_, fresh.compact_revision_);
   compacting_ = false;
   compact_cursor_.clear();
+  if (gather_to_hash_ || view_to_hash_) hashing_ = false;
+  gather_to_hash_.reset();
+  view_to_hash_.reset();
   rewriting_ = rewrite_offset_ = 0;
 }
 

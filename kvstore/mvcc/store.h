@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -21,6 +22,9 @@
 #include "kvstore/mvcc/watch.h"
 
 namespace kvstore::mvcc {
+
+class Gather;
+struct View;
 
 // State beside the keys, under the names of etcd's buckets: alarm, auth, authUsers, authRoles, cluster, members,
 // members_removed (and lease, meta, which are made when they are written).
@@ -119,6 +123,14 @@ class Store final : public History {
   };
   // etcd's HashKV at `revision` (0 = now), in one go: for tools and tests. A server gathers a view and hashes that.
   base::Result<Hash> HashAt(int64_t revision);
+  // etcd hashes what it compacts, up to the compaction's revision and as of the compaction before, and answers with
+  // that from then on. So does this store, unless a compaction comes while the one before is under way: MaintenanceStep
+  // gathers first, the owner takes the view, hashes it on some other thread and hands in the result.
+  std::shared_ptr<View> TakeViewToHash() { return std::exchange(view_to_hash_, nullptr); }
+  void RememberHash(const View& view, const base::Result<uint32_t>& hash);
+  bool hashing() const { return hashing_; }
+  // Of one of the latest compactions; nullopt: none was at that revision, or its hash is not known yet.
+  std::optional<Hash> CompactionHash(int64_t revision) const;
 
   // Keeps what a checkpoint has to sync small: see Segments::SyncStep.
   std::optional<Segments::SyncStep> NextSync() const { return segments_->NextSync(); }
@@ -182,6 +194,7 @@ class Store final : public History {
   base::Result<Slice> EventsOfMany(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const;
   base::Result<EventPtr> PastEvent(const KeyEntry* e, const Revision& r, bool tombstone, std::string_view stored,
                                    bool prev_kv) const;
+  base::Status GatherToHash();
   base::Status CompactSome();
   base::Status RewriteSome();
   std::string EncodeState(const AppliedMark& mark) const;
@@ -211,6 +224,10 @@ class Store final : public History {
   uint64_t compacted_versions_ = 0;
   mutable Counts counts_;
   std::string compact_cursor_;
+  bool hashing_ = false;
+  std::shared_ptr<Gather> gather_to_hash_;
+  std::shared_ptr<View> view_to_hash_;
+  std::map<int64_t, Hash> compaction_hashes_;
   uint32_t rewriting_ = 0;
   uint32_t rewrite_offset_ = 0;
 };

@@ -53,6 +53,11 @@ void Gather::KeepHistory(const KeyEntry& e) {
     }
     if (seen != nullptr && seen->tombstone) seen = nullptr;
     any_seen_ |= seen != nullptr;
+  } else if (kind_ == Kind::kCompacted) {
+    // A tombstone of the compaction's own revision is among what it leaves.
+    seen = e.At(revision_);
+    if (seen != nullptr && seen->tombstone && seen->main != revision_) seen = nullptr;
+    any_seen_ |= seen != nullptr;
   }
   size_t from = compact_revision_ > 0 ? Store::Superseded(e, compact_revision_) : 0;
   for (size_t i = from; i < versions.size() && versions[i].main <= revision_; ++i) {

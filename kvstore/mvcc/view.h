@@ -36,6 +36,8 @@ class Gather {
   // What the original hashes: all that is newer than the compaction, and of the older ones what the revision still sees
   // (everything that is kept where it sees nothing at all), without tombstones of the compaction's own revision.
   static Gather Hashed(Store& store, int64_t revision) { return Gather(store, Kind::kHashed, revision, {}, {}); }
+  // What the original hashes while it compacts at the revision; to be made before the store is told to compact there.
+  static Gather Compacted(Store& store, int64_t revision) { return Gather(store, Kind::kCompacted, revision, {}, {}); }
   // Of each key of [key, end) the version that a read at the revision sees; in key order.
   static Gather Range(Store& store, int64_t revision, std::string key, std::string end) {
     return Gather(store, Kind::kRange, revision, std::move(key), std::move(end));
@@ -52,7 +54,7 @@ class Gather {
   base::Result<View> Finish();
 
  private:
-  enum class Kind { kHistory, kHashed, kRange };
+  enum class Kind { kHistory, kHashed, kCompacted, kRange };
   Gather(Store& store, Kind kind, int64_t revision, std::string key, std::string end);
   void Keep(const Version& v);
   void KeepHistory(const KeyEntry& e);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/mvcc/view.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/wire/wire.h"
@@ -697,9 +698,21 @@ void Replica::Maintain() {
     if (compacts && on_work) on_work(Work::kCompactionStep, env_.executor.Now() - from);
     if (!store_->compacting() && compacting_since_ != base::MonoTime{}) Compacted();
     if (!more) return Fail(more.error().Annotate("compaction: "));
+    if (auto view = store_->TakeViewToHash()) HashCompaction(std::move(view));
     if (*more) Maintain();
     MaybeCheckpoint();
     TendDisk();
+  });
+}
+
+void Replica::HashCompaction(std::shared_ptr<mvcc::View> view) {
+  auto hash = std::make_shared<Result<uint32_t>>(0);
+  auto work = [view, hash] {
+    mvcc::Sort(*view);
+    *hash = mvcc::HashOf(*view);
+  };
+  env_.other_pool.Run(work, env_.executor, [this, view, hash, alive = alive_] {
+    if (*alive) store_->RememberHash(*view, *hash);
   });
 }
 

@@ -226,6 +226,7 @@ class Replica {
   void Publish();
   std::string CommonVersion() const;
   void Maintain();
+  void HashCompaction(std::shared_ptr<mvcc::View> view);
   void Compacted();
   void ResumeMaintenance();
   void TendDisk();

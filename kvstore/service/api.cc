@@ -255,12 +255,13 @@ Task<Api::Bytes> Api::Compact(const Call& call, std::string request) {
   pb::CompactionRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(MustAdminister(call));
-  CO_TRY_ASSIGN(std::string out, co_await ProposeBytes(call, 7, request));
-  // Physical: the answer waits until the space can be used again.
-  while (r.physical() && replica_.store().compacting() && !call.ctx.done() && replica_.failure().ok()) {
+  Bytes out = co_await ProposeBytes(call, 7, request);
+  // Physical: the answer waits until the space can be used again; also that it was compacted already.
+  auto busy = [&store = replica_.store()] { return store.compacting() || store.hashing(); };
+  while (r.physical() && busy() && !call.ctx.done() && replica_.failure().ok()) {
     co_await base::NextTurn(call.executor);
   }
-  co_return std::move(out);
+  co_return out;
 }
 
 // ---- leases

@@ -66,7 +66,13 @@ Task<Api::Bytes> Api::HashKv(const Call& call, std::string request) {
   pb::HashKVRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   Stopwatch watch(call.executor, *metrics_->hash_kv_seconds);
-  CO_TRY_ASSIGN(mvcc::Store::Hash hash, co_await replica::HashKv(replica_, reader_pool_, call.ctx, r.revision()));
+  base::Result<mvcc::Store::Hash> known = mvcc::Store::Hash();
+  if (auto compaction = replica_.store().CompactionHash(r.revision())) {
+    known = *compaction;
+  } else {
+    known = co_await replica::HashKv(replica_, reader_pool_, call.ctx, r.revision());
+  }
+  CO_TRY_ASSIGN(mvcc::Store::Hash hash, known);
   pb::HashKVResponse out;
   out.mutable_header()->ParseFromString(Header(replica_.store().revision()));
   out.set_hash(hash.hash);

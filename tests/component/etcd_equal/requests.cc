@@ -423,8 +423,8 @@ std::optional<Request> Requests::CompactionAgain() {
 Request Requests::HashKv() {
   pb::HashKVRequest r;
   if (!random_.OneIn(3)) r.set_revision(std::max<int64_t>(0, Revision()));
-  // etcd remembers what it hashed while it compacted, and tells that for the compaction's own revision.
-  if (r.revision() == compacted_) r.set_revision(0);
+  // etcd remembers what it hashed while it compacted, and tells that for the compaction's own revision; 3.4 did not.
+  if (!old_ && compacted_ > 0 && random_.OneIn(3)) r.set_revision(compacted_);
   return Of("etcdserverpb.Maintenance.HashKV", r);
 }
 
