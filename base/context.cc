@@ -1,36 +1,46 @@
 #include "base/context.h"
 
-#include <vector>
-
 namespace base {
 
+// A link of its context's ring of callbacks, by itself when it is in none.
 struct Context::Registration::Node {
-  std::weak_ptr<Context::State> owner;
-  std::list<std::shared_ptr<Node>>::iterator position;
+  Node *previous = this, *next = this;
   Closure fn;
+
+  ~Node() { Leave(); }
+  void Leave() {
+    previous->next = next;
+    next->previous = previous;
+    previous = next = this;
+  }
+  void InsertBefore(Node& other) {
+    previous = other.previous;
+    next = &other;
+    previous->next = other.previous = this;
+  }
 };
 
 struct Context::State {
   Status status;
   std::optional<MonoTime> deadline;
-  std::list<std::shared_ptr<Registration::Node>> callbacks;
+  Registration::Node callbacks;   // the ring's head
   Registration parent_link;       // ends this state with its parent
   std::shared_ptr<State> parent;  // keeps the path to the root alive
   Executor* timer_executor = nullptr;
   TimerId timer = 0;
 
   ~State() {
+    while (callbacks.next != &callbacks) callbacks.next->Leave();
     if (timer != 0) timer_executor->CancelTimer(timer);
   }
   void End(const Status& why) {
     if (!status.ok()) return;
     status = why;
     if (timer != 0) timer_executor->CancelTimer(std::exchange(timer, 0));
-    while (!callbacks.empty()) {
-      auto node = callbacks.front();
-      callbacks.pop_front();
-      node->owner.reset();
-      Closure fn = std::move(node->fn);
+    while (callbacks.next != &callbacks) {
+      Registration::Node* first = callbacks.next;
+      first->Leave();
+      Closure fn = std::move(first->fn);
       fn();
     }
   }
@@ -86,25 +96,16 @@ Context::Registration Context::OnDone(Closure fn) const {
     fn();
     return r;
   }
-  r.node_ = std::make_shared<Registration::Node>();
-  r.node_->owner = state_;
+  r.node_ = std::make_unique<Registration::Node>();
   r.node_->fn = std::move(fn);
-  r.node_->position = state_->callbacks.insert(state_->callbacks.end(), r.node_);
+  r.node_->InsertBefore(state_->callbacks);
   return r;
 }
 
-Context::Registration::Registration(Registration&& o) noexcept : node_(std::move(o.node_)) {}
-Context::Registration& Context::Registration::operator=(Registration&& o) noexcept {
-  if (this != &o) {
-    Reset();
-    node_ = std::move(o.node_);
-  }
-  return *this;
-}
-void Context::Registration::Reset() {
-  if (!node_) return;
-  if (auto owner = node_->owner.lock()) owner->callbacks.erase(node_->position);
-  node_.reset();
-}
+Context::Registration::Registration() = default;
+Context::Registration::Registration(Registration&& o) noexcept = default;
+Context::Registration& Context::Registration::operator=(Registration&& o) noexcept = default;
+Context::Registration::~Registration() = default;
+void Context::Registration::Reset() { node_.reset(); }
 
 }  // namespace base

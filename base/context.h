@@ -2,7 +2,6 @@
 // its parent. One strand: the whole tree of contexts belongs to one executor.
 #pragma once
 
-#include <list>
 #include <memory>
 #include <optional>
 
@@ -32,16 +31,16 @@ class Context {
   // Runs a callback once when the context ends (at once when it has ended); removed when the registration dies.
   class [[nodiscard]] Registration {
    public:
-    Registration() = default;
+    Registration();
     Registration(Registration&& o) noexcept;
     Registration& operator=(Registration&& o) noexcept;
-    ~Registration() { Reset(); }
+    ~Registration();
     void Reset();
 
    private:
     friend class Context;
     struct Node;
-    std::shared_ptr<Node> node_;
+    std::unique_ptr<Node> node_;
   };
   Registration OnDone(Closure fn) const;
 

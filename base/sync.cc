@@ -2,80 +2,81 @@
 
 namespace base {
 
-struct Event::Waiter {
+struct Event::Waiter : std::enable_shared_from_this<Waiter> {
   std::coroutine_handle<> handle;  // null once the waiting coroutine is gone
   Status result;
-  bool queued = false;  // in waiters_, at `position`
-  std::list<std::shared_ptr<Waiter>>::iterator position;
+  bool queued = false;  // between these two
+  Waiter *previous = nullptr, *next = nullptr;
   bool notified = false;  // by NotifyOne or NotifyAll, not by its context
   Context::Registration cancel;
 };
 
-struct EventAwaiter {
-  Event& event;
-  const Context& ctx;
-  std::shared_ptr<Event::Waiter> waiter;
+Event::Waiting::~Waiting() {
+  if (!waiter_ || !waiter_->handle) return;
+  waiter_->handle = {};
+  waiter_->cancel.Reset();
+  if (waiter_->queued) {
+    event_.Dequeue(*waiter_);
+  } else if (waiter_->notified) {
+    event_.NotifyOne();  // what it was woken for is still there for another
+  }
+}
 
-  EventAwaiter(Event& e, const Context& c) : event(e), ctx(c) {}
-  EventAwaiter(const EventAwaiter&) = delete;
-  // Reached without await_resume when the coroutine is destroyed while it waits.
-  ~EventAwaiter() {
-    if (!waiter || !waiter->handle) return;
-    waiter->handle = {};
-    waiter->cancel.Reset();
-    if (waiter->queued) {
-      event.waiters_.erase(waiter->position);
-    } else if (waiter->notified) {
-      event.NotifyOne();  // what it was woken for is still there for another
-    }
+bool Event::Waiting::await_suspend(std::coroutine_handle<> h) {
+  waiter_ = std::make_shared<Waiter>();
+  if (ctx_.done()) {
+    waiter_->result = ctx_.status();
+    return false;
   }
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> h) {
-    waiter = std::make_shared<Event::Waiter>();
-    if (ctx.done()) {
-      waiter->result = ctx.status();
-      return false;
-    }
-    waiter->handle = h;
-    waiter->queued = true;
-    waiter->position = event.waiters_.insert(event.waiters_.end(), waiter);
-    waiter->cancel = ctx.OnDone([this] {
-      if (!waiter->queued) return;  // a notification is already under way
-      waiter->queued = false;
-      event.waiters_.erase(waiter->position);
-      waiter->result = ctx.status();
-      event.Resume(waiter);
-    });
-    return true;
-  }
-  Status await_resume() {
-    waiter->cancel.Reset();
-    waiter->handle = {};
-    return waiter->result;
-  }
-};
+  waiter_->handle = h;
+  event_.Enqueue(*waiter_);
+  waiter_->cancel = ctx_.OnDone([this] {
+    if (!waiter_->queued) return;  // a notification is already under way
+    event_.Dequeue(*waiter_);
+    waiter_->result = ctx_.status();
+    event_.Resume(*waiter_);
+  });
+  return true;
+}
 
-void Event::Resume(std::shared_ptr<Waiter> w) {
-  executor_.Post([w = std::move(w)] {
+Status Event::Waiting::await_resume() {
+  waiter_->cancel.Reset();
+  waiter_->handle = {};
+  return std::move(waiter_->result);
+}
+
+void Event::Enqueue(Waiter& w) {
+  w.queued = true;
+  w.previous = last_;
+  (last_ != nullptr ? last_->next : first_) = &w;
+  last_ = &w;
+}
+
+void Event::Dequeue(Waiter& w) {
+  w.queued = false;
+  (w.previous != nullptr ? w.previous->next : first_) = w.next;
+  (w.next != nullptr ? w.next->previous : last_) = w.previous;
+  w.previous = w.next = nullptr;
+}
+
+void Event::Resume(Waiter& w) {
+  executor_.Post([w = w.shared_from_this()] {
     if (w->handle) w->handle.resume();
   });
 }
 
-Event::~Event() { CHECK_MSG(waiters_.empty(), "Event destroyed with waiters"); }
-
-Task<Status> Event::Wait(Context ctx) { co_return co_await EventAwaiter(*this, ctx); }
+Event::~Event() { CHECK_MSG(!has_waiters(), "Event destroyed with waiters"); }
 
 void Event::NotifyOne() {
-  if (waiters_.empty()) return;
-  auto w = waiters_.front();
-  waiters_.pop_front();
-  w->queued = false;
-  w->notified = true;
-  Resume(std::move(w));
+  if (first_ == nullptr) return;
+  Waiter& w = *first_;
+  Dequeue(w);
+  w.notified = true;
+  Resume(w);
 }
 
 void Event::NotifyAll() {
-  while (!waiters_.empty()) NotifyOne();
+  while (has_waiters()) NotifyOne();
 }
 
 namespace {

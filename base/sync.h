@@ -3,7 +3,6 @@
 #pragma once
 
 #include <deque>
-#include <list>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -24,19 +23,40 @@ class Event {
   explicit Event(Executor& executor) : executor_(executor) {}
   Event(const Event&) = delete;
   ~Event();
-  // OK when notified after the call, or the context's status.
-  Task<Status> Wait(Context ctx);
+  class Waiting;
+  // co_await it: OK when notified after the call, or the context's status.
+  Waiting Wait(Context ctx);
   void NotifyAll();
   void NotifyOne();
-  bool has_waiters() const { return !waiters_.empty(); }
+  bool has_waiters() const { return first_ != nullptr; }
 
  private:
   struct Waiter;
-  friend struct EventAwaiter;
-  void Resume(std::shared_ptr<Waiter> w);
+  void Enqueue(Waiter& w);
+  void Dequeue(Waiter& w);
+  void Resume(Waiter& w);
   Executor& executor_;
-  std::list<std::shared_ptr<Waiter>> waiters_;
+  Waiter *first_ = nullptr, *last_ = nullptr;
 };
+
+// One wait: an awaiter that lives in the coroutine that waits.
+class [[nodiscard]] Event::Waiting {
+ public:
+  Waiting(Event& event, Context ctx) : event_(event), ctx_(std::move(ctx)) {}
+  Waiting(const Waiting&) = delete;
+  // Reached without await_resume when the coroutine is destroyed while it waits.
+  ~Waiting();
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> h);
+  Status await_resume();
+
+ private:
+  Event& event_;
+  Context ctx_;
+  std::shared_ptr<Waiter> waiter_;
+};
+
+inline Event::Waiting Event::Wait(Context ctx) { return Waiting(*this, std::move(ctx)); }
 
 // A bounded queue between tasks. Push waits while it is full; Pop waits while it is empty; after Close, Pop drains what
 // is there and then returns kOutOfRange ("closed"), Push fails with it.
@@ -101,13 +121,24 @@ class OneShot {
     event_.NotifyAll();
   }
   bool set() const { return value_.has_value(); }
-  // The value, or the context's status. Moves the value out.
-  Task<Result<T>> Wait(Context ctx) {
-    while (!value_) CO_TRY(co_await event_.Wait(ctx));
-    co_return std::move(*value_);
-  }
+  // co_await it: the value, or the context's status. Moves the value out.
+  auto Wait(Context ctx) { return Waiting{*this, event_.Wait(std::move(ctx))}; }
 
  private:
+  struct Waiting {
+    OneShot& shot;
+    Event::Waiting arrival;
+    bool suspended = false;
+    bool await_ready() const noexcept { return shot.set(); }
+    bool await_suspend(std::coroutine_handle<> h) {
+      suspended = true;
+      return arrival.await_suspend(h);
+    }
+    Result<T> await_resume() {
+      if (suspended) TRY(arrival.await_resume());
+      return std::move(*shot.value_);
+    }
+  };
   std::optional<T> value_;
   Event event_;
 };

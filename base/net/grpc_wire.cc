@@ -46,12 +46,12 @@ Result<std::optional<std::string>> GrpcMessageReader::Next() {
     buffer_.reserve(offset_ + 5 + size);
     return std::nullopt;
   }
+  if (have == 5 + size_t{size}) {
+    buffer_.erase(0, std::exchange(offset_, 0) + 5);
+    return std::exchange(buffer_, {});
+  }
   std::string message = buffer_.substr(offset_ + 5, size);
   offset_ += 5 + size_t{size};
-  if (empty()) {
-    buffer_.clear();
-    offset_ = 0;
-  }
   return message;
 }
 

@@ -19,6 +19,7 @@ namespace base::net {
 class Headers {
  public:
   void Add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
+  void Reserve(size_t fields) { fields_.reserve(fields); }
   void Set(std::string_view name, std::string value);
   void Remove(std::string_view name);
   // The first value, or "".

@@ -134,7 +134,7 @@ struct Http2Callbacks {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
       if (!stream.out_trailers_.fields().empty()) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        std::vector<nghttp2_nv> nv;
+        std::vector<nghttp2_nv>& nv = stream.session_->FieldBuffer();
         for (const auto& [name, value] : stream.out_trailers_.fields()) nv.push_back(MakeNv(name, value));
         nghttp2_submit_trailer(s, stream.id_, nv.data(), nv.size());
       }

@@ -144,6 +144,11 @@ class Http2Session : public TransportUser {
   Loop& loop() { return transport_->loop(); }
   const Status& why() const { return why_; }
   nghttp2_session* native() { return session_; }
+  // An empty list for the fields of one head, good until the next call.
+  std::vector<nghttp2_nv>& FieldBuffer() {
+    field_buffer_.clear();
+    return field_buffer_;
+  }
   const std::unordered_map<int32_t, std::shared_ptr<Http2Stream>>& streams() const { return streams_; }
 
  protected:
@@ -171,6 +176,7 @@ class Http2Session : public TransportUser {
   std::unique_ptr<Transport> transport_;
   Http2Options options_;
   nghttp2_session* session_ = nullptr;
+  std::vector<nghttp2_nv> field_buffer_;
   std::unordered_map<int32_t, std::shared_ptr<Http2Stream>> streams_;
   bool ended_ = false, going_away_ = false, begun_ = false;
   int pings_missed_ = 0;

@@ -107,6 +107,7 @@ class Http2Connection final : public ServerConnection, public Http2Session {
 
 void Http2Exchange::OnHeader(std::string_view name, std::string_view value) {
   if (head_complete_) return;  // trailers of a request say nothing we use
+  if (headers_.fields().empty()) headers_.Reserve(8);
   if (name.starts_with(':')) {
     if (name == ":method") {
       method_ = value;
@@ -149,16 +150,16 @@ void Http2Exchange::SendHead(int status, const Headers& headers, bool end) {
   if (session() == nullptr) return;
   char code[4] = {static_cast<char>('0' + status / 100 % 10), static_cast<char>('0' + status / 10 % 10),
                   static_cast<char>('0' + status % 10), 0};
-  std::vector<nghttp2_nv> nv;
-  nv.reserve(headers.fields().size() + 2);
+  std::vector<nghttp2_nv>& nv = session()->FieldBuffer();
   nv.push_back(MakeNv(":status", {code, 3}));
-  bool has_date = false;
+  bool dated = false;
   for (const auto& [name, value] : headers.fields()) {
     if (IsConnectionField(name)) continue;
-    has_date |= name == "date";
+    // In gRPC nobody reads a date.
+    dated |= name == "date" || (name == "content-type" && value.starts_with("application/grpc"));
     nv.push_back(MakeNv(name, value));
   }
-  if (!has_date) nv.push_back(MakeNv("date", HttpDate(shard_->loop().clock())));
+  if (!dated) nv.push_back(MakeNv("date", HttpDate(shard_->loop().clock())));
   session()->Respond(*this, nv, end);
 }
 

@@ -171,6 +171,7 @@ void Raft::Send(Message m) {
   if (!vote_kind && m.type != MessageType::kProp && m.type != MessageType::kReadIndex) m.term = term_;
   bool promise =
       m.type == MessageType::kAppResp || m.type == MessageType::kVoteResp || m.type == MessageType::kPreVoteResp;
+  if (promise && messages_after_append_.empty()) messages_after_append_.reserve(2);  // with the append's own answer
   (promise ? messages_after_append_ : messages_).push_back(std::move(m));
 }
 
@@ -219,14 +220,15 @@ Message Raft::StorageApplyMessage(Entries entries) {
   return m;
 }
 
-Ready Raft::TakeReady() {
-  Ready rd;
+Ready Raft::TakeReady(Ready reuse) {
+  Ready rd = std::move(reuse);
   SoftState soft{leader_, role_};
+  rd.soft_state.reset();
   if (soft != previous_soft_) rd.soft_state = soft;
-  rd.read_states = std::move(read_states_);
-  read_states_.clear();
-  rd.messages = std::move(messages_);
-  messages_.clear();
+  rd.read_states.clear();
+  rd.read_states.swap(read_states_);
+  rd.messages.clear();
+  rd.messages.swap(messages_);
   if (NeedStorageAppend()) rd.messages.push_back(StorageAppendMessage());
   Entries committed = log_.NextCommitted(options_.apply_unstable);
   if (!committed.empty()) {

@@ -94,7 +94,8 @@ class Raft {
   base::Result<ConfState> ApplyConfChange(const ConfChange& change);
 
   bool HasReady() const;
-  Ready TakeReady();
+  // `reuse`: an old one whose memory may be used again.
+  Ready TakeReady(Ready reuse = {});
 
   NodeId id() const { return options_.id; }
   uint64_t term() const { return term_; }

@@ -1,6 +1,9 @@
 #include "kvstore/replica/replica.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
+#include <array>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -51,19 +54,34 @@ std::string LeaseRevoke(int64_t id) {
 
 }  // namespace
 
+// Entries as messages, one after another in the same memory.
+class Replica::EntryReader {
+ public:
+  // Good until the next call; null: unreadable.
+  const etcdserverpb::InternalRaftRequest* Read(std::string_view bytes) {
+    arena_.Reset();
+    auto* r = google::protobuf::Arena::CreateMessage<etcdserverpb::InternalRaftRequest>(&arena_);
+    return r->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ? r : nullptr;
+  }
+
+ private:
+  std::array<char, 2048> block_;
+  google::protobuf::Arena arena_{block_.data(), block_.size()};
+};
+
 Replica::Replica(Environment env, Options options, base::Random random)
     : env_(env),
       options_(std::move(options)),
       random_(random),
       leader_event_(env.executor),
       idle_(env.executor),
-      request_(std::make_unique<etcdserverpb::InternalRaftRequest>()) {
+      entry_reader_(std::make_unique<EntryReader>()) {
   if (options_.wal_dir.empty()) options_.wal_dir = options_.data_dir + "/member/wal";
   if (options_.unsafe_no_sync) options_.wal.blocks = nullptr;  // every write through them is a sync
 }
 
 Replica::~Replica() {
-  *alive_ = false;
+  *alive_ = nullptr;
   if (tick_timer_ != 0) env_.executor.CancelTimer(tick_timer_);
   FailWaiting();
 }
@@ -183,10 +201,14 @@ void Replica::Start() {
 
 void Replica::Schedule() {
   if (std::exchange(scheduled_, true)) return;
-  Post([this] {
-    scheduled_ = false;
-    Process();
+  env_.executor.Post([alive = alive_] {
+    if (Replica* r = *alive) r->ProcessScheduled();
   });
+}
+
+void Replica::ProcessScheduled() {
+  scheduled_ = false;
+  Process();
 }
 
 void Replica::Process() {
@@ -194,7 +216,7 @@ void Replica::Process() {
   AskReads();
   TellCommit();
   while (raft_->HasReady()) {
-    raft::Ready rd = raft_->TakeReady();
+    raft::Ready rd = raft_->TakeReady(std::exchange(ready_, {}));
     if (rd.soft_state) {
       if (rd.soft_state->leader != raft::kNone) ++counters_.leader_changes;
       LeaderChanged();
@@ -204,6 +226,7 @@ void Replica::Process() {
     }
     AnswerReads(rd.read_states);
     for (raft::Message& m : rd.messages) RouteMessage(std::move(m));
+    ready_ = std::move(rd);
   }
   PumpLog();
 }
@@ -249,23 +272,29 @@ bool Replica::NothingToWrite(const raft::Message& m) const {
 
 void Replica::PumpLog() {
   if (log_busy_ || !failure_.ok()) return;
+  LogLight();
+  if (to_log_.empty() && release_to_ == 0 && !(stopping_ && !unsaved_.empty())) return;
+  log_busy_ = true;
+  log_busy_since_ = env_.executor.Now();
+  auto work = std::make_shared<LogWork>();
+  work->before = std::exchange(unsaved_, {});
+  work->batch = std::exchange(to_log_, std::move(spare_batch_));
+  work->release_to = std::exchange(release_to_, 0);
+  work->release_meta = release_meta_;
+  if (!StartLogWork(work)) RunLogWork(work);
+}
+
+// What stands in front and needs no writing is as good as written.
+void Replica::LogLight() {
   auto rest = std::find_if(to_log_.begin(), to_log_.end(), [this](const auto& m) { return !NothingToWrite(m); });
+  if (rest == to_log_.begin()) return;
   std::vector<raft::Message> light(std::make_move_iterator(to_log_.begin()), std::make_move_iterator(rest));
   to_log_.erase(to_log_.begin(), rest);
   for (raft::Message& m : light) {
     if (m.term != 0) unsaved_ = {m.term, m.vote, m.commit};
     Logged(std::move(m));
   }
-  if (!light.empty() && raft_->HasReady()) Schedule();
-  if (to_log_.empty() && release_to_ == 0 && !(stopping_ && !unsaved_.empty())) return;
-  log_busy_ = true;
-  log_busy_since_ = env_.executor.Now();
-  auto work = std::make_shared<LogWork>();
-  work->before = std::exchange(unsaved_, {});
-  work->batch = std::exchange(to_log_, {});
-  work->release_to = std::exchange(release_to_, 0);
-  work->release_meta = release_meta_;
-  if (!StartLogWork(work)) RunLogWork(work);
+  if (raft_->HasReady()) Schedule();
 }
 
 Status Replica::LogWork::Save(wal::Wal& wal) {
@@ -391,6 +420,8 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result) {
     if (m.term != 0) saved_ = {m.term, m.vote, m.commit};
     Logged(std::move(m));
   }
+  done.clear();
+  spare_batch_ = std::move(done);
   MaybeInstall();
   Process();
   if (!log_busy_) idle_.NotifyAll();
@@ -415,13 +446,13 @@ void Replica::Logged(raft::Message m) {
 
 void Replica::ScheduleApply() {
   if (std::exchange(apply_scheduled_, true)) return;
-  Post([this] {
-    apply_scheduled_ = false;
-    ApplySome();
+  env_.executor.Post([alive = alive_] {
+    if (Replica* r = *alive) r->ApplySome();
   });
 }
 
 void Replica::ApplySome() {
+  apply_scheduled_ = false;
   if (!failure_.ok()) return;
   base::MonoTime begun = env_.executor.Now();
   store_->SetNow(begun);
@@ -466,12 +497,10 @@ void Replica::ApplySome() {
 
 Status Replica::ApplyEntry(const raft::Entry& e) {
   if (e.bytes().empty()) return Ok();
-  request_->Clear();
-  if (!request_->ParseFromArray(e.bytes().data(), static_cast<int>(e.bytes().size()))) {
-    return base::DataLoss("unreadable request");
-  }
-  auto answer = applier_->Apply(*request_, e.index);
-  uint64_t id = request_->header().id() != 0 ? request_->header().id() : request_->id();
+  const etcdserverpb::InternalRaftRequest* request = entry_reader_->Read(e.bytes());
+  if (request == nullptr) return base::DataLoss("unreadable request");
+  auto answer = applier_->Apply(*request, e.index);
+  uint64_t id = request->header().id() != 0 ? request->header().id() : request->id();
   auto waiting = pending_.find(id);
   std::shared_ptr<Waiter> waiter;
   if (waiting != pending_.end()) {
@@ -482,7 +511,7 @@ Status Replica::ApplyEntry(const raft::Entry& e) {
     if (waiter) waiter->shot.Set(Answer{.error = mvcc::ErrStopped()});
     return answer.error();
   }
-  if (request_->has_compaction() && answer->error.ok()) Maintain();
+  if (request->has_compaction() && answer->error.ok()) Maintain();
   if (waiter) waiter->shot.Set(std::move(*answer));
   return Ok();
 }
@@ -542,7 +571,7 @@ Task<Result<Answer>> Replica::ProposeEntry(Context ctx, uint64_t id, std::functi
     pending_.erase(id);
     co_return Err(why(raft_->term() == term ? mvcc::ErrTimeout() : mvcc::ErrTimeoutLeaderFail()));
   }
-  if (answer->error == mvcc::ErrStopped()) co_return Err(answer->error);
+  if (!answer->error.ok() && answer->error == mvcc::ErrStopped()) co_return Err(answer->error);
   co_return std::move(*answer);
 }
 
@@ -638,7 +667,7 @@ void Replica::Publish() {
     return;
   }
   publishing_ = true;
-  base::SpawnNow([](Replica* self, std::shared_ptr<bool> alive, std::string fields) -> Task<void> {
+  base::SpawnNow([](Replica* self, std::shared_ptr<Replica*> alive, std::string fields) -> Task<void> {
     (void)co_await self->Propose(Context(), std::move(fields));
     if (!*alive) co_return;
     self->publishing_ = false;
@@ -673,7 +702,7 @@ void Replica::ExpireLeases() {
   base::MonoTime now = env_.executor.Now();
   for (int64_t id : store_->leases().Expired(now, kLeaseRevokesPerTick)) {
     store_->leases().Defer(id, now + kRevokeRetry);
-    base::SpawnNow([](Replica* r, std::shared_ptr<bool> alive, int64_t lease) -> Task<void> {
+    base::SpawnNow([](Replica* r, std::shared_ptr<Replica*> alive, int64_t lease) -> Task<void> {
       auto revoked = co_await r->Propose(Context(), LeaseRevoke(lease), r->applier_->auth().Root());
       if (*alive && revoked && revoked->error.ok()) ++r->counters_.leases_expired;
     }(this, alive_, id));
@@ -734,6 +763,10 @@ void Replica::ResumeMaintenance() {
 // the log's next fsync waits for.
 void Replica::TendDisk() {
   if (tending_ || !failure_.ok()) return;
+  auto sync = store_->NextSync();
+  auto shrink = dying_.Next();
+  if (!sync && !shrink) return ResumeMaintenance();
+  tending_ = true;
   struct Job {
     std::optional<mvcc::Segments::SyncStep> sync;
     std::function<void()> shrink;
@@ -741,9 +774,7 @@ void Replica::TendDisk() {
     Status result;
   };
   auto job =
-      std::make_shared<Job>(Job{.sync = store_->NextSync(), .shrink = dying_.Next(), .from = env_.executor.Now()});
-  if (!job->sync && !job->shrink) return ResumeMaintenance();
-  tending_ = true;
+      std::make_shared<Job>(Job{.sync = std::move(sync), .shrink = std::move(shrink), .from = env_.executor.Now()});
   auto work = [job] {
     if (job->sync) job->result = job->sync->Run();
     if (job->shrink) job->shrink();

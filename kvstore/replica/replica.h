@@ -181,11 +181,13 @@ class Replica {
   void MakeRaft(wal::Contents contents);
 
   void Schedule();
+  void ProcessScheduled();
   void Process();
   void RouteMessage(raft::Message m);
   void TellCommit();
   bool NothingToWrite(const raft::Message& m) const;
   void PumpLog();
+  void LogLight();
   struct LogWork;
   bool StartLogWork(const std::shared_ptr<LogWork>& work);
   void RunLogWork(const std::shared_ptr<LogWork>& work);
@@ -288,8 +290,8 @@ class Replica {
   Environment env_;
   Options options_;
   base::Random random_;
-  // Closures that are under way check whether the replica is still there.
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // Closures that are under way check whether the replica is still there: null when it is not.
+  std::shared_ptr<Replica*> alive_ = std::make_shared<Replica*>(this);
 
   uint64_t member_id_ = 0;
   uint64_t cluster_id_ = 0;
@@ -306,7 +308,9 @@ class Replica {
   bool was_leader_ = false;
   base::Status failure_;
 
+  raft::Ready ready_;  // its memory is used again
   std::vector<raft::Message> to_log_;
+  std::vector<raft::Message> spare_batch_;  // memory for the next
   bool log_busy_ = false;
   raft::HardState saved_;    // as the log on the disk has it
   raft::HardState unsaved_;  // differs from it in the commit index: goes with the next write
@@ -355,7 +359,8 @@ class Replica {
   base::TimerId tick_timer_ = 0;
   base::Event idle_;
   Counters counters_;
-  std::unique_ptr<etcdserverpb::InternalRaftRequest> request_;  // reused from entry to entry
+  class EntryReader;
+  std::unique_ptr<EntryReader> entry_reader_;
 };
 
 }  // namespace kvstore::replica
