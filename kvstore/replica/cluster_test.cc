@@ -184,6 +184,24 @@ TEST(ReplicaCluster, WhatWasAskedOfTheLeaderMayEndAfterTheReplica) {
   for (const auto& s : {renewed, times, promoted}) EXPECT_EQ(*s, mvcc::ErrStopped());
 }
 
+// For the address sanitizer: the replica ends first, or just when the read times out.
+TEST(ReplicaCluster, AReadMayEndAfterTheReplica) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    Cluster c(3, [](Options&) {}, seed);
+    int l = c.leader();
+    c.cut = {1, 2, 3};
+    std::optional<Status> read;
+    base::Spawn(c.executor, [](Replica& r, std::optional<Status>& out) -> Task<void> {
+      out = co_await r.ReadBarrier(Context());
+    }(c[l], read));
+    // As ReadBarrier counts it.
+    base::Duration timeout = seconds(5) + 2 * c[l].ElectionTimeout();
+    c.executor.After(seed % 2 == 0 ? timeout : timeout / 2, [&] { c.node(l).replica.reset(); });
+    ASSERT_TRUE(c.Until([&] { return read.has_value(); }));
+    EXPECT_FALSE(read->ok());
+  }
+}
+
 TEST(ReplicaCluster, ALeaderThatRemovedItselfVouchesForNothing) {
   Cluster c(2);
   int l = c.leader(), other = c.Other(l);

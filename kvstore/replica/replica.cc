@@ -587,10 +587,11 @@ Task<Status> Replica::ReadBarrier(Context ctx) {
   auto reader = std::make_shared<Reader>(env_.executor);
   reads_waiting_.push_back(reader);
   Schedule();  // everybody who asks in this turn shares a question
+  auto alive = alive_;
   auto done = co_await reader->shot.Wait(ctx.WithTimeout(env_.executor, RequestTimeout()));
-  if (!done && !ctx.done()) ++counters_.reads_slow;
+  if (!done && !ctx.done() && *alive) ++counters_.reads_slow;
   if (!done) co_return ctx.done() ? ctx.status() : mvcc::ErrTimeout();
-  if (!done->status.ok()) ++counters_.reads_failed;
+  if (!done->status.ok() && *alive) ++counters_.reads_failed;
   co_return done->status;
 }
 
