@@ -301,11 +301,13 @@ Task<Status> HttpTransport::PostSnapshot(Peer& peer, const Message& m, replica::
   co_return Ok();
 }
 
-Task<Result<replica::PeerAnswer>> HttpTransport::Ask(Context ctx, NodeId to, std::string path, std::string body) {
+Task<Result<replica::PeerAnswer>> HttpTransport::Ask(Context ctx, NodeId to, std::string path, std::string body,
+                                                     std::string token) {
   PeerPtr peer = Find(to);
   if (!peer) co_return Err(base::Unavailable("no such peer"));
   base::net::ClientRequest r{.method = "POST", .path = std::move(path), .headers = RequestHeaders(to)};
   r.headers.Set("content-type", "application/protobuf");
+  if (!token.empty()) r.headers.Set("authorization", std::move(token));
   r.body = base::Share(std::move(body));
   Context limited = ctx.WithTimeout(loop_, kReadTimeout);
   CO_TRY_ASSIGN(auto response, co_await peer->client.Do(limited, std::move(r)));
@@ -627,7 +629,12 @@ Task<void> HttpTransport::ServePromote(base::net::Exchange& e) {
   char* end = nullptr;
   uint64_t id = std::strtoull(text.c_str(), &end, 10);
   if (text.empty() || *end != '\0') co_return co_await Text(e, 404, "member " + text + " not found in cluster\n");
-  auto members = co_await replica_.PromoteMember(e.context(), id);
+  std::string token(e.headers().Get("authorization"));
+  if (Status s = may_administer ? may_administer(token) : Ok(); !s.ok()) {
+    base::LogWarning("failed to promote a member", {{"member-id", Hex(id)}, {"error", s}});
+    co_return co_await Text(e, 500, std::string(s.message()) + "\n");
+  }
+  auto members = co_await replica_.PromoteMember(e.context(), id, std::move(token));
   if (!members) {
     const Status& s = members.error();
     int status = s == mvcc::ErrMemberNotFound()                                        ? 404

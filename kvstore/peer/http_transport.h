@@ -49,6 +49,8 @@ class HttpTransport final : public replica::Transport {
                 TransportOptions options);
   ~HttpTransport() override;
 
+  // Whether the owner of a token ("" = nobody) may change the cluster: asked before a promotion that a peer hands on.
+  std::function<base::Status(const std::string& token)> may_administer;
   // For every request of the peer listeners.
   base::Task<void> Handle(base::net::Exchange& exchange);
   // Ends all streams; nothing is sent or taken any more.
@@ -60,7 +62,7 @@ class HttpTransport final : public replica::Transport {
   std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const override;
   std::string ServerVersion(raft::NodeId peer) const override;
   base::Task<base::Result<replica::PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
-                                                    std::string body) override;
+                                                    std::string body, std::string token) override;
   // The peer's HashKV at `revision`. kOutOfRange: it has not come there or has compacted it away.
   base::Task<base::Result<MemberHash>> AskHash(base::Context ctx, raft::NodeId peer, int64_t revision);
 

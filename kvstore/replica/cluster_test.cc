@@ -33,7 +33,7 @@ class Wire final : public Transport {
   void SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> database) override;
   void SetPeers(std::vector<mvcc::Member>) override {}
   std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime::min(); }
-  Task<Result<PeerAnswer>> Ask(Context ctx, raft::NodeId, std::string path, std::string) override;
+  Task<Result<PeerAnswer>> Ask(Context ctx, raft::NodeId, std::string path, std::string, std::string) override;
 
  private:
   Cluster& cluster_;
@@ -137,7 +137,7 @@ void Wire::SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> databas
   });
 }
 
-Task<Result<PeerAnswer>> Wire::Ask(Context ctx, raft::NodeId, std::string, std::string) {
+Task<Result<PeerAnswer>> Wire::Ask(Context ctx, raft::NodeId, std::string, std::string, std::string) {
   ++cluster_.asked;
   CO_TRY(co_await cluster_.answer.Wait(ctx));
   co_return PeerAnswer{.status = 200};

@@ -118,7 +118,9 @@ class Replica {
 
   // Changes the membership with etcd's checks; the members afterwards.
   base::Task<base::Result<std::vector<mvcc::Member>>> ChangeMembers(base::Context ctx, MemberChange change);
-  base::Task<base::Result<std::vector<mvcc::Member>>> PromoteMember(base::Context ctx, raft::NodeId id);
+  // `token`: of who asks; a leader elsewhere judges it again.
+  base::Task<base::Result<std::vector<mvcc::Member>>> PromoteMember(base::Context ctx, raft::NodeId id,
+                                                                    std::string token = {});
   base::Task<base::Status> MoveLeader(base::Context ctx, raft::NodeId to);
   // Only the leader knows when leases end: these ask it. The new time to live; 0: there is no such lease.
   base::Task<base::Result<int64_t>> RenewLease(base::Context ctx, int64_t id);

@@ -557,7 +557,7 @@ std::string Replica::CommonVersion() const {
   return std::to_string(common / 1000) + "." + std::to_string(common % 1000) + ".0";
 }
 
-Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, NodeId id) {
+Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, NodeId id, std::string token) {
   Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
   auto alive = alive_;
   while (!is_leader()) {
@@ -565,7 +565,7 @@ Task<Result<std::vector<mvcc::Member>>> Replica::PromoteMember(Context ctx, Node
     if (!*alive) co_return Err(mvcc::ErrStopped());
     if (is_leader()) break;
     if (transport_ == nullptr || stopping_) co_return Err(mvcc::ErrStopped());
-    auto answer = co_await transport_->Ask(limited, leader(), "/members/promote/" + std::to_string(id), "");
+    auto answer = co_await transport_->Ask(limited, leader(), "/members/promote/" + std::to_string(id), "", token);
     if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 200) {
       CO_TRY(co_await ReadBarrier(limited));
@@ -650,7 +650,7 @@ Task<Result<int64_t>> Replica::RenewLease(Context ctx, int64_t id) {
     std::string body;
     wire::PutUint(body, 1, static_cast<uint64_t>(id));
     if (transport_ == nullptr) co_return Err(mvcc::ErrNoLeader());
-    auto answer = co_await transport_->Ask(limited, leader(), "/leases", std::move(body));
+    auto answer = co_await transport_->Ask(limited, leader(), "/leases", std::move(body), "");
     if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 404) co_return 0;
     if (answer && answer->status == 200) {
@@ -682,7 +682,7 @@ Task<Result<Replica::LeaseTimes>> Replica::LeaseTimeToLive(Context ctx, int64_t 
     if (keys) wire::PutUint(inner, 2, 1);
     wire::PutBytes(body, 1, inner);
     if (transport_ == nullptr) co_return Err(mvcc::ErrNoLeader());
-    auto answer = co_await transport_->Ask(limited, leader(), "/leases/internal", std::move(body));
+    auto answer = co_await transport_->Ask(limited, leader(), "/leases/internal", std::move(body), "");
     if (!*alive) co_return Err(mvcc::ErrStopped());
     if (answer && answer->status == 404) co_return LeaseTimes();
     if (answer && answer->status == 200) {

@@ -24,7 +24,7 @@ struct SilentPeer final : Transport {
   void SetPeers(std::vector<mvcc::Member>) override {}
   std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime{}; }
   std::string ServerVersion(raft::NodeId) const override { return version; }
-  Task<base::Result<PeerAnswer>> Ask(base::Context, raft::NodeId, std::string, std::string) override {
+  Task<base::Result<PeerAnswer>> Ask(base::Context, raft::NodeId, std::string, std::string, std::string) override {
     co_return base::Err(base::Unavailable("silent"));
   }
   std::string version;

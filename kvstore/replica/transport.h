@@ -36,9 +36,9 @@ class Transport {
   virtual std::optional<base::MonoTime> ActiveSince(raft::NodeId peer) const = 0;
   // The server version a peer has told, "3.7.1"; "" as long as it has not.
   virtual std::string ServerVersion(raft::NodeId) const { return {}; }
-  // A question to one peer, beside the messages: lease renewals, promotions.
+  // A question to one peer, beside the messages: lease renewals, promotions. `token`: of whoever asks, "" = nobody.
   virtual base::Task<base::Result<PeerAnswer>> Ask(base::Context ctx, raft::NodeId peer, std::string path,
-                                                   std::string body) = 0;
+                                                   std::string body, std::string token) = 0;
 };
 
 }  // namespace kvstore::replica

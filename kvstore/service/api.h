@@ -53,6 +53,8 @@ class Api {
   ~Api();
   // For every request of the client listeners.
   base::Task<void> Handle(base::net::Exchange& exchange);
+  // Whether the owner of `token` ("" = nobody) may change the cluster.
+  base::Status MayAdminister(const std::string& token);
 
  private:
   using Bytes = base::Result<std::string>;
@@ -141,6 +143,8 @@ class Api {
   std::string Header(int64_t revision) const;
   // Header and body of an answer, or its error.
   Bytes Respond(const mvcc::Answer& answer) const;
+  static std::string TokenOf(const Call& call);
+  base::Result<mvcc::Identity> Owner(std::string token);
   // Who calls: by token, or by certificate. Nobody while authentication is off.
   base::Result<mvcc::Identity> Caller(const Call& call);
   base::Status MustAdminister(const Call& call);

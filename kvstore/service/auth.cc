@@ -72,22 +72,36 @@ void Api::RegisterAuth() {
 
 // ---- who calls
 
+std::string Api::TokenOf(const Call& call) {
+  return std::string(call.headers.Get(call.headers.Has("token") ? "token" : "authorization"));
+}
+
+Result<mvcc::Identity> Api::Owner(std::string token) {
+  mvcc::Auth& auth = replica_.applier().auth();
+  if (token.starts_with("Bearer ")) token.erase(0, 7);
+  if (options_.tokens.jwt) {
+    if (auto who = options_.tokens.Verify(token, replica_.executor().WallNow())) return *who;
+  } else if (auto user = auth.UserOfToken(token, replica_.executor().Now())) {
+    return mvcc::Identity{*user, auth.revision()};
+  }
+  base::LogWarning("invalid auth token");
+  return Err(mvcc::ErrInvalidAuthToken());
+}
+
+base::Status Api::MayAdminister(const std::string& token) {
+  mvcc::Auth& auth = replica_.applier().auth();
+  if (!auth.enabled()) return Ok();
+  mvcc::Identity who;
+  if (!token.empty()) {
+    TRY_ASSIGN(who, Owner(token));
+  }
+  return auth.MayAdminister(who);
+}
+
 Result<mvcc::Identity> Api::Caller(const Call& call) {
   mvcc::Auth& auth = replica_.applier().auth();
   if (!auth.enabled()) return mvcc::Identity();
-  for (const char* name : {"token", "authorization"}) {
-    if (!call.headers.Has(name)) continue;
-    std::string token(call.headers.Get(name));
-    if (token.starts_with("Bearer ")) token.erase(0, 7);
-    if (options_.tokens.jwt) {
-      auto who = options_.tokens.Verify(token, call.executor.WallNow());
-      if (who) return *who;
-    } else if (auto user = auth.UserOfToken(token, call.executor.Now())) {
-      return mvcc::Identity{*user, auth.revision()};
-    }
-    base::LogWarning("invalid auth token");
-    return Err(mvcc::ErrInvalidAuthToken());
-  }
+  if (call.headers.Has("token") || call.headers.Has("authorization")) return Owner(TokenOf(call));
   if (options_.client_cert_auth && call.peer.verified_chain && !call.headers.Has("grpcgateway-accept")) {
     return mvcc::Identity{call.peer.common_name, auth.revision()};
   }

@@ -114,7 +114,7 @@ Task<Api::Bytes> Api::MemberPromote(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   pb::MemberPromoteRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
-  CO_TRY_ASSIGN(std::vector<mvcc::Member> members, co_await replica_.PromoteMember(call.ctx, r.id()));
+  CO_TRY_ASSIGN(std::vector<mvcc::Member> members, co_await replica_.PromoteMember(call.ctx, r.id(), TokenOf(call)));
   pb::MemberPromoteResponse out;
   out.mutable_header()->ParseFromString(Header(0));
   FillAll(out, members);

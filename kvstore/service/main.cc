@@ -205,6 +205,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   service::Api api(*replica, {*password_pool, *reader_pool}, daemon.metrics(), config.api);
   peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
                                 {.own_urls = config.initial_advertise_peer_urls, .dialing = dialing});
+  transport.may_administer = [&api](const std::string& token) { return api.MayAdminister(token); };
   replica->Attach(transport);
   replica->on_removed = [&] { daemon.Shutdown(); };
   auto resolver_pool = base::NewThreadPool("resolver", 1);

@@ -11,6 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import kvstore_members as members
 from kvstore_test import BUILD, Store, contains, equal
 
 
@@ -167,13 +168,46 @@ def certificate(directory):
         store.kill()
 
 
+def promotion(directory):
+    """A follower hands a promotion on with its client's token; at the leader's peer port nobody promotes without one."""
+    voters = [members.Member(directory, f"m{i}", flags=("--bcrypt-cost", "4")) for i in range(2)]
+    fresh = members.Member(directory, "fresh", flags=("--bcrypt-cost", "4"))
+    try:
+        for m in voters:
+            m.start(voters)
+        leads = members.leader(voters)
+        follows = next(m for m in voters if m is not leads)
+        new_id = members.add(voters, fresh, "--learner")
+        fresh.start([*voters, fresh], "existing")
+        members.wait_for("the learner", lambda: members.status(fresh))
+        for words in (("user", "add", "root:secret"), ("user", "add", "alice:pw"), ("auth", "enable")):
+            members.ctl([leads], *words)
+
+        def ask(token=None):
+            request = urllib.request.Request(f"{leads.peer}/members/promote/{int(new_id, 16)}", b"",
+                                             {"authorization": token} if token else {}, method="POST")
+            try:
+                return urllib.request.urlopen(request, timeout=10).read().decode()
+            except urllib.error.HTTPError as e:
+                return f"{e.code} {e.read().decode()}"
+        equal(ask(), "500 etcdserver: user name is empty\n")
+        equal(ask("nonsense.1"), "500 etcdserver: invalid auth token\n")
+        alice = post(leads, "/v3/auth/authenticate", {"name": "alice", "password": "pw"})[1]["token"]
+        equal(ask(alice), "500 etcdserver: permission denied\n")
+        members.wait_for("the promotion through a follower", lambda: "promoted" in members.ctl(
+            [follows], "--user=root:secret", "member", "promote", new_id, check=False))
+    finally:
+        for m in [*voters, fresh]:
+            m.end()
+
+
 def main():
     if not (BUILD / "bin/kvstore").exists() or not shutil.which("etcdctl") or not shutil.which("openssl"):
         print("SKIP kvstore_auth: kvstore, Debian's etcdctl or openssl is not here")
         return
     with tempfile.TemporaryDirectory(prefix="kvstore-auth-") as top:
         cases = [("etcdctl", lambda d: simple(d, "etcdctl")), ("kvctl", lambda d: simple(d, "kvctl")), ("jwt", jwt),
-                 ("certificate", certificate)]
+                 ("certificate", certificate), ("promotion", promotion)]
         for name, case in cases:
             directory = pathlib.Path(top) / name
             directory.mkdir()

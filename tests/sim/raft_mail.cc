@@ -52,7 +52,8 @@ class SimMail::Transport final : public replica::Transport {
   }
   void SetPeers(std::vector<mvcc::Member>) override {}
   std::optional<base::MonoTime> ActiveSince(raft::NodeId) const override { return base::MonoTime::min(); }
-  Task<Result<replica::PeerAnswer>> Ask(Context ctx, raft::NodeId peer, std::string path, std::string body) override {
+  Task<Result<replica::PeerAnswer>> Ask(Context ctx, raft::NodeId peer, std::string path, std::string body,
+                                        std::string) override {
     return mail_.Ask(self_, std::move(ctx), peer, std::move(path), std::move(body));
   }
 
