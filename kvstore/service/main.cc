@@ -3,6 +3,9 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef KEELSON_MIMALLOC
+#include <mimalloc.h>
+#endif
 
 #include <cerrno>
 #include <cstdio>
@@ -27,6 +30,15 @@ using base::Ok;
 using base::Status;
 using base::Task;
 using namespace kvstore;
+
+// While a member starts, what it frees goes back to the system at once: an idle one would keep it for good. In service
+// memory is soon used again.
+void FreedMemoryGoesBack(bool at_once) {
+#ifdef KEELSON_MIMALLOC
+  static const long kUsual = mi_option_get(mi_option_decommit_delay);
+  mi_option_set(mi_option_decommit_delay, at_once ? 0 : kUsual);
+#endif
+}
 
 Status ListenAll(base::net::Server& server, const service::Config& config) {
   std::shared_ptr<base::net::ServerTls> tls;
@@ -235,6 +247,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   tasks.Spawn(checker.Run(tasks.context(), config.corruption_check));
   if (failure.ok()) {
     base::LogInfo("ready to serve client requests");
+    FreedMemoryGoesBack(/*at_once=*/false);
     base::NotifySupervisor("READY=1");
     base::Event never(daemon.loop());
     (void)co_await never.Wait(daemon.context());
@@ -256,6 +269,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  FreedMemoryGoesBack(/*at_once=*/true);
   service::Config config;
   // Started under the original's name it answers as the original does.
   base::FlagSet flags({.name = "etcd",
