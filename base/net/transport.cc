@@ -179,6 +179,10 @@ void Transport::ReadLater() {
 
 void Transport::Kick() { loop_.impl().AtTurnEnd(this); }
 
+void Transport::FlushLater() {
+  if (!flushing_) loop_.impl().AtTurnEnd(this);
+}
+
 void Transport::Append(std::string_view bytes) {
   if (closed() || bytes.empty()) return;
   if (unsent_ == 0) last_progress_ = loop_.Now();
@@ -188,7 +192,7 @@ void Transport::Append(std::string_view bytes) {
     segments_.push_back({TakeBuffer(), nullptr, {}});
   }
   segments_.back().own.append(bytes);
-  loop_.impl().AtTurnEnd(this);
+  FlushLater();
 }
 
 void Transport::AppendShared(SharedBytes owner, std::string_view part) {
@@ -198,7 +202,7 @@ void Transport::AppendShared(SharedBytes owner, std::string_view part) {
   if (unsent_ == 0) last_progress_ = loop_.Now();
   unsent_ += part.size();
   segments_.push_back({{}, std::move(owner), part});
-  loop_.impl().AtTurnEnd(this);
+  FlushLater();
 }
 
 void Transport::ShutdownAfterFlush() {
@@ -214,7 +218,10 @@ void Transport::OnTurnEnd() {
     loop_.impl().CancelTurnEnd(this);  // what was appended just now leaves below
     if (read_later_) loop_.impl().AtTurnEnd(this);
   }
+  // What is appended meanwhile leaves with the rest: a further turn would find nothing to do.
+  flushing_ = true;
   Flush();
+  flushing_ = false;
 }
 
 void Transport::Flush() {

@@ -86,6 +86,7 @@ class Transport final : public FdHandler, public TurnEndHook {
   void OnEvents(uint32_t events) override;
   void OnTurnEnd() override;
   void Handshake();
+  void FlushLater();
   void Flush();
   ssize_t WritePlain();
   ssize_t WriteTls();
@@ -101,6 +102,7 @@ class Transport final : public FdHandler, public TurnEndHook {
   bool shutdown_wanted_ = false;
   bool peer_ended_ = false;  // the kernel has reported the end of the peer's half: reads go on to the very end
   bool read_later_ = false;
+  bool flushing_ = false;
   size_t unsent_ = 0;
   size_t head_offset_ = 0;  // sent bytes of the first segment
   std::vector<Segment> segments_;
