@@ -10,12 +10,20 @@
 
 namespace kvstore::wire {
 
-inline void PutVarint(std::string& out, uint64_t v) {
+constexpr size_t kMaxVarint = 10;
+
+// Behind the last byte.
+inline char* WriteVarint(char* to, uint64_t v) {
   while (v >= 0x80) {
-    out.push_back(static_cast<char>(v | 0x80));
+    *to++ = static_cast<char>(v | 0x80);
     v >>= 7;
   }
-  out.push_back(static_cast<char>(v));
+  *to++ = static_cast<char>(v);
+  return to;
+}
+inline void PutVarint(std::string& out, uint64_t v) {
+  char bytes[kMaxVarint];
+  out.append(bytes, static_cast<size_t>(WriteVarint(bytes, v) - bytes));
 }
 inline size_t VarintSize(uint64_t v) {
   size_t n = 1;
@@ -27,16 +35,16 @@ inline size_t VarintSize(uint64_t v) {
 }
 // A varint field, also when it is zero (proto2 with presence).
 inline void PutUint(std::string& out, uint32_t field, uint64_t v) {
-  PutVarint(out, field << 3);
-  PutVarint(out, v);
+  char bytes[2 * kMaxVarint];
+  out.append(bytes, static_cast<size_t>(WriteVarint(WriteVarint(bytes, field << 3), v) - bytes));
 }
 // proto3: zero is left out.
 inline void PutNonZero(std::string& out, uint32_t field, uint64_t v) {
   if (v != 0) PutUint(out, field, v);
 }
 inline void PutBytes(std::string& out, uint32_t field, std::string_view bytes) {
-  PutVarint(out, field << 3 | 2);
-  PutVarint(out, bytes.size());
+  char head[2 * kMaxVarint];
+  out.append(head, static_cast<size_t>(WriteVarint(WriteVarint(head, field << 3 | 2), bytes.size()) - head));
   out.append(bytes);
 }
 inline void PutNonEmpty(std::string& out, uint32_t field, std::string_view bytes) {
@@ -87,7 +95,7 @@ class Reader {
   }
   bool Varint(uint64_t& v) {
     v = 0;
-    for (size_t i = 0; i < in_.size() && i < 10; ++i) {
+    for (size_t i = 0; i < in_.size() && i < kMaxVarint; ++i) {
       uint64_t b = static_cast<unsigned char>(in_[i]);
       v |= (b & 0x7f) << (7 * i);
       if (b < 0x80) {
