@@ -367,6 +367,7 @@ Status Wal::OpenBlocks(const std::string& path) {
   TRY_ASSIGN(std::string tail, file_->ReadAt(touched_, offset_ - touched_));
   if (tail.size() != offset_ - touched_) return DataLoss("short read");
   image_.Resize(kBlock, 0);
+  image_used_ = kBlock;
   std::memcpy(image_.data(), tail.data(), tail.size());
   return Ok();
 }
@@ -374,9 +375,13 @@ Status Wal::OpenBlocks(const std::string& path) {
 // The blocks to write: the last one so far, what was put behind it, zeros.
 std::string_view Wal::Image() {
   size_t tail = offset_ - BlockStart(offset_), used = tail + buffer_.size(), size = BlockEnd(used);
-  if (image_.size() < size) image_.Resize(size, tail);
+  if (image_.size() < size) {
+    image_.Resize(size, tail);
+    image_used_ = image_.size();
+  }
   std::memcpy(image_.data() + tail, buffer_.data(), buffer_.size());
-  std::memset(image_.data() + used, 0, size - used);
+  if (image_used_ > used) std::memset(image_.data() + used, 0, image_used_ - used);
+  image_used_ = used;
   return {image_.data(), size};
 }
 
@@ -384,7 +389,10 @@ void Wal::Written() {
   if (blocks_) {
     size_t begin = BlockStart(offset_), end = offset_ + buffer_.size();
     std::memmove(image_.data(), image_.data() + (BlockStart(end) - begin), end - BlockStart(end));
-    if (image_.size() > kMaxImageKept) image_.Resize(kBlock, end - BlockStart(end));
+    if (image_.size() > kMaxImageKept) {
+      image_.Resize(kBlock, end - BlockStart(end));
+      image_used_ = kBlock;
+    }
     touched_ = std::max(touched_, BlockEnd(end));
   }
   offset_ += buffer_.size();

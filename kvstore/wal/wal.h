@@ -100,6 +100,7 @@ class Wal {
   std::unique_ptr<base::File> file_;
   std::unique_ptr<base::BlockFile> blocks_;  // the same file; null: plain writes
   base::BlockBuffer image_;                  // begins with what the file's last block has so far
+  size_t image_used_ = 0;                    // zeros behind it
   uint64_t touched_ = 0;                     // the blocks before it were written at least once
   std::vector<Segment> segments_;
   uint64_t offset_ = 0;
