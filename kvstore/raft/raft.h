@@ -37,7 +37,8 @@ struct Options {
   bool disable_conf_change_validation = false;
   bool step_down_on_removal = false;
   Tracer tracer;
-  // A commit index that moved is told with whatever is sent next, or by TellCommit, not in messages of its own.
+  // A commit index that moved is told with whatever is sent next, or by TellCommit, not in messages of its own; and a
+  // message that tells nothing else is not answered.
   bool commit_in_passing = false;
   bool apply_unstable = false;  // apply what is committed before this node's own disk has it
   uint64_t max_message_bytes = 512 << 10;
@@ -193,6 +194,7 @@ class Raft {
   std::map<NodeId, bool> votes_;
   uint64_t pending_conf_index_ = 0;
   uint64_t uncommitted_bytes_ = 0;
+  uint64_t acknowledged_ = 0;  // to this term's leader
 
   int election_elapsed_ = 0;
   int heartbeat_elapsed_ = 0;

@@ -32,6 +32,7 @@ void Raft::Reset(uint64_t term) {
   RandomizeElectionTimeout();
   votes_.clear();
   pending_conf_index_ = 0;
+  acknowledged_ = 0;
   uncommitted_bytes_ = 0;
   reads_.clear();
   confirmed_reads_ = 0;

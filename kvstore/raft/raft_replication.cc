@@ -359,8 +359,14 @@ void Raft::HandleAppend(const Message& m) {
     Send({.type = MessageType::kAppResp, .to = m.from, .index = log_.committed()});
     return;
   }
+  uint64_t committed = log_.committed();
   uint64_t last = log_.MaybeAppend({m.log_term, m.index}, m.commit, m.entries);
   if (last != 0 || (m.index == 0 && m.entries.empty())) {
+    // It only told how far the log is committed, and the leader knows what there is of it here. Should that answer have
+    // been lost, what comes after the next heartbeat is answered: the commit index does not move twice.
+    if (options_.commit_in_passing && m.entries.empty() && last <= acknowledged_ && log_.committed() > committed)
+      return;
+    acknowledged_ = last;
     Send({.type = MessageType::kAppResp, .to = m.from, .index = last});
     return;
   }
