@@ -314,21 +314,6 @@ size_t Replica::LogWork::Bytes() const {
   return bytes;
 }
 
-// Started writes end by way of the kernel's workers, which on a busy machine wait their turn behind whatever computes,
-// where a thread that wakes up goes first. So they are only used while they are quick, but for one now and then.
-void Replica::StartPolicy::Took(base::MonoTime now, base::Duration took) {
-  if (took <= kSlow) {
-    slowness_ = std::max(slowness_ - 1, 0);
-    if (++quick_ >= kQuickAgain) pause_ = base::Duration::zero();
-    return;
-  }
-  slowness_ += kWeight;
-  if (slowness_ < kTooSlow) return;
-  slowness_ = quick_ = 0;
-  pause_ = std::clamp<base::Duration>(2 * pause_, kShortestPause, kLongestPause);
-  not_before_ = now + pause_;
-}
-
 // Small work goes to the disk from here, where that can be done without waiting: waking a thread and being woken by it
 // costs more than the write. False: it is the log lane's.
 bool Replica::StartLogWork(const std::shared_ptr<LogWork>& work) {
@@ -347,7 +332,7 @@ bool Replica::StartLogWork(const std::shared_ptr<LogWork>& work) {
     if (result.code() == base::Code::kUnavailable) return RunLogWork(work);
     work->result = std::move(result);
     work->to = env_.executor.Now();
-    start_policy_.Took(work->to, work->to - work->from);
+    start_policy_.StartedTook(work->to, work->to - work->from);
     work->bytes = wal->bytes_written();
     work->segments = wal->segments();
     LogWorkEnded(*work);
@@ -372,7 +357,9 @@ void Replica::RunLogWork(const std::shared_ptr<LogWork>& work) {
       },
       env_.executor,
       [this, work, alive = alive_] {
-        if (*alive) LogWorkEnded(*work);
+        if (!*alive) return;
+        start_policy_.ThreadTook(work->to, work->to - work->from);
+        LogWorkEnded(*work);
       });
 }
 

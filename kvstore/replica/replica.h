@@ -28,6 +28,7 @@
 #include "kvstore/mvcc/members.h"
 #include "kvstore/raft/raft.h"
 #include "kvstore/replica/dying_files.h"
+#include "kvstore/replica/start_policy.h"
 #include "kvstore/replica/transport.h"
 #include "kvstore/wal/wal.h"
 
@@ -257,24 +258,6 @@ class Replica {
     size_t segments = 0;
     std::vector<std::string> released;
   };
-  // When the loop may write to the log itself.
-  class StartPolicy {
-   public:
-    bool Allows(base::MonoTime now) const { return now >= not_before_; }
-    void Took(base::MonoTime now, base::Duration took);
-
-   private:
-    static constexpr base::Duration kSlow = std::chrono::milliseconds(2);
-    static constexpr base::Duration kShortestPause = std::chrono::seconds(1);
-    static constexpr base::Duration kLongestPause = std::chrono::seconds(60);
-    // A slow one weighs as much as so many quick ones.
-    static constexpr int kWeight = 16, kTooSlow = 3 * kWeight;
-    static constexpr int kQuickAgain = 10000;  // then the next pause is short again
-    base::MonoTime not_before_{};
-    base::Duration pause_{};
-    int quick_ = 0, slowness_ = 0;
-  };
-
   struct Waiter {
     explicit Waiter(base::Executor& e) : shot(e) {}
     base::OneShot<mvcc::Answer> shot;
