@@ -205,6 +205,8 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   if (config.initial_cluster_state == "existing" && !initialized) {
     CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, dialing));
   }
+  // Reading what there is frees as much as it takes.
+  if (initialized) FreedMemoryGoesBack(/*at_once=*/false);
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};
   CO_TRY_ASSIGN(std::unique_ptr<replica::Replica> replica,
                 replica::Replica::Open(env, options, base::Random::System()));
