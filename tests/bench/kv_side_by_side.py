@@ -9,7 +9,8 @@ builds, and the peer's binary is not ours to bring.
 
 Phases (--only picks some):
   load1    puts of 256 B and linearizable gets, 1, 100 and 1,000 clients: per second, p50, p99, server CPU per call
-  load3    the same on three members (no TLS; CPU summed over them, connections spread over them)
+  load3    the same on three members (no TLS; CPU summed over them, connections spread over them); one client at the
+           leader, and at a follower
   memory   RSS idle, with 100k keys x 256 B, with 1M
   restart  start to the first read; restart with 100k keys to the first read, after SIGTERM and after kill -9
   failover kill -9 of the leader of three at default timeouts to the next acknowledged put, the longest of --rounds
@@ -127,6 +128,14 @@ class Cluster:
             time.sleep(0.001)
         return time.time() - began
 
+    def leader(self):
+        """The member that says of itself that it leads."""
+        for m in self.members:
+            status = gateway(m.port, "/v3/maintenance/status")
+            if status["header"]["member_id"] == status["leader"]:
+                return m
+        raise RuntimeError("no member leads")
+
     def pids(self):
         return ",".join(str(m.process.pid) for m in self.members if m.process)
 
@@ -135,9 +144,9 @@ class Bench:
     def __init__(self, program, o):
         self.program, self.o, self.rows = program, o, {}
 
-    def spawn(self, cluster, op, **flags):
+    def spawn(self, cluster, op, members=None, **flags):
         args = [self.o.tools / "kv_bench", "--json", f"--op={op}", f"--pids={cluster.pids()}",
-                "--endpoints=" + ",".join(m.url for m in cluster.members)]
+                "--endpoints=" + ",".join(m.url for m in members or cluster.members)]
         args += [f"--{k.replace('_', '-')}={v}" for k, v in flags.items()]
         return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -149,22 +158,28 @@ class Bench:
                 return json.loads(line)
         raise RuntimeError(f"{' '.join(map(str, process.args))}: {err[-500:]}")
 
-    def run(self, cluster, op, **flags):
-        return self.result(self.spawn(cluster, op, **flags))
+    def run(self, cluster, op, members=None, **flags):
+        return self.result(self.spawn(cluster, op, members, **flags))
 
     def load(self, size):
         with Cluster(self.program, size) as c:
             time.sleep(1)
-            for clients in (1, 100, 1000):
-                for op in ("put", "get"):
-                    r = self.run(c, op, clients=clients, connections=max(size, min(clients, 12)), keys=10000,
-                                 seconds=self.o.seconds)
-                    name = f"{size} member{'s' * (size > 1)}, {clients} clients, {op}"
-                    for key, unit in (("per_second", "/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"),
-                                      ("cpu_us", "CPU us")):
-                        self.rows[f"{name}: {unit}"] = r[key]
-                    if r["failures"]:
-                        self.rows[f"{name}: failures"] = r["failures"]
+            for op in ("put", "get"):
+                self.measure(c, op, 1, "1 client", [c.leader()])
+                if size > 1:
+                    self.measure(c, op, 1, "1 client at a follower", [m for m in c.members if m is not c.leader()][:1])
+                for clients in (100, 1000):
+                    self.measure(c, op, clients, f"{clients} clients", c.members)
+
+    def measure(self, cluster, op, clients, who, members):
+        size = len(cluster.members)
+        r = self.run(cluster, op, members, clients=clients, connections=max(len(members), min(clients, 12)), keys=10000,
+                     seconds=self.o.seconds)
+        name = f"{size} member{'s' * (size > 1)}, {who}, {op}"
+        for key, unit in (("per_second", "/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"), ("cpu_us", "CPU us")):
+            self.rows[f"{name}: {unit}"] = r[key]
+        if r["failures"]:
+            self.rows[f"{name}: failures"] = r["failures"]
 
     def load1(self):
         self.load(1)
@@ -205,9 +220,7 @@ class Bench:
         with Cluster(self.program, 3) as c:
             for _ in range(self.o.rounds):
                 time.sleep(3)
-                status = gateway(c.members[0].port, "/v3/maintenance/status")
-                ids = {gateway(m.port, "/v3/maintenance/status")["header"]["member_id"]: m for m in c.members}
-                leader = ids[status["leader"]]
+                leader = c.leader()
                 others = [m for m in c.members if m is not leader]
                 began = time.time()
                 leader.stop(signal.SIGKILL)
