@@ -332,7 +332,8 @@ class Faults:
             strict.kill()
             self.cluster.heal()
         self.cluster.all_there()
-        ctl(self.cluster.members, "put", key, "1")
+        # What a member hands on to its leader goes the way of the connection it was put into: a client asks again.
+        wait_for("a put", lambda: ctl(self.cluster.members, "put", key, "1", check=False))
         if not told.wait(10):
             raise AssertionError("a watch that asked for no leader did not go on")
 
