@@ -178,6 +178,7 @@ class Raft {
   void AddRead(Message request);
   void AnswerRead(const Message& request, uint64_t index);
   void AckReads(NodeId from, const std::string& context);
+  uint64_t LatestRead() const { return confirmed_reads_ + reads_.size(); }
   std::string ReadContext() const;
 
   Options options_;
@@ -203,6 +204,7 @@ class Raft {
 
   std::deque<PendingRead> reads_;
   uint64_t confirmed_reads_ = 0;
+  uint64_t asked_everybody_ = 0;  // to confirm the reads up to this one
   std::map<NodeId, uint64_t> read_acks_;
   std::vector<Message> reads_before_commit_;  // arrived before this term's first commit
 

@@ -36,6 +36,7 @@ void Raft::Reset(uint64_t term) {
   uncommitted_bytes_ = 0;
   reads_.clear();
   confirmed_reads_ = 0;
+  asked_everybody_ = 0;
   read_acks_.clear();
   for (auto& [id, p] : membership_.progress) {
     p = Progress{.match = id == options_.id ? log_.LastIndex() : 0,

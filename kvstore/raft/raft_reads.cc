@@ -31,7 +31,7 @@ void Raft::LeaderReadIndex(Message& m) {
 
 std::string Raft::ReadContext() const {
   std::string context;
-  uint64_t latest = confirmed_reads_ + reads_.size();
+  uint64_t latest = LatestRead();
   for (int shift = 0; !reads_.empty() && shift < 64; shift += 8) context.push_back(static_cast<char>(latest >> shift));
   return context;
 }
@@ -49,7 +49,7 @@ void Raft::AddRead(Message request) {
     return;
   }
   reads_.push_back({std::move(request), log_.committed()});
-  read_acks_[options_.id] = confirmed_reads_ + reads_.size();
+  read_acks_[options_.id] = LatestRead();
   AskAQuorum();
 }
 

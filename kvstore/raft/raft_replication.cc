@@ -126,8 +126,8 @@ Status Raft::StepLeader(Message& m) {
         options_.tracer.Debug("%lx failed to send message to %lx because it is unreachable [%s]", options_.id, m.from,
                               p.ToString().c_str());
       }
-      // It may be the one that the reads count on.
-      if (!reads_.empty()) BroadcastHeartbeat();
+      // It may be the one that the reads count on. Once: those who cannot be reached now are reported in their turn.
+      if (asked_everybody_ < LatestRead()) BroadcastHeartbeat();
       break;
     case MessageType::kTransferLeader:
       LeaderTransfer(m);
@@ -231,6 +231,7 @@ void Raft::TellCommit(uint64_t index) {
 }
 
 void Raft::BroadcastHeartbeat() {
+  asked_everybody_ = LatestRead();
   std::string context = ReadContext();
   for (auto& [id, p] : membership_.progress) {
     if (id != options_.id) SendHeartbeat(id, context);

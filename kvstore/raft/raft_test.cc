@@ -281,6 +281,27 @@ TEST(Raft, AReadGoesOnWithoutTheMemberThatWasAsked) {
   }
 }
 
+// Whoever cannot be reached makes the leader ask everybody for the reads that wait, those too who cannot be reached.
+TEST(Raft, AReadDoesNotMultiplyTheMessagesToThoseWhoCannotBeReached) {
+  Cluster c({1, 2, 3, 4, 5});
+  (void)c[1].raft->Campaign();
+  c.Settle();
+  auto sent = [&] { return c[1].raft->TakeReady().messages.size(); };
+  c[1].raft->ReadIndex("a");
+  EXPECT_EQ(sent(), 2u);
+  c[1].raft->ReportUnreachable(2);
+  EXPECT_EQ(sent(), 4u);
+  for (NodeId id : {2, 3, 2, 3}) {
+    c[1].raft->ReportUnreachable(id);
+    EXPECT_FALSE(c[1].raft->HasReady()) << id;
+  }
+  // A read that comes later asks again.
+  c[1].raft->ReadIndex("b");
+  EXPECT_EQ(sent(), 2u);
+  c[1].raft->ReportUnreachable(3);
+  EXPECT_EQ(sent(), 4u);
+}
+
 TEST(Raft, ACommitIsToldInPassing) {
   Cluster c({1, 2, 3});
   for (NodeId id : {1, 2, 3}) c.Add(id, {1, 2, 3}, true, /*commit_in_passing=*/true);
