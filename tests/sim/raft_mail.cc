@@ -78,9 +78,18 @@ void SimMail::Deliver(int from, SimMember& to, Packet p) {
   network_.Send(static_cast<uint64_t>(from), to.address(), std::move(p));
 }
 
+// Nobody listens there, and who wanted to send hears of that.
+void SimMail::Refuse(int from, uint64_t to) {
+  ++world_.figures["connections refused"];
+  world_.executor.After(milliseconds(1), [this, to, &sender = members_.At(from), life = members_.At(from).life] {
+    if (sender.life == life && sender.replica) sender.replica->ReportUnreachable(to);
+  });
+}
+
 void SimMail::Carry(int from, raft::Message m) {
   SimMember* to = members_.Find(m.to);
   if (to == nullptr) return;
+  if (!to->replica) Refuse(from, m.to);
   world_.judge.Sent(m);
   if (world_.Broken(SeededBug::kDoubleVote) && m.type == raft::MessageType::kVoteResp && m.reject) m.reject = false;
   // The meanest moment to lose power: a vote is on its way.

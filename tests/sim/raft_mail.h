@@ -53,6 +53,7 @@ class SimMail {
 
   void Carry(int from, kvstore::raft::Message m);
   void Deliver(int from, SimMember& to, Packet p);
+  void Refuse(int from, uint64_t to);
   void Arrive(SimMember& m, int from, Packet p);
 
   void CarryDatabase(int from, kvstore::raft::Message m, std::string database);
