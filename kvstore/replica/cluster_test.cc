@@ -292,6 +292,15 @@ TEST_F(Snapshots, ASecondOneMayComeWhileTheFirstIsInstalled) {
   ExpectEqual();
 }
 
+TEST_F(Snapshots, WhatIsWrittenWhileOneIsInstalledIsKeptForWhoInstallsIt) {
+  OneIsHeldWhileItIsInstalled();
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(c.Put(leader, "more" + std::to_string(i)));
+  c.node(behind).pool.Release();
+  ASSERT_TRUE(c.Until([&] { return !c[behind].installing() && c.CaughtUp(behind); }));
+  EXPECT_EQ(c.snapshots, 1);
+  ExpectEqual();
+}
+
 TEST_F(Snapshots, OneThatTheLogNotesIsInstalledAtTheNextStart) {
   OneIsHeldWhileItIsInstalled();
   c.cut = {behind};
@@ -325,6 +334,51 @@ TEST(ReplicaCluster, ALeaderWhoseDiskHangsLetsOthersLead) {
   c.node(l).log_pool.Release();
   ASSERT_TRUE(c.Until([&] { return c.CaughtUp(l); }));
   EXPECT_EQ(c.node(l).Hash(), c.node(next).Hash());
+}
+
+TEST(ReplicaCluster, WhoLosesTheConnectionToItsLeaderStandsSoon) {
+  Cluster c(3);
+  int l = c.leader();
+  raft::NodeId gone = c[l].member_id();
+  c.node(l).PowerFails();
+  base::MonoTime begun = c.executor.Now();
+  for (int n : {1, 2, 3}) {
+    if (n != l) c[n].PeerLost(gone);
+  }
+  ASSERT_TRUE(c.Until([&] { return c.leader() != 0; }));
+  EXPECT_LT(c.executor.Now() - begun, c[c.leader()].ElectionTimeout() / 2);
+}
+
+TEST(ReplicaCluster, AReadWhoseQuestionIsLostIsAskedAgain) {
+  Cluster c(3);
+  int other = c.Other(c.leader());
+  std::optional<Status> read;
+  base::MonoTime begun = c.executor.Now();
+  c.cut = {other};
+  base::Spawn(c.executor, [](Replica& r, std::optional<Status>& out) -> Task<void> {
+    out = co_await r.ReadBarrier(Context());
+  }(c[other], read));
+  c.executor.RunReady();
+  c.cut.clear();
+  ASSERT_TRUE(c.Until([&] { return read.has_value(); }));
+  EXPECT_TRUE(read->ok()) << read->ToString();
+  EXPECT_LT(c.executor.Now() - begun, seconds(1));
+}
+
+// What is checked when it is asked for may have changed when it is applied.
+TEST(ReplicaCluster, AChangeThatIsRefusedWhenItIsAppliedChangesNothing) {
+  Cluster c(3);
+  int l = c.leader();
+  mvcc::Member twin{.id = 99, .peer_urls = c[l].Members().front().peer_urls};
+  auto added =
+      c.Ask(c[l].ChangeMembers(Context(), {raft::ConfChangeType::kAddNode, twin.id, mvcc::MemberToJson(twin)}));
+  ASSERT_TRUE(added.has_value());
+  ASSERT_FALSE(added->has_value());
+  EXPECT_EQ(added->error(), mvcc::ErrPeerUrlExists());
+  EXPECT_EQ(c[l].Members().size(), 3u);
+  // Nor does it count as a voter.
+  c.cut = {c.Other(l)};
+  EXPECT_TRUE(c.Put(l, "a"));
 }
 
 // The first to stand may be the one that must not win; whoever refuses it for its log does not wait for a turn of its
