@@ -29,6 +29,7 @@ from kvstore_members import KVSTORE, ROOT, Gateway, Load, Member, b64, ctl, same
 
 NETWORK = "198.18.0"  # for benchmarks of networks: nobody's
 DISK_MIB = 160        # two log segments and some more
+GROWTH_MIB = 2        # for each second: nothing is compacted
 NO_CUT = "add table inet cut; delete table inet cut"
 
 
@@ -41,15 +42,15 @@ class Disk:
     that one makes it a disk that takes requests and does not finish them. A tmpfs where loop devices are missing, which
     does not hang (`hangs`)."""
 
-    def __init__(self, path):
+    def __init__(self, path, mib):
         self.path, self.under, self.image = path, path.with_suffix(".under"), path.with_suffix(".img")
         path.mkdir()
         self.under.mkdir()
-        self.hangs = self._loop(self.image, self.under, DISK_MIB + 40)
+        self.hangs = self._loop(self.image, self.under, mib + 40)
         if self.hangs:
-            self.hangs = self._loop(self.under / "img", path, DISK_MIB)
+            self.hangs = self._loop(self.under / "img", path, mib)
         if not self.hangs:
-            run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", path)
+            run("mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", path)
 
     @staticmethod
     def _loop(image, path, mib):
@@ -77,8 +78,8 @@ class Disk:
 class Cluster:
     """Members on one bridge. What a member does not hear is dropped in its namespace, so that clients still reach it."""
 
-    def __init__(self, top, size):
-        self.top, self.names, self.members, self.disks = top, 0, [], {}
+    def __init__(self, top, size, disk_mib):
+        self.top, self.names, self.members, self.disks, self.disk_mib = top, 0, [], {}, disk_mib
         run("ip", "link", "add", "bridge0", "type", "bridge")
         run("ip", "addr", "add", f"{NETWORK}.254/24", "dev", "bridge0")
         run("ip", "link", "set", "bridge0", "up")
@@ -99,7 +100,7 @@ class Cluster:
         # Few entries between checkpoints and few kept: who was away is often brought back by a snapshot.
         flags = ("--snapshot-count", "1000", "--snapshot-catchup-entries", "500")
         member = Member(self.top, name, flags=flags, address=address, prefix=("ip", "netns", "exec", name))
-        self.disks[name] = Disk(member.dir / "data")
+        self.disks[name] = Disk(member.dir / "data", self.disk_mib)
         return member
 
     def disk(self, member):
@@ -274,7 +275,9 @@ class Faults:
         others = [m for m in self.cluster.members if m is not victim]
         gateway, value = Gateway(others), b64("x" * (256 << 10))
         end = time.monotonic() + 10
-        while victim.running() and time.monotonic() < end:
+        for _ in range(100):
+            if not victim.running() or time.monotonic() > end:
+                break
             with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
                 gateway.post("/v3/kv/put", {"key": b64("ballast"), "value": value})
         self.load.went_on()
@@ -347,11 +350,12 @@ class Faults:
         [old] = self.with_leader(1) if self.chance.random() < 0.5 else self.some(1)
         members, others = self.cluster.members, [m for m in self.cluster.members if m is not old]
         ident = int(self.cluster.state(old)["header"]["member_id"])
-        time.sleep(5.5)  # strict reconfiguration wants everybody to have been connected for five seconds
-        ctl(others, "member", "remove", f"{ident:x}")
+        # Strict reconfiguration wants everybody to have been connected for five seconds.
+        wait_for("its removal", lambda: "removed" in ctl(others, "member", "remove", f"{ident:x}", check=False))
         wait_for("the removed member to stop", lambda: not old.running())
         fresh, learner = self.cluster.new_member(), self.chance.random() < 0.5
-        said = ctl(others, "member", "add", fresh.name, *(["--learner"] if learner else []), f"--peer-urls={fresh.peer}")
+        add = ["member", "add", fresh.name, *(["--learner"] if learner else []), f"--peer-urls={fresh.peer}"]
+        said = wait_for("its successor to be added", lambda: ctl(others, *add, check=False))
         members[members.index(old)] = fresh
         fresh.start(members, "existing")
         if learner:
@@ -372,7 +376,7 @@ def torment(size, kinds, seed, seconds):
     chance, name = random.Random(seed), f"kvstore_faults.{size}_members"
     pauses, told = collections.defaultdict(list), ""
     top = pathlib.Path(tempfile.mkdtemp(prefix="kvstore-faults-"))
-    cluster = Cluster(top, size)
+    cluster = Cluster(top, size, DISK_MIB + int(GROWTH_MIB * seconds))
     try:
         load = Load(cluster.members, writers=2, timeout=0.5)
         history = History(cluster.members, top / "history.jsonl", seed)
