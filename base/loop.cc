@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,10 +86,16 @@ Loop::Impl::Impl(Loop& owner) : owner_(owner) {
   CHECK_MSG(epoll_fd_ >= 0, "epoll_create1");
   event_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   CHECK_MSG(event_fd_ >= 0, "eventfd");
+  timer_fd_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  CHECK_MSG(timer_fd_ >= 0, "timerfd_create");
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.ptr = nullptr;  // the wake-up descriptor
+  event.data.ptr = &event_fd_;
   CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, event_fd_, &event) == 0);
+  // By edges: it fires once for each time it is set, and is never read.
+  event.events = EPOLLIN | EPOLLET;
+  event.data.ptr = &timer_fd_;
+  CHECK(::epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, timer_fd_, &event) == 0);
 }
 
 Loop::Impl::~Impl() {
@@ -108,6 +115,7 @@ Loop::Impl::~Impl() {
     }
     if (dying.empty() && local.empty() && !timers) break;
   }
+  ::close(timer_fd_);
   ::close(event_fd_);
   ::close(epoll_fd_);
 }
@@ -168,13 +176,11 @@ void Loop::Impl::Post(Closure fn) {
     local_.push_back(std::move(fn));
     return;
   }
-  bool wake;
   {
     std::lock_guard lock(mutex_);
     inbox_.push_back(std::move(fn));
-    wake = !std::exchange(awake_, true);
   }
-  if (wake) Wake();
+  if (mail_.exchange(Mail::kSome) == Mail::kAsleep) Wake();
 }
 
 void Loop::Impl::Stop() {
@@ -197,33 +203,36 @@ void Loop::Impl::Turn() {
   RunHooks();
 }
 
-int Loop::Impl::PollTimeout() const {
-  if (!local_.empty() || !hooks_.empty()) return 0;
-  if (heap_.empty()) return -1;
-  Duration left = timers_[heap_[0]].at - SystemClock().Now();
-  if (left <= Duration::zero()) return 0;
-  // Rounded up: a timer that is not due yet would only make the loop spin.
-  auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-  return static_cast<int>(std::min<int64_t>(ms, 3600 * 1000));
+// The kernel is told of an earlier time only, as most timers are deadlines that are cancelled long before. A time-out for
+// each wait would be set and cancelled with each.
+void Loop::Impl::ArmTimer() {
+  if (heap_.empty()) return;
+  // Rounded up, so that timers that are close to each other are one wake-up.
+  constexpr Duration kGrain = std::chrono::milliseconds(1);
+  MonoTime first = timers_[heap_[0]].at;
+  if (first > armed_for_ - kGrain) return;
+  Duration at = std::chrono::ceil<std::chrono::milliseconds>(first.time_since_epoch());
+  itimerspec when{};
+  when.it_value.tv_sec = std::chrono::floor<std::chrono::seconds>(at).count();
+  when.it_value.tv_nsec = (at % std::chrono::seconds(1)).count();
+  CHECK(::timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &when, nullptr) == 0);
+  armed_for_ = MonoTime(at);
 }
 
 void Loop::Impl::Poll() {
-  int timeout = PollTimeout();
-  if (timeout != 0) {
-    std::lock_guard lock(mutex_);
-    if (!inbox_.empty()) {
-      timeout = 0;
-    } else {
-      awake_ = false;
-    }
-  }
-  int n = ::epoll_wait(epoll_fd_, events_, std::size(events_), timeout);
+  ArmTimer();
+  auto mail = Mail::kNone;
+  bool sleep = local_.empty() && hooks_.empty() && mail_.compare_exchange_strong(mail, Mail::kAsleep);
+  int n = ::epoll_wait(epoll_fd_, events_, std::size(events_), sleep ? -1 : 0);
   event_count_ = std::max(n, 0);
   for (event_next_ = 0; event_next_ < event_count_;) {
     epoll_event event = events_[event_next_++];
-    if (event.data.ptr == nullptr) {
+    if (event.data.ptr == &event_fd_) {
       uint64_t ignored;
       (void)!::read(event_fd_, &ignored, sizeof ignored);
+    } else if (event.data.ptr == &timer_fd_) {
+      timers_due_ = true;
+      armed_for_ = MonoTime::max();
     } else if (event.events != 0) {
       static_cast<FdHandler*>(event.data.ptr)->OnEvents(event.events);
     }
@@ -232,7 +241,7 @@ void Loop::Impl::Poll() {
 }
 
 void Loop::Impl::RunTimers() {
-  if (heap_.empty()) return;
+  if (!std::exchange(timers_due_, false)) return;
   MonoTime now = SystemClock().Now();
   // Timers set by the ones that run now wait for the next turn.
   uint64_t newest = timer_order_;
@@ -246,9 +255,8 @@ void Loop::Impl::RunTimers() {
 }
 
 void Loop::Impl::RunPosted() {
-  {
+  if (mail_.exchange(Mail::kNone) == Mail::kSome) {
     std::lock_guard lock(mutex_);
-    awake_ = true;
     running_.swap(inbox_);
   }
   for (size_t done = 0;;) {

@@ -81,7 +81,7 @@ struct Loop::Impl {
   void RunTimers();
   void RunPosted();
   void RunHooks();
-  int PollTimeout() const;
+  void ArmTimer();
   void Wake();
   bool Before(uint32_t a, uint32_t b) const;
   void SiftUp(size_t i);
@@ -91,12 +91,15 @@ struct Loop::Impl {
   Loop& owner_;
   int epoll_fd_ = -1;
   int event_fd_ = -1;
+  int timer_fd_ = -1;
   std::atomic<std::thread::id> thread_{};
   std::atomic<bool> stop_{false};
 
+  // What other threads post. Whoever finds the loop asleep wakes it; the loop takes the lock only when there is mail.
+  enum class Mail : uint8_t { kNone, kSome, kAsleep };
+  std::atomic<Mail> mail_{Mail::kNone};
   std::mutex mutex_;
   std::vector<Closure> inbox_;  // guarded by mutex_
-  bool awake_ = false;          // guarded by mutex_: a wake-up is under way or the loop is about to look
   std::vector<Closure> local_;  // posted from the loop's own thread
   std::vector<Closure> running_;
 
@@ -104,6 +107,8 @@ struct Loop::Impl {
   std::vector<uint32_t> free_;  // unused slots
   std::vector<uint32_t> heap_;  // slots by time
   uint64_t timer_order_ = 0;
+  MonoTime armed_for_ = MonoTime::max();  // when timer_fd_ fires; max: it is not set
+  bool timers_due_ = false;
 
   std::vector<TurnEndHook*> hooks_;
   std::vector<TurnEndHook*> running_hooks_;

@@ -52,6 +52,27 @@ TEST(Loop, TimersFireInOrderAndCancel) {
   EXPECT_TRUE(std::is_sorted(fired.begin(), fired.end()));
 }
 
+// The kernel is told of one time only: it must learn of an earlier one, and of the next when that one was cancelled.
+TEST(Loop, TimersThatAreSetLaterAndAreDueSooner) {
+  Loop loop;
+  std::string trace;
+  loop.After(milliseconds(40), [&] { trace += "c"; });
+  loop.After(std::chrono::hours(1), [&] { trace += "never"; });
+  loop.After(Duration::max(), [&] { trace += "never"; });
+  TimerId gone = loop.After(milliseconds(5), [&] { trace += "cancelled"; });
+  loop.After(milliseconds(10), [&] {
+    trace += "a";
+    loop.After(milliseconds(0), [&] { trace += "b"; });
+    loop.After(milliseconds(60), [&] {
+      trace += "d";
+      loop.Stop();
+    });
+  });
+  EXPECT_TRUE(loop.CancelTimer(gone));
+  loop.Run();
+  EXPECT_EQ(trace, "abcd");
+}
+
 TEST(Loop, PostFromInsideRunsLater) {
   Loop loop;
   std::string trace;

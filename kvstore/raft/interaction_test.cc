@@ -271,7 +271,7 @@ class Cluster {
       Write((drop ? "dropped: " : "") + Print(m) + "\n");
       if (drop) continue;
       bool own = IsLocal(m);
-      base::Status s = own ? At(to).raft->Step(m) : At(to).raft->Receive(m);
+      base::Status s = own ? At(to).raft->Step(std::move(m)) : At(to).raft->Receive(std::move(m));
       if (!s.ok()) Write(std::string(s.message()) + "\n");
     }
     return messages.size();

@@ -108,7 +108,7 @@ void Raft::Tick() {
   }
 }
 
-Status Raft::Receive(Message m) {
+Status Raft::Receive(Message&& m) {
   if (IsLocalMessage(m.type)) return base::InvalidArgument("raft: cannot step raft local message");
   if (IsResponseMessage(m.type) && !membership_.progress.contains(m.from)) {
     return base::InvalidArgument("raft: cannot step as peer not found");
@@ -116,7 +116,7 @@ Status Raft::Receive(Message m) {
   return Step(std::move(m));
 }
 
-Status Raft::Step(Message m) {
+Status Raft::Step(Message&& m) {
   if (!StepTerm(m)) return Ok();
   switch (m.type) {
     case MessageType::kHup:
@@ -163,7 +163,7 @@ void Raft::StepStorageApplyResp(const Message& m) {
 
 // ---- output
 
-void Raft::Send(Message m) {
+void Raft::Send(Message&& m) {
   if (m.from == kNone) m.from = options_.id;
   bool vote_kind = m.type == MessageType::kVote || m.type == MessageType::kVoteResp ||
                    m.type == MessageType::kPreVote || m.type == MessageType::kPreVoteResp;

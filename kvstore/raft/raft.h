@@ -71,9 +71,9 @@ class Raft {
 
   void Tick();
   // A message of a peer. kInvalidArgument: peers do not send that, or do not belong to this cluster.
-  base::Status Receive(Message m);
+  base::Status Receive(Message&& m);
   // A message of this node's own: a response of storage work.
-  base::Status Step(Message m);
+  base::Status Step(Message&& m);
   base::Status Campaign();
   // kUnavailable: no leader, or the log's uncommitted tail is full ("raft proposal dropped").
   base::Status Propose(std::shared_ptr<const std::string> data);
@@ -142,7 +142,7 @@ class Raft {
   void HandleSnapshot(const Message& m);
   bool RestoreSnapshot(const std::shared_ptr<const Snapshot>& s);
 
-  void Send(Message m);
+  void Send(Message&& m);
   void SendAppend(NodeId to) { MaybeSendAppend(to, true); }
   bool MaybeSendAppend(NodeId to, bool send_if_empty);
   bool MaybeSendSnapshot(NodeId to, Progress& p);

@@ -58,10 +58,11 @@ std::string LeaseRevoke(int64_t id) {
 class Replica::EntryReader {
  public:
   // Good until the next call; null: unreadable.
-  const etcdserverpb::InternalRaftRequest* Read(std::string_view bytes) {
+  const etcdserverpb::InternalRaftRequest* Read(const std::string& bytes) {
     arena_.Reset();
     auto* r = google::protobuf::Arena::CreateMessage<etcdserverpb::InternalRaftRequest>(&arena_);
-    return r->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ? r : nullptr;
+    // Into a message that is new: ParseFromString would first clear its forty fields.
+    return r->MergeFromString(bytes) ? r : nullptr;
   }
 
  private:
@@ -231,7 +232,7 @@ void Replica::Process() {
   PumpLog();
 }
 
-void Replica::RouteMessage(raft::Message m) {
+void Replica::RouteMessage(raft::Message&& m) {
   if (m.to == raft::kLocalAppendThread) {
     to_log_.push_back(std::move(m));
   } else if (m.to == raft::kLocalApplyThread) {
@@ -415,7 +416,7 @@ void Replica::LogDone(std::vector<raft::Message> done, Status result) {
 }
 
 // What the log was to keep is kept.
-void Replica::Logged(raft::Message m) {
+void Replica::Logged(raft::Message&& m) {
   if (m.snapshot) storage_.Restore(m.snapshot);
   storage_.Append(m.entries);
   if (m.term != 0) storage_.SetHardState({m.term, m.vote, m.commit});
@@ -484,7 +485,7 @@ void Replica::ApplySome() {
 
 Status Replica::ApplyEntry(const raft::Entry& e) {
   if (e.bytes().empty()) return Ok();
-  const etcdserverpb::InternalRaftRequest* request = entry_reader_->Read(e.bytes());
+  const etcdserverpb::InternalRaftRequest* request = entry_reader_->Read(*e.data);
   if (request == nullptr) return base::DataLoss("unreadable request");
   auto answer = applier_->Apply(*request, e.index);
   uint64_t id = request->header().id() != 0 ? request->header().id() : request->id();

@@ -186,7 +186,7 @@ class Replica {
   void Schedule();
   void ProcessScheduled();
   void Process();
-  void RouteMessage(raft::Message m);
+  void RouteMessage(raft::Message&& m);
   void TellCommit();
   bool NothingToWrite(const raft::Message& m) const;
   void PumpLog();
@@ -195,7 +195,7 @@ class Replica {
   bool StartLogWork(const std::shared_ptr<LogWork>& work);
   void RunLogWork(const std::shared_ptr<LogWork>& work);
   void LogWorkEnded(LogWork& work);
-  void Logged(raft::Message m);
+  void Logged(raft::Message&& m);
   void RemoveLogFiles(std::vector<std::string> files);
   void LogDone(std::vector<raft::Message> done, base::Status result);
   base::Task<void> SendSnapshot(raft::Message m);
