@@ -517,7 +517,11 @@ Result<Store::Checkpoint> Store::PrepareCheckpoint(const AppliedMark& mark) {
 }
 
 Status Store::Checkpoint::Run() const {
-  TRY(files.Sync());
+  TRY(SyncKeys());
+  return WriteState();
+}
+
+Status Store::Checkpoint::WriteState() const {
   std::string body = fields;
   for (const Segments::SyncPlan::Part& part : files.segments) {
     std::string seg;

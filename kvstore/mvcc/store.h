@@ -146,6 +146,9 @@ class Store final : public History {
     std::string path;
     AppliedMark mark;
     base::Status Run() const;
+    // Run in two steps: the keys, and then the state file that says how far they are good.
+    base::Status SyncKeys() const { return files.Sync(); }
+    base::Status WriteState() const;
   };
   base::Result<Checkpoint> PrepareCheckpoint(const AppliedMark& mark);
   void FinishCheckpoint(const Checkpoint& done) { mark_ = done.mark; }

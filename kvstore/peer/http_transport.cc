@@ -557,6 +557,14 @@ Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
   std::string piece = head.substr(8 + size);
   Status written = file->Truncate(0);
   size_t unsynced = 0;
+  base::MonoTime from = loop_.Now();
+  base::Duration syncing{};
+  auto sync = [&]() -> Task<Status> {
+    base::MonoTime begun = loop_.Now();
+    Status done = co_await OnPool(pool_, loop_, [file] { return file->Sync(); });
+    syncing += loop_.Now() - begun;
+    co_return done;
+  };
   for (uint64_t at = 0; written.ok();) {
     written = file->WriteAt(at, piece);
     at += piece.size();
@@ -564,20 +572,24 @@ Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
     // In small steps: the log's fsyncs must not wait behind a large one.
     if (written.ok() && unsynced >= kSyncEvery) {
       unsynced = 0;
-      written = co_await OnPool(pool_, loop_, [file] { return file->Sync(); });
+      written = co_await sync();
     }
     auto next = co_await e.ReadBody(e.context());
     if (!next) written = next.error();
     if (!next || next->empty()) break;
     piece = std::move(*next);
   }
-  if (written.ok()) written = co_await OnPool(pool_, loop_, [file] { return file->Sync(); });
+  if (written.ok()) written = co_await sync();
   if (written.ok()) written = fs_.Rename(partial, path);
   if (!written.ok()) {
     (void)fs_.Remove(partial);
     co_return Err(written);
   }
   CO_TRY(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  if (replica_.on_work) {
+    replica_.on_work(replica::Replica::Work::kDatabaseSync, syncing);
+    replica_.on_work(replica::Replica::Work::kDatabaseSave, loop_.Now() - from);
+  }
   co_return std::move(*m);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/bytes.h"
+#include "base/go_duration.h"
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/view.h"
@@ -224,6 +225,7 @@ void Replica::Process() {
       bool leads = rd.soft_state->role == raft::Role::kLeader;
       if (leads && !was_leader_) BecameLeader();
       was_leader_ = leads;
+      heartbeats_.clear();
     }
     AnswerReads(rd.read_states);
     for (raft::Message& m : rd.messages) RouteMessage(std::move(m));
@@ -244,9 +246,25 @@ void Replica::RouteMessage(raft::Message&& m) {
     if (m.type == raft::MessageType::kSnap) {
       base::SpawnNow(SendSnapshot(std::move(m)));
     } else {
+      if (m.type == raft::MessageType::kHeartbeat) CountLate(m.to);
       transport_->Send(std::move(m));
     }
   }
+}
+
+// A leader whose followers wait twice as long as they should is told of: it or its disk is overloaded.
+void Replica::CountLate(raft::NodeId heartbeat_to) {
+  base::MonoTime now = env_.executor.Now();
+  auto [last, first] = heartbeats_.try_emplace(heartbeat_to, now);
+  base::Duration late = now - std::exchange(last->second, now) - 2 * options_.heartbeat;
+  if (first || late <= base::Duration::zero()) return;
+  ++counters_.heartbeats_late;
+  base::LogWarning(
+      "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk",
+      {{"to", mvcc::MemberKey(heartbeat_to)},
+       {"heartbeat-interval", base::FormatGoDuration(options_.heartbeat)},
+       {"expected-duration", base::FormatGoDuration(2 * options_.heartbeat)},
+       {"exceeded-duration", base::FormatGoDuration(late)}});
 }
 
 // A follower learns with the next append how far the log is committed. One that waits for an entry of its own is told
@@ -815,13 +833,24 @@ Status Replica::StartCheckpoint() {
   checkpointing_ = true;
   struct Job {
     mvcc::Store::Checkpoint checkpoint;
+    base::Duration state_file{};
     Status result;
   };
-  auto job = std::make_shared<Job>(Job{std::move(prepared), Ok()});
-  env_.other_pool.Run([job] { job->result = job->checkpoint.Run(); }, env_.executor,
+  auto job = std::make_shared<Job>(Job{.checkpoint = std::move(prepared), .result = Ok()});
+  auto work = [job, clock = &env_.executor.clock()]() -> Status {
+    TRY(job->checkpoint.SyncKeys());
+    base::MonoTime from = clock->Now();
+    TRY(job->checkpoint.WriteState());
+    job->state_file = clock->Now() - from;
+    return Ok();
+  };
+  env_.other_pool.Run([job, work] { job->result = work(); }, env_.executor,
                       [this, job, alive = alive_, from = env_.executor.Now()] {
                         if (!*alive) return;
-                        if (on_work) on_work(Work::kCheckpoint, env_.executor.Now() - from);
+                        if (on_work) {
+                          on_work(Work::kStateFile, job->state_file);
+                          on_work(Work::kCheckpoint, env_.executor.Now() - from);
+                        }
                         if (!job->result.ok()) {
                           CheckpointDone(Err(job->result));
                         } else {

@@ -162,14 +162,22 @@ class Replica {
   struct Counters {
     uint64_t leader_changes = 0, proposals_failed = 0, syncs = 0, checkpoints = 0;
     uint64_t reads_failed = 0, reads_slow = 0, leases_expired = 0, promotions = 0, slow_applies = 0, log_bytes = 0,
-             compactions = 0;
+             compactions = 0, heartbeats_late = 0;
     int64_t last_compaction = 0;  // when it ended, in seconds of the Unix clock; 0: there was none
   };
   const Counters& counters() const { return counters_; }
   // Metrics: an fsync of the log and the writing before it, a turn of applying `entries`, other work.
   std::function<void(base::Duration sync, base::Duration write)> on_sync;
   std::function<void(base::Duration took, size_t entries)> on_apply;
-  enum class Work { kCompaction, kCompactionStep, kCheckpoint, kDiskSync };
+  enum class Work {
+    kCompaction,
+    kCompactionStep,
+    kCheckpoint,
+    kStateFile,  // of a checkpoint: its writing and its fsync
+    kDiskSync,
+    kDatabaseSync,  // all fsyncs of a database that a peer sent; from the transport
+    kDatabaseSave,  // its arrival, from the first byte until it has its name
+  };
   std::function<void(Work, base::Duration)> on_work;
   bool installing() const { return !installing_.empty() || importing_; }
 
@@ -187,6 +195,7 @@ class Replica {
   void ProcessScheduled();
   void Process();
   void RouteMessage(raft::Message&& m);
+  void CountLate(raft::NodeId heartbeat_to);
   void TellCommit();
   bool NothingToWrite(const raft::Message& m) const;
   void PumpLog();
@@ -328,6 +337,7 @@ class Replica {
   std::map<raft::NodeId, uint64_t> catching_up_;
   bool publishing_ = false;
   uint64_t ticks_ = 0;
+  std::map<raft::NodeId, base::MonoTime> heartbeats_;  // the last to each, since it was last heard who leads
   bool removed_ = false;
   bool transferring_ = false;
 

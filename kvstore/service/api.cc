@@ -48,12 +48,22 @@ Api::Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics,
   };
   replica_.on_work = [this, seconds](replica::Replica::Work work, base::Duration took) {
     using enum replica::Replica::Work;
-    if (work == kCheckpoint) return metrics_->checkpoint->Observe(seconds(took));
-    if (work == kDiskSync) return metrics_->disk_sync->Observe(seconds(took));
-    if (work == kCompaction) return metrics_->compaction->Observe(seconds(took) * 1000);
-    // One step does the index and what hangs on it.
-    for (base::Histogram* pause : {metrics_->compaction_pause, metrics_->index_pause}) {
-      pause->Observe(seconds(took) * 1000);
+    switch (work) {
+      case kCheckpoint:
+        return metrics_->checkpoint->Observe(seconds(took));
+      case kStateFile:
+        return metrics_->state_file->Observe(seconds(took));
+      case kDiskSync:
+        return metrics_->disk_sync->Observe(seconds(took));
+      case kDatabaseSync:
+        return metrics_->database_sync->Observe(seconds(took));
+      case kDatabaseSave:
+        return metrics_->database_save->Observe(seconds(took));
+      case kCompaction:
+        return metrics_->compaction->Observe(seconds(took) * 1000);
+      case kCompactionStep:  // does the index and what hangs on it
+        metrics_->compaction_pause->Observe(seconds(took) * 1000);
+        return metrics_->index_pause->Observe(seconds(took) * 1000);
     }
   };
   RegisterKv();

@@ -30,7 +30,7 @@ struct Api::Metrics {
   base::Counter* events;
   base::Histogram *watch_control, *watch_progress, *watch_events, *watch_per_event;
 
-  base::Histogram *fsync, *log_write, *apply, *checkpoint, *disk_sync;
+  base::Histogram *fsync, *log_write, *apply, *checkpoint, *state_file, *disk_sync, *database_sync, *database_save;
   base::Histogram *compaction, *compaction_pause, *index_pause;  // milliseconds
 };
 

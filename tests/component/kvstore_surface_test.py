@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
+import kvstore_members
 from kvstore_auth_test import b64, post
 from kvstore_test import BUILD, Store, contains, equal, free_port
 
@@ -150,6 +152,38 @@ def counters(store):
     equal(moved["etcd_debugging_mvcc_db_compaction_keys_total"] >= 4, True)
     equal([moved[f"etcd_mvcc_{what}_total"] for what in ("put", "txn")], [7, 1])
     equal([moved[f"etcd_debugging_lease_{what}_total"] for what in ("granted", "renewed", "revoked")], [2, 1, 2])
+
+
+def cluster_counters(directory):
+    """What only members of a cluster count: databases that a peer sends, checkpoints, heartbeats that leave late."""
+    def value(member, name):
+        return float(fetch(member.url + "/metrics")[1].split(f"\n{name} ")[1].split()[0])
+    flags = ("--snapshot-count=100", "--snapshot-catchup-entries=20")
+    members = [kvstore_members.Member(directory, f"m{n}", flags=flags) for n in (1, 2, 3)]
+    try:
+        for m in members:
+            m.start(members)
+        leader = kvstore_members.leader(members)
+        behind = next(m for m in members if m is not leader)
+        behind.end(signal.SIGTERM)
+        gateway = kvstore_members.Gateway([leader])
+        for n in range(300):
+            gateway.post("/v3/kv/put", {"key": b64("counted"), "value": b64(str(n))})
+        gateway.close()
+        kvstore_members.wait_for("checkpoints", lambda: value(leader, "etcd_snap_fsync_duration_seconds_count") >= 2)
+        behind.start(members)
+        kvstore_members.same_everywhere(members)
+        for part in ("fsync", "save_total"):
+            equal((part, value(behind, f"etcd_snap_db_{part}_duration_seconds_count")), (part, 1.0))
+        late = "etcd_server_heartbeat_send_failures_total"
+        before = value(leader, late)
+        leader.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)  # five heartbeats, half an election timeout
+        leader.process.send_signal(signal.SIGCONT)
+        kvstore_members.wait_for("late heartbeats", lambda: value(leader, late) >= before + 2)
+    finally:
+        for m in members:
+            m.end()
 
 
 def tls_reload(directory):
@@ -459,6 +493,7 @@ def main():
         store.start()
         cases = [("health", lambda: health(store)), ("grpc_health", lambda: grpc_health(store)),
                  ("metrics", lambda: metrics(store)), ("counters", lambda: counters(store)),
+                 ("cluster_counters", lambda: cluster_counters(fresh("cluster"))),
                  ("tls_reload", lambda: tls_reload(fresh("tls"))), ("gateway", lambda: gateway(store)),
                  ("downgrade", lambda: downgrade(store)), ("old_client", lambda: old_client(store)),
                  ("browsers", lambda: browsers(fresh("browsers"))),
