@@ -419,6 +419,10 @@ struct FlagSet::Yaml {
 
   static Status SetFlag(FlagSet& set, Flag& flag, const YAML::Node& node, const std::string& path) {
     if (node.IsNull()) return Ok();
+    // etcd's file has durations as Go keeps them.
+    bool nanoseconds = set.program_.style == FlagProgram::Style::kEtcd && flag.value_->type() == "duration" &&
+                       node.IsScalar() && node.Scalar().find_first_not_of("0123456789") == std::string::npos;
+    if (nanoseconds) return set.Apply(flag, node.Scalar() + "ns", path, kConfig);
     if (node.IsScalar()) return set.Apply(flag, node.Scalar(), path, kConfig);
     for (const auto& item : node) {
       const YAML::Node& value = node.IsMap() ? item.second : static_cast<const YAML::Node&>(item);

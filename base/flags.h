@@ -32,7 +32,8 @@ struct FlagProgram {
   std::string name;         // "kube-scheduler"
   std::string description;  // stands above the flags in --help
   std::string version;      // what --version prints
-  // kEtcd: `-name` is a long flag too, errors and exit code (2) as Go's flag package has them.
+  // kEtcd: `-name` is a long flag too, errors and exit code (2) as Go's flag package has them; in the file a duration
+  // may be a number of nanoseconds.
   enum class Style { kKubernetes, kEtcd } style = Style::kKubernetes;
   std::string env_prefix;        // "ETCD_": --data-dir is also ETCD_DATA_DIR; "" = no environment
   std::string config_flag = {};  // "config": YAML or JSON file; its keys are flag names or Flag::Config paths

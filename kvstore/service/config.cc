@@ -218,10 +218,19 @@ void Config::AddRegistryFlags(base::FlagSet& f) {
       .Config("discovery-config.client.endpoints");
   f.Add("discovery-token", &registry.token, "V3 discovery: discovery token for the etcd cluster to be bootstrapped.")
       .Config("discovery-config.token");
-  f.Add("discovery-dial-timeout", &c.dial_timeout, "V3 discovery: dial timeout for client connections.");
-  f.Add("discovery-request-timeout", &c.command_timeout, "V3 discovery: timeout for discovery requests.");
-  f.Add("discovery-keepalive-time", &c.keepalive_time, "V3 discovery: keepalive time for client connections.");
-  f.Add("discovery-keepalive-timeout", &c.keepalive_timeout, "V3 discovery: keepalive timeout for client connections.");
+  f.Add("discovery-dial-timeout", &c.dial_timeout, "V3 discovery: dial timeout for client connections.")
+      .Config("discovery-config.client.dial-timeout");
+  f.Add("discovery-request-timeout", &c.command_timeout, "V3 discovery: timeout for discovery requests.")
+      .Config("discovery-config.client.request-timeout");
+  f.Add("discovery-keepalive-time", &c.keepalive_time, "V3 discovery: keepalive time for client connections.")
+      .Config("discovery-config.client.keepalive-time");
+  f.Add("discovery-keepalive-timeout", &c.keepalive_timeout, "V3 discovery: keepalive timeout for client connections.")
+      .Config("discovery-config.client.keepalive-timeout");
+  // The original has these two in its configuration file only.
+  f.Add("discovery-max-request-bytes", &c.max_request_bytes, "")
+      .Config("discovery-config.client.max-request-bytes")
+      .Hidden();
+  f.Add("discovery-max-recv-bytes", &c.max_receive_bytes, "").Config("discovery-config.client.max-recv-bytes").Hidden();
   f.Add("discovery-insecure-transport", &c.insecure_transport,
         "V3 discovery: disable transport security for client connections.")
       .Config("discovery-config.client.secure.insecure-transport");

@@ -191,6 +191,29 @@ TEST(ConfigDiscovery, OneWayAtATime) {
   EXPECT_EQ(registry.config.registry.client.user, "u");
 }
 
+TEST(ConfigDiscovery, TheFileHasItToo) {
+  base::testing::TempDir dir;
+  std::string path = dir.path() + "/etcd.yaml";
+  ASSERT_TRUE(base::WriteFileAtomically(base::PosixFileSystem(), path,
+                                        "discovery-config:\n  token: t\n  client:\n    endpoints: [a:1]\n"
+                                        "    dial-timeout: 3000000000\n    request-timeout: 4s\n"
+                                        "    keepalive-time: 5000000000\n    keepalive-timeout: 1500000\n"
+                                        "    max-recv-bytes: 7\n    auth: {username: u, password: p}\n"
+                                        "corrupt-check-time: 60000000000\n")
+                  .ok());
+  Given g({"--config-file=" + path});
+  ASSERT_EQ(g.error, "");
+  const ctl::ClientFlags& c = g.config.registry.client;
+  EXPECT_EQ(c.dial_timeout, std::chrono::seconds(3));
+  EXPECT_EQ(c.command_timeout, std::chrono::seconds(4));
+  EXPECT_EQ(c.keepalive_time, std::chrono::seconds(5));
+  EXPECT_EQ(c.keepalive_timeout, std::chrono::microseconds(1500));
+  EXPECT_EQ(c.max_receive_bytes, 7);
+  EXPECT_EQ(c.password, "p");
+  EXPECT_EQ(g.config.corruption_check.every, std::chrono::minutes(1));
+  EXPECT_EQ(ErrorOf({"--corrupt-check-time=60000000000"}).substr(0, 16), "invalid argument");
+}
+
 TEST(AutoTls, HostsAreThoseOfTheUrls) {
   EXPECT_THAT(
       HostsOf({"https://localhost:1", "https://[::1]:2/x", "https://10.0.0.1:3", "https://10.0.0.1:4", "unix://a:1"}),

@@ -143,44 +143,46 @@ class Joining {
     CO_TRY_ASSIGN(View before, co_await Look());
     if (!before.registry.HasRoomFor(id, before.size)) co_return Err(Full());
     CO_TRY(co_await Enter(before.registry.MemberKey(id), own));
-    bool waiting = false;
     for (;;) {
       CO_TRY_ASSIGN(View now, co_await Look());
       if (!now.registry.HasRoomFor(id, now.size)) co_return Err(Full());
-      if (now.registry.Complete(now.size)) co_return now.registry.InitialCluster(now.size);
-      if (!std::exchange(waiting, true))
-        base::LogInfo("waiting for peers from discovery service", {{"clusterSize", now.size}});
-      CO_TRY(co_await base::Sleep(loop_, ctx_, kPoll));
+      Status all = co_await WaitForAll(now);
+      if (all.ok()) co_return now.registry.InitialCluster(now.size);
+      // What happened since may be compacted by now: it is looked at anew.
+      CO_TRY(co_await PauseBeforeRetry(1, "wait for peers", all));
     }
   }
 
  private:
-  static constexpr base::Duration kPoll = std::chrono::milliseconds(500);
   struct View {
     Registry registry;
     size_t size;
+    int64_t revision;
   };
   static Status Full() { return base::FailedPrecondition("discovery: cluster is full"); }
 
   // The answer, however often it takes to get one.
   template <class Response, class Request>
   Task<Result<Response>> Call(std::string method, Request request, std::string step) {
-    constexpr int kSlowest = 8;
     for (int attempt = 1;; ++attempt) {
       auto connection = co_await ctl::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints);
       Result<Response> answer = Err(connection ? Ok() : connection.error());
       if (connection) answer = co_await (*connection)->template Call<Response>(ctx_, method, request);
       if (answer) co_return std::move(*answer);
-      base::Duration pause = std::chrono::seconds(1 << std::min(attempt, kSlowest));
-      base::LogWarning(
-          "retry connecting to discovery service",
-          {{"reason", step}, {"backoff", std::chrono::duration<double>(pause).count()}, {"error", answer.error()}});
-      CO_TRY(co_await base::Sleep(loop_, ctx_, pause));
+      CO_TRY(co_await PauseBeforeRetry(attempt, step, answer.error()));
     }
   }
 
+  Task<Status> PauseBeforeRetry(int attempt, std::string step, Status why) {
+    constexpr int kSlowest = 8;
+    base::Duration pause = std::chrono::seconds(1 << std::min(attempt, kSlowest));
+    base::LogWarning("retry connecting to discovery service",
+                     {{"reason", step}, {"backoff", std::chrono::duration<double>(pause).count()}, {"error", why}});
+    co_return co_await base::Sleep(loop_, ctx_, pause);
+  }
+
   Task<Result<View>> Look() {
-    View out{Registry(where_.token), 0};
+    View out{Registry(where_.token), 0, 0};
     pb::RangeRequest size;
     size.set_key(out.registry.SizeKey());
     CO_TRY_ASSIGN(auto found, co_await Call<pb::RangeResponse>("/etcdserverpb.KV/Range", size, "cluster status check"));
@@ -196,11 +198,46 @@ class Joining {
     members.set_key(out.registry.MembersPrefix());
     members.set_range_end(base::PrefixEnd(out.registry.MembersPrefix()));
     CO_TRY_ASSIGN(found, co_await Call<pb::RangeResponse>("/etcdserverpb.KV/Range", members, "cluster status check"));
-    for (const auto& kv : found.kvs()) {
-      Status s = out.registry.Add(kv.key(), kv.value(), kv.create_revision());
-      if (!s.ok()) base::LogWarning(s.message(), {{"memberKey", kv.key()}, {"memberInfo", kv.value()}});
-    }
+    out.revision = found.header().revision();
+    for (const auto& kv : found.kvs()) Take(out.registry, kv);
     co_return out;
+  }
+
+  static void Take(Registry& registry, const mvccpb::KeyValue& kv) {
+    Status s = registry.Add(kv.key(), kv.value(), kv.create_revision());
+    base::LogFields fields = {{"memberKey", kv.key()}, {"memberInfo", kv.value()}};
+    s.ok() ? base::LogInfo("found peer from discovery service", fields) : base::LogWarning(s.message(), fields);
+  }
+
+  // Follows the registry from where it was looked at. Not ok: the watch ended before all were there.
+  Task<Status> WaitForAll(View& view) {
+    auto say = [&](const char* what) {
+      base::LogInfo(what, {{"clusterSize", view.size}, {"found-peers", view.registry.count()}});
+    };
+    if (!view.registry.Complete(view.size)) {
+      say("waiting for peers from discovery service");
+      CO_TRY(co_await Follow(view));
+    }
+    say("found all needed peers from discovery service");
+    co_return Ok();
+  }
+
+  Task<Status> Follow(View& view) {
+    CO_TRY_ASSIGN(auto connection, co_await ctl::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints));
+    CO_TRY_ASSIGN(auto events, co_await connection->Stream(ctx_, "/etcdserverpb.Watch/Watch"));
+    pb::WatchRequest watch;
+    watch.mutable_create_request()->set_key(view.registry.MembersPrefix());
+    watch.mutable_create_request()->set_range_end(base::PrefixEnd(view.registry.MembersPrefix()));
+    watch.mutable_create_request()->set_start_revision(view.revision + 1);
+    CO_TRY(co_await events->Write(ctx_, base::Share(watch.SerializeAsString())));
+    while (!view.registry.Complete(view.size)) {
+      CO_TRY_ASSIGN(auto bytes, co_await events->Read(ctx_));
+      pb::WatchResponse answer;
+      if (!bytes || !answer.ParseFromString(*bytes)) co_return base::Unavailable("the watch ended");
+      if (answer.canceled()) co_return base::Unavailable("the watch was cancelled: " + answer.cancel_reason());
+      for (const auto& event : answer.events()) Take(view.registry, event.kv());
+    }
+    co_return Ok();
   }
 
   Task<Status> Enter(std::string key, std::string own) {

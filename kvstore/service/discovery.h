@@ -32,6 +32,7 @@ class Registry {
   // Whether that member is among the first `size`, or there is still room for it.
   bool HasRoomFor(uint64_t id, size_t size) const;
   bool Complete(size_t size) const { return members_.size() >= size; }
+  size_t count() const { return members_.size(); }
   // The first `size` that came.
   std::string InitialCluster(size_t size) const;
 
@@ -50,7 +51,8 @@ struct RegistryDiscovery {
   std::string token;
 };
 // Enters `own` ("m1=http://10.0.0.1:2380") for the member and waits until as many are there as the registry says,
-// however long that takes; --initial-cluster then. A registry that is not reached is tried again.
+// however long that takes; --initial-cluster then. Who comes is watched for; a registry that is not reached is tried
+// again.
 base::Task<base::Result<std::string>> JoinByRegistry(base::Loop& loop, base::Context ctx, RegistryDiscovery where,
                                                      uint64_t member_id, std::string own);
 

@@ -469,10 +469,16 @@ def by_registry(top):
         wait_for("a registry without a size is told of", lambda: not late.running())
         contains(log_of(late), "discovery: size key not found")
         ctl(keeper, "put", "/_etcd/registry/tok/_config/size", "3")
-        for m in members:
+        members[0].start([])
+        wait_for("the first waits", lambda: "waiting for peers from discovery service" in log_of(members[0]))
+        keeper.end()  # who waits goes on waiting
+        keeper.start([keeper])
+        served(keeper)
+        for m in members[1:]:
             m.start([])
         for m in members:
             served(m)
+            contains(log_of(m), "found all needed peers from discovery service")
         if len(ctl(members[0], "member", "list").stdout.splitlines()) != 3:
             raise AssertionError(ctl(members[0], "member", "list").stdout)
         late.start([])
