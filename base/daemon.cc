@@ -19,9 +19,11 @@ namespace {
 
 // Signal handlers reach nothing but globals.
 std::atomic<int> signal_target{-1};
+std::atomic<int> first_signal{0};
 
-void OnTerminate(int) {
-  int saved = errno;
+void OnTerminate(int signal) {
+  int saved = errno, none = 0;
+  first_signal.compare_exchange_strong(none, signal);
   uint64_t one = 1;
   (void)!::write(signal_target.load(), &one, sizeof one);
   errno = saved;
@@ -43,6 +45,7 @@ Daemon::Daemon() : context_(Context().WithCancel()) {
   signal_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   CHECK_MSG(signal_fd_ >= 0, "eventfd");
   signal_target = signal_fd_;
+  first_signal = 0;
   Install(SIGTERM, OnTerminate);
   Install(SIGINT, OnTerminate);
   Install(SIGHUP, OnNothing);
@@ -56,6 +59,8 @@ Daemon::~Daemon() {
   signal_target = -1;
   ::close(signal_fd_);
 }
+
+int Daemon::signal() const { return first_signal; }
 
 void Daemon::Shutdown() {
   if (context_.done()) return;

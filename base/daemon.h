@@ -31,6 +31,8 @@ class Daemon {
   MetricsRegistry& metrics() { return metrics_; }
   // Ends with the first SIGTERM or SIGINT.
   const Context& context() const { return context_; }
+  // The first of them that came; 0: none.
+  int signal() const;
   // As if a signal had come; from the main loop.
   void Shutdown();
 

@@ -203,8 +203,8 @@ void Loop::Impl::Turn() {
   RunHooks();
 }
 
-// The kernel is told of an earlier time only, as most timers are deadlines that are cancelled long before. A time-out for
-// each wait would be set and cancelled with each.
+// The kernel is told of an earlier time only, as most timers are deadlines that are cancelled long before. A time-out
+// for each wait would be set and cancelled with each.
 void Loop::Impl::ArmTimer() {
   if (heap_.empty()) return;
   // Rounded up, so that timers that are close to each other are one wake-up.

@@ -1,5 +1,6 @@
 #include "base/status.h"
 
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -116,7 +117,10 @@ Status FromErrno(int error, std::string_view what) {
     default:
       break;
   }
-  return Status(code, std::string(what).append(": ").append(std::strerror(error)));
+  // Go's words for the system's errors, which the originals' messages end in, begin small.
+  std::string text = std::strerror(error);
+  text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  return Status(code, std::string(what).append(": ").append(text));
 }
 
 namespace internal {

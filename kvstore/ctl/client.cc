@@ -12,6 +12,11 @@ using base::Task;
 Result<base::net::ClientOptions> Connection::OptionsFor(const ClientFlags& flags,
                                                         const std::vector<std::string>& endpoints) {
   base::net::ClientOptions o;
+  if (endpoints.empty()) return Err(base::InvalidArgument("etcdclient: no available endpoints"));
+  if (flags.cert.empty() != flags.key.empty()) {
+    return Err(base::InvalidArgument("KeyFile and CertFile must both be present[key: " + flags.key +
+                                     ", cert: " + flags.cert + "]"));
+  }
   bool tls = !flags.cacert.empty() || !flags.cert.empty() || !flags.server_name.empty() ||
              flags.insecure_skip_tls_verify || !flags.insecure_transport;
   for (std::string e : endpoints) {
@@ -46,7 +51,7 @@ Task<Result<std::unique_ptr<Connection>>> Connection::Open(base::Loop& loop, bas
 
 Task<base::Status> Connection::SignIn(base::Context ctx, const ClientFlags& flags) {
   token_ = flags.token;
-  if (flags.user.empty()) co_return base::Ok();
+  if (flags.user.empty() || !token_.empty()) co_return base::Ok();
   etcdserverpb::AuthenticateRequest r;
   r.set_name(flags.user);
   r.set_password(flags.password);

@@ -59,7 +59,8 @@ struct Flags {
   std::vector<std::string> peer_urls;
   bool learner = false, cluster = false;
   // snapshots
-  std::string data_dir, wal_dir, name = "default", initial_cluster, initial_cluster_token = "etcd-cluster";
+  std::string data_dir, wal_dir, name = "default", initial_cluster_token = "etcd-cluster";
+  std::string initial_cluster = "default=http://localhost:2380";
   std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
   bool skip_hash_check = false, mark_compacted = false;
   uint64_t bump_revision = 0, initial_memory_map_size = 0;
@@ -91,10 +92,18 @@ struct Run {
 struct Command {
   const char* words;  // "member list"
   const char* usage;
+  const char* about;     // a sentence
+  const char* examples;  // lines that go behind the program's name
   void (*add_flags)(base::FlagSet&, Flags&);
   base::Task<int> (*run)(Run&);
+  enum class Kind {
+    kCall,     // asks servers; a signal just ends it
+    kSession,  // has something to give back when a signal comes, and ends with a code of its own
+    kOffline,  // asks nobody
+  } kind = Kind::kCall;
 };
 const std::vector<Command>& Commands();
+// "compact" is "compaction" too; null for words that are no command.
 const Command* FindCommand(std::string_view words);
 
 base::Task<int> Put(Run& run);
@@ -158,6 +167,10 @@ base::Task<int> Completion(Run& run);
 // "Error: text" on stderr; the code.
 int Fail(int code, std::string_view text);
 int Fail(const base::Status& why, int code = kExitError);
+// When no connection could be had: flags that make none are the caller's error, not a server's.
+int FailToConnect(const ClientFlags& flags, const base::Status& why);
+// A line of the standard input, not shown where it is typed.
+std::string AskSecret(const std::string& prompt);
 // As the Go client words an error it got.
 std::string ErrorText(const base::Status& why);
 void Out(std::string_view text);
@@ -168,21 +181,23 @@ base::Task<base::Result<std::unique_ptr<Connection>>> ConnectTo(const Run& run, 
 // Asks one member to defragment.
 base::Task<base::Status> DefragmentOne(const Run& run, std::string endpoint);
 // Words and flags into requests; an exit code when they make none.
-int BuildPut(const Run& run, etcdserverpb::PutRequest& r);
+// A value that is not among the words is read from the standard input, unless that holds a transaction.
+int BuildPut(const Run& run, etcdserverpb::PutRequest& r, bool may_read);
 int BuildGet(const Run& run, etcdserverpb::RangeRequest& r);
 int BuildDel(const Run& run, etcdserverpb::DeleteRangeRequest& r);
 void PrintPut(const Run& run, const etcdserverpb::PutResponse& r);
 void PrintGet(const Run& run, const etcdserverpb::RangeResponse& r);
 void PrintDel(const Run& run, const etcdserverpb::DeleteRangeResponse& r);
-// Runs a program with the environment's variables and more; its exit code. Blocks: for pools.
-int RunProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
+// Runs a program with the environment's variables and more; its exit code, or why it could not be started as Go's
+// os/exec words it. Blocks: for pools.
+base::Result<int> RunProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment);
 
 // One call of no particular shape: request out, answer printed by `simple` and `fields`.
 template <class Response, class Request>
 base::Task<int> Simple(Run& run, std::string method, Request request, std::function<void(const Response&)> simple,
                        std::function<void(const Response&)> fields = nullptr) {
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto out = co_await (*c)->template Call<Response>(run.ctx, std::move(method), std::move(request));
   if (!out) co_return Fail(out.error());
   int code = 0;

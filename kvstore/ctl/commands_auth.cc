@@ -24,33 +24,14 @@ std::string Method(const char* name) { return std::string(kService) + name; }
 
 int Needs(const char* text) { return Fail(kExitBadArgs, text); }
 
-// A line from the terminal without showing it.
-std::string Ask(const std::string& prompt) {
-  std::fprintf(stderr, "%s", prompt.c_str());
-  termios shown{};
-  bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
-  if (terminal) {
-    termios hidden = shown;
-    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-  }
-  std::string line;
-  std::getline(std::cin, line);
-  if (terminal) {
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-    std::fprintf(stderr, "\n");
-  }
-  return line;
-}
-
 int NewPassword(const Run& run, const std::string& name, std::string& password) {
   if (!run.flags.password_interactive) {
     std::cin >> password;
     return 0;
   }
-  password = Ask("Password of " + name + ": ");
+  password = AskSecret("Password of " + name + ": ");
   if (password.empty()) return Fail(kExitBadArgs, "empty password");
-  if (Ask("Type password of " + name + " again for confirmation: ") != password) {
+  if (AskSecret("Type password of " + name + " again for confirmation: ") != password) {
     return Fail(kExitBadArgs, "given passwords are different");
   }
   return 0;
@@ -86,12 +67,29 @@ void RoleFields(const pb::AuthRoleGetResponse& r) {
 
 }  // namespace
 
+std::string AskSecret(const std::string& prompt) {
+  Out(prompt);
+  std::fflush(stdout);
+  termios shown{};
+  bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
+  if (terminal) {
+    termios hidden = shown;
+    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+  }
+  std::string line;
+  std::getline(std::cin, line);
+  if (terminal) tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+  Out("\n");
+  return line;
+}
+
 // ---- auth
 
 Task<int> AuthEnable(Run& run) {
   if (!run.args.empty()) co_return Needs("auth enable command does not accept any arguments");
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   for (;;) {
     auto out = co_await (*c)->Call<pb::AuthEnableResponse>(run.ctx, Method("AuthEnable"), pb::AuthEnableRequest());
     if (out) break;
@@ -114,7 +112,7 @@ Task<int> AuthEnable(Run& run) {
 Task<int> AuthDisable(Run& run) {
   if (!run.args.empty()) co_return Needs("auth disable command does not accept any arguments");
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto out = co_await (*c)->Call<pb::AuthDisableResponse>(run.ctx, Method("AuthDisable"), pb::AuthDisableRequest());
   if (!out) co_return Fail(out.error());
   Out("Authentication Disabled\n");
@@ -174,7 +172,7 @@ namespace {
 
 Task<int> UserDetail(Run& run) {
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   pb::AuthUserGetRequest r;
   r.set_name(run.args[0]);
   auto user = co_await (*c)->Call<pb::AuthUserGetResponse>(run.ctx, Method("UserGet"), r);

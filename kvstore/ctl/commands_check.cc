@@ -197,7 +197,7 @@ Task<int> CheckPerf(Run& run) {
   if (load == kLoads.end()) co_return Fail(kExitBadFeature, "unknown load option " + run.flags.load);
   std::string prefix = run.flags.check_prefix.empty() ? "/etcdctl-check-perf/" : run.flags.check_prefix;
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   if (int code = co_await MustBeEmpty(run, **c, prefix, "'")) co_return code;
   PutLoad puts(run, **c, load->second, {prefix, 256, 1024});
   co_await puts.Go();
@@ -210,7 +210,7 @@ Task<int> CheckDatascale(Run& run) {
   if (scale == kScales.end()) co_return Fail(kExitBadFeature, "unknown load option " + run.flags.load);
   std::string prefix = run.flags.check_prefix.empty() ? "/etcdctl-check-datascale/" : run.flags.check_prefix;
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   if (int code = co_await MustBeEmpty(run, **c, prefix, "")) co_return code;
   constexpr size_t kHalf = 512;  // of a pair: key and value
   double before = co_await ResidentBytes(run, run.Endpoints()[0]);

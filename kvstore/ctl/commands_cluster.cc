@@ -56,9 +56,12 @@ Task<base::Status> DefragmentOne(const Run& run, std::string endpoint) {
 
 Task<int> MemberList(Run& run) {
   pb::MemberListRequest r;
+  if (run.flags.consistency != "l" && run.flags.consistency != "s") {
+    co_return Fail(kExitBadFeature, "unknown consistency flag " + base::GoQuote(run.flags.consistency));
+  }
   r.set_linearizable(run.flags.consistency != "s");
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto out = co_await (*c)->Call<pb::MemberListResponse>(run.ctx, "/etcdserverpb.Cluster/MemberList", r);
   if (!out) co_return Fail(out.error());
   std::vector<std::vector<std::string>> rows;
@@ -231,7 +234,7 @@ Task<int> EndpointStatus(Run& run) {
   int code = 0;
   for (const std::string& e : *endpoints) {
     auto c = co_await ConnectTo(run, e);
-    if (!c) co_return Fail(c.error(), kExitBadConnection);
+    if (!c) co_return FailToConnect(run.flags.client, c.error());
     auto s = co_await (*c)->Call<pb::StatusResponse>(run.ctx, "/etcdserverpb.Maintenance/Status", pb::StatusRequest());
     if (!s) {
       std::fprintf(stderr, "Failed to get the status of endpoint %s (%s)\n", e.c_str(), ErrorText(s.error()).c_str());
@@ -297,16 +300,16 @@ Task<int> EndpointHashKv(Run& run) {
   auto endpoints = co_await Endpoints(run);
   if (!endpoints) co_return Fail(endpoints.error());
   PerEndpoint all(run);
-  int code = 0;
+  base::Status failed;
   for (const std::string& e : *endpoints) {
     auto c = co_await ConnectTo(run, e);
-    if (!c) co_return Fail(c.error(), kExitBadConnection);
+    if (!c) co_return FailToConnect(run.flags.client, c.error());
     pb::HashKVRequest r;
     r.set_revision(run.flags.rev);
     auto h = co_await (*c)->Call<pb::HashKVResponse>(run.ctx, "/etcdserverpb.Maintenance/HashKV", r);
     if (!h) {
       std::fprintf(stderr, "Failed to get the hash of endpoint %s (%s)\n", e.c_str(), ErrorText(h.error()).c_str());
-      code = kExitError;
+      failed = h.error();
       continue;
     }
     all.Add({e, std::to_string(h->hash()), std::to_string(h->hash_revision())});
@@ -318,7 +321,7 @@ Task<int> EndpointHashKv(Run& run) {
     }
   }
   int printed = all.Print({"ENDPOINT", "HASH", "HASH REVISION"});
-  co_return code != 0 ? code : printed;
+  co_return failed.ok() ? printed : Fail(failed);
 }
 
 namespace {
@@ -395,7 +398,7 @@ Task<int> MoveLeader(Run& run) {
   // Only the leader can hand over.
   for (const std::string& e : run.Endpoints()) {
     auto c = co_await ConnectTo(run, e);
-    if (!c) co_return Fail(c.error(), kExitBadConnection);
+    if (!c) co_return FailToConnect(run.flags.client, c.error());
     auto s = co_await (*c)->Call<pb::StatusResponse>(run.ctx, "/etcdserverpb.Maintenance/Status", pb::StatusRequest());
     if (!s) co_return Fail(s.error());
     if (s->leader() != s->header().member_id()) continue;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -10,6 +11,7 @@
 
 #include "base/json_writer.h"
 #include "base/prefix_end.h"
+#include "base/sync.h"
 #include "kvstore/ctl/commands.h"
 #include "kvstore/transcode/json.h"
 #include "proto/etcd/rpc.pb.h"
@@ -39,12 +41,19 @@ std::string ErrorText(const base::Status& why) {
   return known ? text : "rpc error: code = " + std::string(kCodes[static_cast<size_t>(why.code())]) + " desc = " + text;
 }
 
+int FailToConnect(const ClientFlags& flags, const base::Status& why) {
+  auto options = Connection::OptionsFor(flags, flags.endpoints);
+  if (options) return Fail(why, kExitBadConnection);
+  return Fail(flags.endpoints.empty() ? kExitBadConnection : kExitBadArgs, options.error().message());
+}
 int Fail(const base::Status& why, int code) { return Fail(code, ErrorText(why)); }
 void Out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 bool PrintGeneric(const Run& run, const google::protobuf::Message& m, int& code) {
   if (run.format == Format::kJson) {
-    Out(transcode::ToJson(m, transcode::JsonStyle::kGo) + "\n");
+    using enum transcode::JsonStyle;
+    bool members = m.GetDescriptor()->name().starts_with("Member");
+    Out(transcode::ToJson(m, run.flags.hex && members ? kGoHexIds : kGo) + "\n");
   } else if (run.format == Format::kProtobuf) {
     Out(m.SerializeAsString());
   } else if (run.format == Format::kTable) {
@@ -93,15 +102,17 @@ void PrintKv(const mvccpb::KeyValue& kv, const Flags& f) {
 
 // ---- put
 
-int BuildPut(const Run& run, pb::PutRequest& r) {
+int BuildPut(const Run& run, pb::PutRequest& r, bool may_read) {
   const Flags& f = run.flags;
-  size_t want = f.ignore_value ? 1 : 2;
   constexpr const char* kNeeds = "put command needs 1 argument and input from stdin or 2 arguments";
-  if (run.args.empty() || run.args.size() > want) return Fail(kExitBadArgs, kNeeds);
+  if (run.args.empty()) return Fail(kExitBadArgs, kNeeds);
+  if (f.ignore_value && run.args.size() > 1) {
+    return Fail(kExitBadArgs, "put command needs only 1 argument when 'ignore-value' is set");
+  }
   r.set_key(run.args[0]);
-  if (run.args.size() == 2) r.set_value(run.args[1]);
+  if (run.args.size() > 1) r.set_value(run.args[1]);
   if (run.args.size() == 1 && !f.ignore_value) {
-    r.set_value(std::string(std::istreambuf_iterator<char>(std::cin), {}));
+    if (may_read) r.set_value(std::string(std::istreambuf_iterator<char>(std::cin), {}));
     if (r.value().empty()) return Fail(kExitBadArgs, kNeeds);
   }
   auto lease = ParseInt(f.lease, 16);
@@ -131,7 +142,7 @@ namespace {
 template <class Response, class Request>
 Task<int> CallAndPrint(Run& run, std::string method, Request r, void (*print)(const Run&, const Response&)) {
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto out = co_await (*c)->template Call<Response>(run.ctx, std::move(method), std::move(r));
   if (!out) co_return Fail(out.error());
   int code = 0;
@@ -143,11 +154,34 @@ Task<int> CallAndPrint(Run& run, std::string method, Request r, void (*print)(co
 
 Task<int> Put(Run& run) {
   pb::PutRequest r;
-  if (int code = BuildPut(run, r)) co_return code;
+  if (int code = BuildPut(run, r, true)) co_return code;
   co_return co_await CallAndPrint<pb::PutResponse>(run, "/etcdserverpb.KV/Put", r, PrintPut);
 }
 
 // ---- get
+
+namespace {
+
+int SetSorting(const Flags& f, pb::RangeRequest& r) {
+  static const std::map<std::string, pb::RangeRequest::SortOrder> kOrders = {
+      {"", pb::RangeRequest::NONE}, {"ASCEND", pb::RangeRequest::ASCEND}, {"DESCEND", pb::RangeRequest::DESCEND}};
+  static const std::map<std::string, pb::RangeRequest::SortTarget> kTargets = {
+      {"", pb::RangeRequest::KEY},       {"CREATE", pb::RangeRequest::CREATE}, {"KEY", pb::RangeRequest::KEY},
+      {"MODIFY", pb::RangeRequest::MOD}, {"VALUE", pb::RangeRequest::VALUE},   {"VERSION", pb::RangeRequest::VERSION}};
+  auto upper = [](std::string text) {
+    for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return text;
+  };
+  auto order = kOrders.find(upper(f.order));
+  if (order == kOrders.end()) return Fail(kExitBadFeature, "bad sort order " + f.order);
+  auto target = kTargets.find(upper(f.sort_by));
+  if (target == kTargets.end()) return Fail(kExitBadFeature, "bad sort target " + f.sort_by);
+  r.set_sort_order(order->second);
+  r.set_sort_target(target->second);
+  return 0;
+}
+
+}  // namespace
 
 int BuildGet(const Run& run, pb::RangeRequest& r) {
   const Flags& f = run.flags;
@@ -170,19 +204,14 @@ int BuildGet(const Run& run, pb::RangeRequest& r) {
     return Fail(kExitBadFeature, "unknown consistency flag \"" + f.consistency + "\"");
   }
   r.set_serializable(f.consistency == "s");
-  if (f.order == "ASCEND") {
-    r.set_sort_order(pb::RangeRequest::ASCEND);
-  } else if (f.order == "DESCEND") {
-    r.set_sort_order(pb::RangeRequest::DESCEND);
-  } else if (!f.order.empty() && f.order != "NONE") {
-    return Fail(kExitBadFeature, "bad sort order " + f.order);
-  }
-  pb::RangeRequest::SortTarget target = pb::RangeRequest::KEY;
-  bool known = f.sort_by == "MODIFY" ? (target = pb::RangeRequest::MOD, true)
-                                     : f.sort_by != "MOD" && pb::RangeRequest::SortTarget_Parse(f.sort_by, &target);
-  if (!f.sort_by.empty() && !known) return Fail(kExitBadFeature, "bad sort target " + f.sort_by);
-  r.set_sort_target(target);
-  return 0;
+  if (int code = SetSorting(f, r)) return code;
+  auto bounds = [](const char* what, int64_t least, int64_t most) {
+    if (most <= 0 || least <= most) return 0;
+    return Fail(kExitBadFeature, "getMin" + std::string(what) + "Rev(=" + std::to_string(least) + ") > getMax" + what +
+                                     "Rev(=" + std::to_string(most) + ")");
+  };
+  if (int code = bounds("Create", f.min_create_rev, f.max_create_rev)) return code;
+  return bounds("Mod", f.min_mod_rev, f.max_mod_rev);
 }
 
 void PrintGet(const Run& run, const pb::RangeResponse& r) {
@@ -215,14 +244,17 @@ Task<base::Result<pb::RangeResponse>> GetStreamed(Connection& c, base::Context c
 }  // namespace
 
 Task<int> Get(Run& run) {
+  pb::RangeRequest r;
+  if (int code = BuildGet(run, r)) co_return code;
   if (run.flags.count_only && run.format != Format::kFields) {
     co_return Fail(kExitBadArgs, "--count-only is only for `--write-out=fields`");
   }
-  pb::RangeRequest r;
-  if (int code = BuildGet(run, r)) co_return code;
+  if (run.flags.print_value_only && run.format != Format::kSimple) {
+    co_return Fail(kExitBadArgs, "print-value-only is only for `--write-out=simple`");
+  }
   if (run.flags.stream) {
     auto c = co_await Connect(run);
-    if (!c) co_return Fail(c.error(), kExitBadConnection);
+    if (!c) co_return FailToConnect(run.flags.client, c.error());
     auto out = co_await GetStreamed(**c, run.ctx, r);
     if (!out) co_return Fail(out.error());
     int code = 0;
@@ -237,8 +269,8 @@ Task<int> Get(Run& run) {
 int BuildDel(const Run& run, pb::DeleteRangeRequest& r) {
   std::string key, end;
   if (int code = KeyRange(run, "del", key, end)) return code;
-  if (run.flags.range && run.args.size() != 2) {
-    return Fail(kExitBadArgs, "del command needs two arguments when `--range` is set");
+  if (run.args.size() > 2) {
+    return Fail(kExitBadArgs, "del command needs one argument as key and an optional argument as range_end");
   }
   r.set_key(key);
   r.set_range_end(end);
@@ -259,6 +291,15 @@ void PrintDel(const Run& run, const pb::DeleteRangeResponse& r) {
 Task<int> Del(Run& run) {
   pb::DeleteRangeRequest r;
   if (int code = BuildDel(run, r)) co_return code;
+  // Two words are often a typing error for two keys.
+  if (run.args.size() == 2 && !run.flags.range) {
+    std::fprintf(
+        stderr,
+        "Warning: Keys between %s and %s will be deleted. Please interrupt the command within next 2 seconds to "
+        "cancel. You can provide `--range` flag to avoid the delay.\n",
+        base::GoQuote(run.args[0]).c_str(), base::GoQuote(run.args[1]).c_str());
+    if (base::Status s = co_await base::Sleep(run.loop, run.ctx, std::chrono::seconds(2)); !s.ok()) co_return Fail(s);
+  }
   co_return co_await CallAndPrint<pb::DeleteRangeResponse>(run, "/etcdserverpb.KV/DeleteRange", r, PrintDel);
 }
 
@@ -275,28 +316,36 @@ base::Result<pb::Compare> ParseCompare(const std::string& line) {
   std::string target = line.substr(0, open);
   std::string_view rest = std::string_view(line).substr(open + 1);
   auto skip = [&rest] { rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size())); };
-  auto key = Unquote(rest);
-  if (!key || !rest.starts_with(")")) return malformed();
-  rest.remove_prefix(1);
-  skip();
-  size_t space = std::min(rest.find(' '), rest.size());
-  std::string op(rest.substr(0, space));
-  rest.remove_prefix(space);
-  skip();
-  auto value = Unquote(rest);
-  if (!value) return malformed();
+  std::string key, op, value;
+  auto read = [&] {
+    auto text = Unquote(rest);
+    if (!text) return false;
+    key = *text;
+    if (!rest.starts_with(")")) return false;
+    rest.remove_prefix(1);
+    skip();
+    op = rest.substr(0, std::min(rest.find(' '), rest.size()));
+    rest.remove_prefix(op.size());
+    skip();
+    auto last = Unquote(rest);
+    if (last) value = *last;
+    return last.has_value();
+  };
+  if (!read()) {
+    return malformed("; got " + target + "(" + base::GoQuote(key) + ") " + op + " " + base::GoQuote(value));
+  }
   pb::Compare c;
-  c.set_key(*key);
+  c.set_key(key);
   static const std::map<std::string, pb::Compare::CompareResult> kOps = {
       {"=", pb::Compare::EQUAL}, {"!=", pb::Compare::NOT_EQUAL}, {">", pb::Compare::GREATER}, {"<", pb::Compare::LESS}};
   if (!kOps.contains(op)) return malformed(" (unknown result op " + op + ")");
   c.set_result(kOps.at(op));
   if (target == "val" || target == "value") {
     c.set_target(pb::Compare::VALUE);
-    c.set_value(*value);
+    c.set_value(value);
     return c;
   }
-  auto number = ParseInt(*value, target == "lease" ? 16 : 10);
+  auto number = ParseInt(value, target == "lease" ? 16 : 10);
   auto bad = [&] { return base::Err(base::InvalidArgument("invalid txn compare request: " + line)); };
   if (target == "ver" || target == "version") {
     c.set_target(pb::Compare::VERSION);
@@ -320,11 +369,13 @@ base::Result<pb::Compare> ParseCompare(const std::string& line) {
   return c;
 }
 
-// "put k v", with the flags that the command has by itself.
-base::Result<pb::RequestOp> ParseOp(const Run& run, const std::string& line) {
-  TRY_ASSIGN(std::vector<std::string> words, SplitWords(line));
-  auto bad = [&] { return base::Err(base::InvalidArgument("invalid txn request: " + line)); };
-  if (words.size() < 2) return base::Err(base::InvalidArgument("invalid txn compare request: " + line));
+// "put k v", with the flags that the command has by itself; an exit code for what is none.
+int ParseOp(const Run& run, const std::string& line, pb::RequestOp& op) {
+  auto split = SplitWords(line);
+  if (!split) return Fail(kExitInvalidInput, split.error().message());
+  const std::vector<std::string>& words = *split;
+  auto bad = [&] { return Fail(kExitInvalidInput, "invalid txn request: " + line); };
+  if (words.size() < 2) return Fail(kExitInvalidInput, "invalid txn compare request: " + line);
   const Command* command = FindCommand(words[0]);
   if (command == nullptr) return bad();
   Flags flags;
@@ -333,13 +384,9 @@ base::Result<pb::RequestOp> ParseOp(const Run& run, const std::string& line) {
   command->add_flags(set, flags);
   if (!set.Parse({words.begin() + 1, words.end()}).ok()) return bad();
   Run one{run.loop, run.ctx, flags, run.format, set.positional(), {}};
-  pb::RequestOp op;
-  int code = words[0] == "put"   ? BuildPut(one, *op.mutable_request_put())
-             : words[0] == "get" ? BuildGet(one, *op.mutable_request_range())
-             : words[0] == "del" ? BuildDel(one, *op.mutable_request_delete_range())
-                                 : kExitInvalidInput;
-  if (code != 0) return bad();
-  return op;
+  if (words[0] == "put") return BuildPut(one, *op.mutable_request_put(), false);
+  if (words[0] == "get") return BuildGet(one, *op.mutable_request_range());
+  return words[0] == "del" ? BuildDel(one, *op.mutable_request_delete_range()) : bad();
 }
 
 // Lines up to an empty one; false at the end of the input.
@@ -350,28 +397,30 @@ bool NextLine(std::string& line) {
   return true;
 }
 
-base::Status ReadTxn(const Run& run, pb::TxnRequest& t) {
+int ReadTxn(const Run& run, pb::TxnRequest& t) {
   auto prompt = [&](const char* text) {
     if (run.flags.interactive) Out(text);
     std::fflush(stdout);
   };
-  base::Status eof = base::InvalidArgument("EOF");
+  auto eof = [] { return Fail(kExitInvalidInput, "EOF"); };
   std::string line;
   prompt("compares:\n");
   for (;;) {
-    if (!NextLine(line)) return eof;
+    if (!NextLine(line)) return eof();
     if (line.empty()) break;
-    TRY_ASSIGN(*t.add_compare(), ParseCompare(line));
+    auto compare = ParseCompare(line);
+    if (!compare) return Fail(kExitInvalidInput, compare.error().message());
+    *t.add_compare() = *compare;
   }
   for (bool success : {true, false}) {
     prompt(success ? "success requests (get, put, del):\n" : "failure requests (get, put, del):\n");
     for (;;) {
-      if (!NextLine(line)) return eof;
+      if (!NextLine(line)) return eof();
       if (line.empty()) break;
-      TRY_ASSIGN(*(success ? t.add_success() : t.add_failure()), ParseOp(run, line));
+      if (int code = ParseOp(run, line, *(success ? t.add_success() : t.add_failure()))) return code;
     }
   }
-  return base::Ok();
+  return 0;
 }
 
 void PrintTxn(const Run& run, const pb::TxnResponse& r) {
@@ -394,7 +443,7 @@ void PrintTxn(const Run& run, const pb::TxnResponse& r) {
 Task<int> Txn(Run& run) {
   if (!run.args.empty()) co_return Fail(kExitBadArgs, "txn command does not accept argument");
   pb::TxnRequest t;
-  if (base::Status s = ReadTxn(run, t); !s.ok()) co_return Fail(kExitInvalidInput, s.message());
+  if (int code = ReadTxn(run, t)) co_return code;
   co_return co_await CallAndPrint<pb::TxnResponse>(run, "/etcdserverpb.KV/Txn", t, PrintTxn);
 }
 
@@ -406,7 +455,7 @@ Task<int> Compaction(Run& run) {
   r.set_revision(*revision);
   r.set_physical(run.flags.physical);
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto out = co_await (*c)->Call<pb::CompactionResponse>(run.ctx, "/etcdserverpb.KV/Compact", r);
   if (!out) co_return Fail(out.error());
   Out("compacted revision " + std::to_string(*revision) + "\n");

@@ -202,7 +202,7 @@ Task<int> LeaseKeepAlive(Run& run) {
   if (!id) co_return Fail(kExitBadArgs, id.error().message());
   if (!HasFormat(run)) co_return NoFormat(run);
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   auto renewal = co_await Renewal::Open(**c, run.ctx, *id);
   if (!renewal) co_return Fail(renewal.error(), kExitBadConnection);
   for (;;) {
@@ -308,10 +308,11 @@ Task<int> HoldLock(Run& run, Connection& c, Session& session) {
   program.insert(program.end(), run.program.begin(), run.program.end());
   if (!program.empty()) {
     auto pool = base::NewThreadPool("program", 1);
-    co_return co_await base::RunBlocking(*pool, run.loop, [&] {
-      return RunProgram(program,
-                        {"ETCD_LOCK_KEY=" + lock->key(), "ETCD_LOCK_REV=" + std::to_string(lock->header().revision())});
-    });
+    std::vector<std::string> environment = {"ETCD_LOCK_KEY=" + lock->key(),
+                                            "ETCD_LOCK_REV=" + std::to_string(lock->header().revision())};
+    auto code = co_await base::RunBlocking(*pool, run.loop, [&] { return RunProgram(program, environment); });
+    if (!code) co_return Fail(kExitError, code.error().message());
+    co_return *code == 0 ? 0 : Fail(*code, "exit status " + std::to_string(*code));
   }
   if (!co_await ShowKey(run, c, lock->key())) co_return Fail(kExitError, "lock lost on init");
   co_return co_await session.Held() ? 0 : Fail(kExitError, "session expired");
@@ -324,7 +325,7 @@ Task<int> Lock(Run& run) {
     co_return Fail(kExitBadArgs, "lock takes a lock name argument and an optional command to execute");
   }
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   Session session(run, **c);
   if (base::Status s = co_await session.Start(run.flags.ttl); !s.ok()) co_return Fail(s);
   int code = co_await HoldLock(run, **c, session);
@@ -380,7 +381,7 @@ Task<int> Elect(Run& run) {
   if (n == 1 && !run.flags.listen) co_return Fail(kExitBadArgs, "no proposal argument but -l not set");
   if (n == 2 && run.flags.listen) co_return Fail(kExitBadArgs, "proposal given but -l is set");
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
   if (n == 1) co_return co_await Observe(run, **c);
   constexpr int64_t kElectionTtl = 60;
   Session session(run, **c);

@@ -124,9 +124,9 @@ Task<int> MakeMirror(Run& run) {
   other.insecure_transport = f.dest_insecure_transport;
   std::vector<std::string> endpoint = {run.args[0]};
   auto to = co_await Connection::Open(run.loop, run.ctx, other, std::move(endpoint));
-  if (!to) co_return Fail(to.error(), kExitBadConnection);
+  if (!to) co_return FailToConnect(other, to.error());
   auto from = co_await Connect(run);
-  if (!from) co_return Fail(from.error(), kExitBadConnection);
+  if (!from) co_return FailToConnect(run.flags.client, from.error());
   Mirror mirror(run, **from, **to);
   base::TaskScope tasks(run.loop, run.ctx);
   tasks.Spawn([](Run& run, base::Context ctx, Mirror& m) -> Task<void> {

@@ -39,12 +39,20 @@ struct Saved {
   std::string version;
 };
 
+std::string PartOf(const std::string& path) { return path + ".part"; }
+
+base::Result<std::unique_ptr<base::File>> OpenPart(const std::string& path) {
+  auto file = base::PosixFileSystem().Open(PartOf(path), base::OpenMode::kCreate);
+  if (file) return file;
+  std::string why(file.error().message());
+  return base::Err(base::Status(file.error().code(), "could not open " + PartOf(path) + " (" + why + ")"));
+}
+
 // Downloads under another name until it is whole and its hash holds: a broken download must not look like a backup.
-Task<base::Result<Saved>> Download(Run& run, std::string path) {
+Task<base::Result<Saved>> Download(Run& run, std::string path, std::unique_ptr<base::File> file) {
   base::FileSystem& fs = base::PosixFileSystem();
+  std::string part = PartOf(path);
   CO_TRY_ASSIGN(auto c, co_await Connect(run));
-  std::string part = path + ".part";
-  CO_TRY_ASSIGN(auto file, fs.Open(part, base::OpenMode::kCreate));
   CO_TRY(file->Truncate(0));
   Note(run.loop.WallNow(), "created temporary db file", part);
   CO_TRY_ASSIGN(auto stream, co_await c->Stream(run.ctx, "/etcdserverpb.Maintenance/Snapshot"));
@@ -79,8 +87,15 @@ Task<base::Result<Saved>> Download(Run& run, std::string path) {
 }  // namespace
 
 Task<int> SnapshotSave(Run& run) {
-  if (run.args.size() != 1) co_return Fail(kExitBadArgs, "snapshot save expects one argument");
-  auto saved = co_await Download(run, run.args[0]);
+  if (run.args.size() != 1) co_return Fail(kExitBadArgs, "snapshot save expects one argument <filename>");
+  if (auto endpoints = run.Endpoints(); endpoints.size() > 1) {
+    std::string all;
+    for (const std::string& e : endpoints) all += (all.empty() ? "" : " ") + e;
+    co_return Fail(kExitInterrupted, "snapshot must be requested to one selected node, not multiple [" + all + "]");
+  }
+  auto file = OpenPart(run.args[0]);
+  if (!file) co_return Fail(kExitInterrupted, file.error().message());
+  auto saved = co_await Download(run, run.args[0], std::move(*file));
   if (!saved) {
     // Errors of streams are shown with their code, also those that the client knows.
     std::string text = ErrorText(saved.error());
@@ -153,7 +168,7 @@ Task<int> SnapshotStatus(Run& run) {
     Out(w.Take() + "\n");
   } else if (run.format == Format::kFields) {
     Out("\"Hash\" : " + std::to_string(s->hash) + "\n\"Revision\" : " + row[1] + "\n\"Keys\" : " + row[2] +
-        "\n\"Size\" : " + std::to_string(s->total_size) + "\n\"Version\" : " + base::GoQuote(s->version) + "\n");
+        "\n\"Size\" : " + std::to_string(s->total_size) + "\n\"Version\" : " + s->version + "\n");
   } else {
     Out(row[0] + ", " + row[1] + ", " + row[2] + ", " + row[3] + ", " + row[4] + "\n");
   }
@@ -222,7 +237,8 @@ Task<base::Status> BackUpOnce(Run& run) {
   const std::string& to = run.flags.to;
   CO_TRY(fs.MakeDirectories(to));
   std::string path = to + "/" + BackupName(run.loop.WallNow());
-  CO_TRY_ASSIGN(Saved saved, co_await Download(run, path));
+  CO_TRY_ASSIGN(auto file, OpenPart(path));
+  CO_TRY_ASSIGN(Saved saved, co_await Download(run, path, std::move(file)));
   auto summary = ReadSummary(path);
   if (!summary) {
     (void)fs.Remove(path);
@@ -302,7 +318,11 @@ Task<int> Migrate(Run& run) {
 Task<int> FileHashKv(Run& run) {
   if (run.args.size() != 1) co_return Fail(kExitBadArgs, "hashkv requires exactly one argument");
   auto hash = HashOfFile(run.args[0], run.flags.rev);
-  if (!hash) co_return Fail(kExitError, hash.error().message());
+  if (!hash) {
+    std::string_view why = hash.error().message();
+    constexpr std::string_view kServer = "etcdserver: ";
+    co_return Fail(kExitError, why.starts_with(kServer) ? why.substr(kServer.size()) : why);
+  }
   if (run.format == Format::kJson) {
     base::JsonWriter w;
     w.BeginObject().Key("hash").Uint(hash->hash).Key("hashRevision").Int(hash->revision);
@@ -311,6 +331,9 @@ Task<int> FileHashKv(Run& run) {
   } else if (run.format == Format::kTable) {
     Out(Table({"HASH", "HASH REVISION", "COMPACT REVISION"},
               {{std::to_string(hash->hash), std::to_string(hash->revision), std::to_string(hash->compact_revision)}}));
+  } else if (run.format == Format::kFields) {
+    Out(FieldLine("Hash", std::to_string(hash->hash)) + FieldLine("Hash revision", std::to_string(hash->revision)) +
+        FieldLine("Compact revision", std::to_string(hash->compact_revision)));
   } else {
     Out(Row({std::to_string(hash->hash), std::to_string(hash->revision), std::to_string(hash->compact_revision)}));
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +22,7 @@ namespace kvstore::ctl {
 using base::Task;
 namespace pb = etcdserverpb;
 
-int RunProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
+base::Result<int> RunProgram(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
   std::vector<char*> words, env;
   for (const std::string& a : argv) words.push_back(const_cast<char*>(a.c_str()));
   for (char** e = environ; *e != nullptr; ++e) env.push_back(*e);
@@ -31,8 +32,8 @@ int RunProgram(const std::vector<std::string>& argv, const std::vector<std::stri
   std::fflush(stdout);
   pid_t pid = 0;
   if (int error = posix_spawnp(&pid, words[0], nullptr, nullptr, words.data(), env.data()); error != 0) {
-    std::fprintf(stderr, "Error: exec: %s: %s\n", base::GoQuote(argv[0]).c_str(), std::strerror(error));
-    return kExitError;
+    std::string why = error == ENOENT ? "executable file not found in $PATH" : std::strerror(error);
+    return base::Err(base::NotFound("exec: " + base::GoQuote(argv[0]) + ": " + why));
   }
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
@@ -78,14 +79,16 @@ void PrintEvents(const Run& run, const pb::WatchResponse& r) {
 
 bool RunForEvents(const std::vector<std::string>& program, const pb::WatchResponse& r) {
   for (const auto& e : r.events()) {
-    int code = RunProgram(program, {"ETCD_WATCH_REVISION=" + std::to_string(r.header().revision()),
-                                    "ETCD_WATCH_EVENT_TYPE=" + base::GoQuote(mvccpb::Event::EventType_Name(e.type())),
-                                    "ETCD_WATCH_KEY=" + base::GoQuote(e.kv().key()),
-                                    "ETCD_WATCH_VALUE=" + base::GoQuote(e.kv().value())});
-    if (code != 0) {
-      std::fprintf(stderr, "command %s error (exit status %d)\n", base::GoQuote(program[0]).c_str(), code);
-      return false;
-    }
+    auto code = RunProgram(program, {"ETCD_WATCH_REVISION=" + std::to_string(r.header().revision()),
+                                     "ETCD_WATCH_EVENT_TYPE=" + base::GoQuote(mvccpb::Event::EventType_Name(e.type())),
+                                     "ETCD_WATCH_KEY=" + base::GoQuote(e.kv().key()),
+                                     "ETCD_WATCH_VALUE=" + base::GoQuote(e.kv().value())});
+    if (code && *code == 0) continue;
+    std::string words;
+    for (const std::string& w : program) words += (words.empty() ? "" : " ") + base::GoQuote(w);
+    std::string why = code ? "exit status " + std::to_string(*code) : std::string(code.error().message());
+    std::fprintf(stderr, "command [%s] error (%s)\n", words.c_str(), why.c_str());
+    return false;
   }
   return true;
 }
@@ -257,6 +260,44 @@ class Interactive {
   bool failed_ = false;
 };
 
+// A watch as long as one stream lasts: its exit code once it is over. An error: the stream broke, and `create` says
+// where to go on.
+Task<base::Result<int>> WatchStream(Run& run, Connection& c, pb::WatchCreateRequest& create) {
+  CO_TRY_ASSIGN(auto stream, co_await c.Stream(run.ctx, "/etcdserverpb.Watch/Watch"));
+  pb::WatchRequest r;
+  *r.mutable_create_request() = create;
+  CO_TRY(co_await stream->Write(run.ctx, base::Share(r.SerializeAsString())));
+  for (;;) {
+    CO_TRY_ASSIGN(auto bytes, co_await stream->Read(run.ctx));
+    pb::WatchResponse w;
+    if (!bytes) co_return base::Err(base::Unavailable("the stream ended"));
+    if (!w.ParseFromString(*bytes)) co_return Fail(kExitInterrupted, "unreadable answer");
+    if (!ShowAnswer(run, run.program, w)) co_return kExitError;
+    if (w.canceled()) co_return Fail(kExitInterrupted, "watch is canceled by the server");
+    if (w.events_size() > 0) {
+      create.set_start_revision(w.events(w.events_size() - 1).kv().mod_revision() + 1);
+    } else if (create.start_revision() == 0 || !w.created()) {
+      create.set_start_revision(w.header().revision() + 1);
+    }
+  }
+}
+
+// A connection that breaks is made anew, with whichever endpoint answers, and the watch goes on behind what it has
+// shown.
+Task<int> WatchOne(Run& run, Connection& c, pb::WatchCreateRequest create) {
+  constexpr base::Duration kPause = std::chrono::milliseconds(100);
+  for (;;) {
+    auto code = co_await WatchStream(run, c, create);
+    if (code) co_return *code;
+    if (run.ctx.done()) co_return kExitInterrupted;
+    if (code.error().code() != base::Code::kUnavailable && code.error().code() != base::Code::kInternal) {
+      std::fprintf(stderr, "watch was canceled (%s)\n", ErrorText(code.error()).c_str());
+      co_return Fail(kExitInterrupted, "watch is canceled by the server");
+    }
+    (void)co_await base::Sleep(run.loop, run.ctx, kPause);
+  }
+}
+
 }  // namespace
 
 Task<int> Watch(Run& run) {
@@ -271,25 +312,12 @@ Task<int> Watch(Run& run) {
     if (int code = BuildWatch(f, run.args, *r.mutable_create_request(), why)) co_return Fail(code, why);
   }
   auto c = co_await Connect(run);
-  if (!c) co_return Fail(c.error(), kExitBadConnection);
+  if (!c) co_return FailToConnect(run.flags.client, c.error());
+  if (!f.interactive) co_return co_await WatchOne(run, **c, std::move(*r.mutable_create_request()));
   auto stream = co_await (*c)->Stream(run.ctx, "/etcdserverpb.Watch/Watch");
   if (!stream) co_return Fail(stream.error());
-  if (f.interactive) {
-    Interactive interactive(run, **stream);
-    co_return co_await interactive.Go();
-  }
-  base::Status sent = co_await (*stream)->Write(run.ctx, base::Share(r.SerializeAsString()));
-  if (!sent.ok()) co_return Fail(sent);
-  for (;;) {
-    auto bytes = co_await (*stream)->Read(run.ctx);
-    if (!bytes || !*bytes) break;
-    pb::WatchResponse w;
-    if (!w.ParseFromString(**bytes)) co_return Fail(kExitInterrupted, "unreadable answer");
-    if (!ShowAnswer(run, run.program, w)) co_return kExitError;
-    if (w.canceled()) break;
-  }
-  if (run.ctx.done()) co_return kExitInterrupted;
-  co_return Fail(kExitInterrupted, "watch is canceled by the server");
+  Interactive interactive(run, **stream);
+  co_return co_await interactive.Go();
 }
 
 }  // namespace kvstore::ctl

@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <charconv>
+#include <cstdio>
 
 #include "base/bytes.h"
 #include "base/json_writer.h"
@@ -343,7 +344,7 @@ class Writer {
       if (f->is_repeated() ? r->FieldSize(m, f) == 0 : !r->HasField(m, f)) continue;
       if (!std::exchange(first, false)) out_.push_back(',');
       // Go shows a oneof as a field that holds an object with the chosen member.
-      bool wrapped = style_ == JsonStyle::kGo && f->real_containing_oneof() != nullptr;
+      bool wrapped = style_ != JsonStyle::kGateway && f->real_containing_oneof() != nullptr;
       if (wrapped) {
         Name(GoName(f->real_containing_oneof()->name()));
         out_.push_back('{');
@@ -389,6 +390,12 @@ class Writer {
     out_ += std::to_string(v);
     if (quoted) out_.push_back('"');
   }
+  static bool IsId(std::string_view name) { return name == "cluster_id" || name == "member_id" || name == "ID"; }
+  void HexId(uint64_t id) {
+    char text[24];
+    std::snprintf(text, sizeof text, "\"%lx\"", id);
+    out_ += text;
+  }
   void Value(const Message& m, const FieldDescriptor* f, int i) {
     const auto* r = m.GetReflection();
     switch (f->cpp_type()) {
@@ -399,6 +406,7 @@ class Writer {
       case FieldDescriptor::CPPTYPE_INT64:
         return Int(i < 0 ? r->GetInt64(m, f) : r->GetRepeatedInt64(m, f, i), true);
       case FieldDescriptor::CPPTYPE_UINT64:
+        if (style_ == JsonStyle::kGoHexIds && IsId(f->name())) return HexId(r->GetUInt64(m, f));
         return Int(i < 0 ? r->GetUInt64(m, f) : r->GetRepeatedUInt64(m, f, i), true);
       case FieldDescriptor::CPPTYPE_BOOL:
         out_ += (i < 0 ? r->GetBool(m, f) : r->GetRepeatedBool(m, f, i)) ? "true" : "false";
@@ -406,7 +414,7 @@ class Writer {
       case FieldDescriptor::CPPTYPE_ENUM: {
         int n = i < 0 ? r->GetEnumValue(m, f) : r->GetRepeatedEnumValue(m, f, i);
         const auto* named = f->enum_type()->FindValueByNumber(n);
-        if (style_ == JsonStyle::kGo || named == nullptr) return Int(n, false);
+        if (style_ != JsonStyle::kGateway || named == nullptr) return Int(n, false);
         return base::AppendJsonString(out_, named->name());
       }
       case FieldDescriptor::CPPTYPE_STRING: {

@@ -32,8 +32,9 @@ base::Result<JsonValue> ParseJson(std::string_view text, std::string_view* rest 
 base::Status FromJson(const JsonValue& value, google::protobuf::Message& message);
 
 enum class JsonStyle {
-  kGateway,  // {"count":"1","permType":"READWRITE"}
-  kGo,       // {"count":1,"permType":2}
+  kGateway,   // {"count":"1","permType":"READWRITE"}
+  kGo,        // {"count":1,"permType":2}
+  kGoHexIds,  // as kGo, the IDs of the cluster and its members as "8e9e05c52164694d"
 };
 std::string ToJson(const google::protobuf::Message& message, JsonStyle style);
 void AppendJson(std::string& out, const google::protobuf::Message& message, JsonStyle style);

@@ -141,15 +141,60 @@ def completions(store, directory):
     equal(done.stdout.strip(), "add")
 
 
+# What etcdctl 3.7 answers where its recorded session asks nothing.
+REFUSALS = [
+    (["put", "k", "v", "--ignore-value"], 128, "put command needs only 1 argument when 'ignore-value' is set"),
+    (["get", "k", "--sort-by=x"], 4, "bad sort target x"),
+    (["get", "k", "--min-mod-rev=5", "--max-mod-rev=3"], 4, "getMinModRev(=5) > getMaxModRev(=3)"),
+    (["get", "k", "--count-only"], 128, "--count-only is only for `--write-out=fields`"),
+    (["get", "k", "--print-value-only", "-w", "json"], 128, "print-value-only is only for `--write-out=simple`"),
+    (["del", "a", "b", "c"], 128, "del command needs one argument as key and an optional argument as range_end"),
+    (["member", "list", "--consistency=x"], 4, 'unknown consistency flag "'),
+    (["endpoint", "hashkv", "--rev=99999"], 1, "etcdserver: mvcc: required revision is a future revision"),
+    (["lock", "l", "false"], 1, "exit status 1"),
+    (["lock", "l", "nosuchprogram"], 1, 'exec: "nosuchprogram": executable file not found in $PATH'),
+    (["snapshot", "save", "/nonexistent/s.db"], 5,
+     "could not open /nonexistent/s.db.part (open /nonexistent/s.db.part: no such file or directory)"),
+    (["snapshot", "save", "s.db", "--endpoints=http://a:1,http://b:2"], 5,
+     "snapshot must be requested to one selected node, not multiple ["),
+]
+
+
+def refusals(store, directory):
+    """Exit codes and words beyond the recorded commands; IDs in hexadecimal."""
+    for words, code, text in REFUSALS:
+        done = ctl(store, *words, check=False)
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        if done.returncode != code or not last.startswith("Error: " + text):
+            raise AssertionError(f"{words}: exit {done.returncode}, {done.stderr!r}")
+    plain, hexed = (json.loads(ctl(store, "member", "list", "-w", "json", *more).stdout) for more in ([], ["--hex"]))
+    if f"{plain['members'][0]['ID']:x}" != hexed["members"][0]["ID"]:
+        raise AssertionError(f"{plain} {hexed}")
+
+
 def help_tree(store, directory):
-    """Every command explains itself."""
-    commands = re.findall(r"^\t([a-z][a-z-]*(?: [a-z][a-z-]*)?)", subprocess.run(
-        [KVCTL, "--help"], capture_output=True, text=True).stdout.split("COMMANDS:")[1], re.M)
-    for c in [*commands, "version", "options"]:
-        words = c.split()
-        done = subprocess.run([KVCTL, *words, "--help"], capture_output=True, text=True, timeout=10)
+    """Every command explains itself, with an example; a word that many begin with lists them."""
+    def listed(*words):
+        done = subprocess.run([KVCTL, *words], capture_output=True, text=True, timeout=10)
         if done.returncode != 0 or not done.stdout:
-            raise AssertionError(f"{c} --help: exit {done.returncode}")
+            raise AssertionError(f"{words}: exit {done.returncode}")
+        return done.stdout
+
+    def commands(text):
+        return re.findall(r"^  ([a-z][a-z-]*) +[A-Z]", text, re.M)
+
+    found = 0
+    for word in commands(listed("--help")):
+        if word in ("help", "options", "version"):
+            continue
+        under = [word + " " + c for c in commands(listed(word))] if "[command]" in listed(word, "--help") else [word]
+        for c in under:
+            found += 1
+            text = listed(*c.split(), "--help")
+            if text != listed("help", *c.split()) or "Examples:\n  kvctl " not in text:
+                raise AssertionError(f"{c} --help: {text}")
+    if found < 55:
+        raise AssertionError(f"only {found} commands are listed")
 
 
 def main():
@@ -158,7 +203,7 @@ def main():
         return
     with tempfile.TemporaryDirectory(prefix="kvstore-ctl-") as top:
         for case in (interactive_watch, compactions, streamed_get, checks, mirror, files, downgrades, completions,
-                     help_tree):
+                     refusals, help_tree):
             directory = pathlib.Path(top) / case.__name__
             directory.mkdir()
             store = Store(directory)
