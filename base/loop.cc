@@ -224,6 +224,7 @@ void Loop::Impl::Poll() {
   auto mail = Mail::kNone;
   bool sleep = local_.empty() && hooks_.empty() && mail_.compare_exchange_strong(mail, Mail::kAsleep);
   int n = ::epoll_wait(epoll_fd_, events_, std::size(events_), sleep ? -1 : 0);
+  turn_time_ = MonoTime();
   event_count_ = std::max(n, 0);
   for (event_next_ = 0; event_next_ < event_count_;) {
     epoll_event event = events_[event_next_++];

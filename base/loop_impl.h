@@ -60,6 +60,13 @@ struct Loop::Impl {
   bool RunsElsewhere() const { return thread_.load() != std::thread::id() && !OnThread(); }
   bool OnThread() const { return std::this_thread::get_id() == thread_.load(std::memory_order_relaxed); }
 
+  // The clock when it was first asked in this turn: for what need not be exact, as the times of a connection's
+  // progress.
+  MonoTime TurnTime() {
+    if (turn_time_ == MonoTime()) turn_time_ = SystemClock().Now();
+    return turn_time_;
+  }
+
   TimerId AddTimer(Duration delay, Closure fn);
   bool CancelTimer(TimerId id);
 
@@ -109,6 +116,7 @@ struct Loop::Impl {
   uint64_t timer_order_ = 0;
   MonoTime armed_for_ = MonoTime::max();  // when timer_fd_ fires; max: it is not set
   bool timers_due_ = false;
+  MonoTime turn_time_;
 
   std::vector<TurnEndHook*> hooks_;
   std::vector<TurnEndHook*> running_hooks_;

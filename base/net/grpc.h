@@ -6,10 +6,10 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "base/net/client.h"
 #include "base/net/server.h"
@@ -84,7 +84,11 @@ class GrpcService {
   Task<void> ServeUnary(Exchange& exchange, GrpcCall call, const GrpcUnaryHandler& handler);
   Task<void> ServeStream(Exchange& exchange, const GrpcCall& call, const GrpcStreamHandler& handler);
   GrpcLimits limits_;
-  std::map<std::string, Method, std::less<>> methods_;
+  // Looked up by views.
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  std::unordered_map<std::string, Method, Hash, std::equal_to<>> methods_;
   std::function<Task<Status>(const std::string&, const GrpcCall&)> interceptor_;
 };
 

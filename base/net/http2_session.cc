@@ -35,7 +35,7 @@ void Http2Stream::Wake() {
 
 void Http2Stream::QueueOut(std::string_view bytes) {
   if (bytes.empty()) return;
-  if (out_bytes_ == 0 && session_ != nullptr) out_progress_ = session_->loop().Now();
+  if (out_bytes_ == 0 && session_ != nullptr) out_progress_ = session_->loop().impl().TurnTime();
   out_bytes_ += bytes.size();
   if (first_ < pieces_.size() && !pieces_.back().shared && pieces_.back().own.size() + bytes.size() <= 16384) {
     pieces_.back().own.append(bytes);
@@ -48,7 +48,7 @@ void Http2Stream::QueueOut(std::string_view bytes) {
 void Http2Stream::QueueOut(SharedBytes bytes) {
   if (!bytes || bytes->empty()) return;
   if (bytes->size() < kMergeBelow && first_ < pieces_.size()) return QueueOut(std::string_view(*bytes));
-  if (out_bytes_ == 0 && session_ != nullptr) out_progress_ = session_->loop().Now();
+  if (out_bytes_ == 0 && session_ != nullptr) out_progress_ = session_->loop().impl().TurnTime();
   out_bytes_ += bytes->size();
   pieces_.push_back({{}, std::move(bytes)});
   Wake();
@@ -110,8 +110,13 @@ bool RequestRules::HeadComplete() const { return !malformed_ && (seen_ & 7) == 7
 // nghttp2's C callbacks. None of them may re-enter nghttp2_session_send or mem_recv.
 struct Http2Callbacks {
   static Http2Session& Self(void* user) { return *static_cast<Http2Session*>(user); }
-  static Http2Stream* Find(nghttp2_session* s, int32_t id) {
-    return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(s, id));
+  // Most callbacks in a row are about the same stream.
+  static Http2Stream* Find(nghttp2_session* s, int32_t id, void* user) {
+    Http2Stream*& latest = Self(user).latest_;
+    if (latest == nullptr || latest->id_ != id) {
+      latest = static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(s, id));
+    }
+    return latest;
   }
 
   static ssize_t Send(nghttp2_session*, const uint8_t* data, size_t length, int, void* user) {
@@ -167,14 +172,14 @@ struct Http2Callbacks {
       stream.pieces_.erase(stream.pieces_.begin(), stream.pieces_.begin() + static_cast<long>(stream.first_));
       stream.first_ = 0;
     }
-    stream.out_progress_ = Self(user).loop().Now();
+    stream.out_progress_ = Self(user).loop().impl().TurnTime();
     if (stream.out_bytes_ < kDrainedBelow) stream.OnOutDrained();
     return 0;
   }
 
   static int FrameSent(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
-    Http2Stream* stream = Find(s, frame->hd.stream_id);
+    Http2Stream* stream = Find(s, frame->hd.stream_id, user);
     if (stream == nullptr) return 0;
     stream->head_sent_ = true;
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->OnOutFinished();
@@ -184,7 +189,7 @@ struct Http2Callbacks {
   static int BeginHeaders(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
     Http2Session& self = Self(user);
     if (!self.options_.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-      if (Http2Stream* stream = Find(s, frame->hd.stream_id)) stream->header_bytes_ = 0;
+      if (Http2Stream* stream = Find(s, frame->hd.stream_id, user)) stream->header_bytes_ = 0;
       return 0;
     }
     std::shared_ptr<Http2Stream> stream = self.going_away_ ? nullptr : self.OnNewStream();
@@ -201,7 +206,7 @@ struct Http2Callbacks {
 
   static int Header(nghttp2_session* s, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
                     const uint8_t* value, size_t value_length, uint8_t, void* user) {
-    Http2Stream* stream = Find(s, frame->hd.stream_id);
+    Http2Stream* stream = Find(s, frame->hd.stream_id, user);
     if (stream == nullptr) return 0;
     stream->header_bytes_ += name_length + value_length + 32;  // as RFC 9113 counts them
     if (stream->header_bytes_ > Self(user).options_.max_header_bytes) {
@@ -225,7 +230,7 @@ struct Http2Callbacks {
 
   static int FrameReceived(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
     Http2Session& self = Self(user);
-    Http2Stream* stream = frame->hd.stream_id != 0 ? Find(s, frame->hd.stream_id) : nullptr;
+    Http2Stream* stream = frame->hd.stream_id != 0 ? Find(s, frame->hd.stream_id, user) : nullptr;
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
         if (stream == nullptr) break;
@@ -267,7 +272,7 @@ struct Http2Callbacks {
   }
 
   static int Data(nghttp2_session* s, uint8_t, int32_t id, const uint8_t* data, size_t length, void* user) {
-    Http2Stream* stream = Find(s, id);
+    Http2Stream* stream = Find(s, id, user);
     if (stream == nullptr) {
       nghttp2_session_consume(s, id, length);
       return 0;
@@ -288,6 +293,7 @@ struct Http2Callbacks {
     if (it == self.streams_.end()) return 0;
     std::shared_ptr<Http2Stream> stream = std::move(it->second);
     self.streams_.erase(it);
+    if (self.latest_ == stream.get()) self.latest_ = nullptr;
     if (stream->unconsumed_ > 0) nghttp2_session_consume_connection(s, stream->unconsumed_);
     stream->session_ = nullptr;
     stream->OnClosed(error_code);
@@ -328,7 +334,7 @@ Http2Session::Http2Session(std::unique_ptr<Transport> transport, const Http2Opti
   int made = options.server ? nghttp2_session_server_new2(&session_, Http2Callbacks::Table(), this, raw)
                             : nghttp2_session_client_new2(&session_, Http2Callbacks::Table(), this, raw);
   CHECK_MSG(made == 0, "nghttp2_session_new");
-  last_receive_ = loop().Now();
+  last_receive_ = loop().impl().TurnTime();
 }
 
 Http2Session::~Http2Session() {
@@ -383,7 +389,7 @@ bool Http2Session::Receive(std::string_view bytes) {
 
 void Http2Session::OnReadable() {
   if (ended_ || !begun_) return;
-  last_receive_ = loop().Now();
+  last_receive_ = loop().impl().TurnTime();
   for (int i = 0; i < kReadsPerEvent; ++i) {
     Transport::ReadResult r = transport_->Read(ReadBuffer(), kReadBufferBytes);
     if (r.end == Transport::ReadEnd::kEof) return End(Unavailable("connection closed by peer"));
@@ -458,6 +464,7 @@ void Http2Session::End(const Status& why) {
   transport_->Close();
   auto streams = std::move(streams_);
   streams_.clear();
+  latest_ = nullptr;
   for (auto& [id, stream] : streams) {
     stream->session_ = nullptr;
     stream->OnClosed(kConnectionLost);

@@ -178,6 +178,7 @@ class Http2Session : public TransportUser {
   nghttp2_session* session_ = nullptr;
   std::vector<nghttp2_nv> field_buffer_;
   std::unordered_map<int32_t, std::shared_ptr<Http2Stream>> streams_;
+  Http2Stream* latest_ = nullptr;  // among streams_
   bool ended_ = false, going_away_ = false, begun_ = false;
   int pings_missed_ = 0;
   MonoTime last_receive_{};

@@ -69,7 +69,7 @@ Transport::~Transport() { Close(); }
 
 Status Transport::Start(bool connecting) {
   state_ = connecting ? State::kConnecting : ssl_ ? State::kHandshaking : State::kOpen;
-  last_progress_ = loop_.Now();
+  last_progress_ = loop_.impl().TurnTime();
   return loop_.impl().Add(fd_, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, this);
 }
 
@@ -185,7 +185,7 @@ void Transport::FlushLater() {
 
 void Transport::Append(std::string_view bytes) {
   if (closed() || bytes.empty()) return;
-  if (unsent_ == 0) last_progress_ = loop_.Now();
+  if (unsent_ == 0) last_progress_ = loop_.impl().TurnTime();
   unsent_ += bytes.size();
   if (segments_.size() == first_ || segments_.back().shared ||
       segments_.back().own.size() + bytes.size() > kOwnSegment) {
@@ -199,7 +199,7 @@ void Transport::AppendShared(SharedBytes owner, std::string_view part) {
   // TLS puts whole records together from small parts anyway: better now than once more when they are sent.
   if (part.size() < (ssl_ ? kTlsRecord : kCopyBelow)) return Append(part);
   if (closed()) return;
-  if (unsent_ == 0) last_progress_ = loop_.Now();
+  if (unsent_ == 0) last_progress_ = loop_.impl().TurnTime();
   unsent_ += part.size();
   segments_.push_back({{}, std::move(owner), part});
   FlushLater();
@@ -234,7 +234,7 @@ void Transport::Flush() {
       ssize_t n = ssl_ ? WriteTls() : WritePlain();
       if (n < 0) return;  // failed
       if (n == 0) break;
-      last_progress_ = loop_.Now();
+      last_progress_ = loop_.impl().TurnTime();
       Consume(static_cast<size_t>(n));
     }
     if (write_blocked_) return;

@@ -220,8 +220,7 @@ Message Raft::StorageApplyMessage(Entries entries) {
   return m;
 }
 
-Ready Raft::TakeReady(Ready reuse) {
-  Ready rd = std::move(reuse);
+void Raft::TakeReady(Ready& rd) {
   SoftState soft{leader_, role_};
   rd.soft_state.reset();
   if (soft != previous_soft_) rd.soft_state = soft;
@@ -238,7 +237,6 @@ Ready Raft::TakeReady(Ready reuse) {
   previous_soft_ = soft;
   previous_hard_ = hard_state();
   log_.AcceptUnstable();
-  return rd;
 }
 
 }  // namespace kvstore::raft

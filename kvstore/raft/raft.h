@@ -95,8 +95,13 @@ class Raft {
   base::Result<ConfState> ApplyConfChange(const ConfChange& change);
 
   bool HasReady() const;
-  // `reuse`: an old one whose memory may be used again.
-  Ready TakeReady(Ready reuse = {});
+  Ready TakeReady() {
+    Ready ready;
+    TakeReady(ready);
+    return ready;
+  }
+  // Into an old one, whose memory is used again.
+  void TakeReady(Ready& rd);
 
   NodeId id() const { return options_.id; }
   uint64_t term() const { return term_; }

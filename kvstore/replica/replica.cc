@@ -217,8 +217,9 @@ void Replica::Process() {
   if (!failure_.ok()) return;
   AskReads();
   TellCommit();
+  raft::Ready rd = std::move(ready_);
   while (raft_->HasReady()) {
-    raft::Ready rd = raft_->TakeReady(std::exchange(ready_, {}));
+    raft_->TakeReady(rd);
     if (rd.soft_state) {
       if (rd.soft_state->leader != raft::kNone) ++counters_.leader_changes;
       LeaderChanged();
@@ -229,8 +230,8 @@ void Replica::Process() {
     }
     AnswerReads(rd.read_states);
     for (raft::Message& m : rd.messages) RouteMessage(std::move(m));
-    ready_ = std::move(rd);
   }
+  ready_ = std::move(rd);
   PumpLog();
 }
 
@@ -299,7 +300,7 @@ void Replica::PumpLog() {
   work->before = std::exchange(unsaved_, {});
   work->batch = std::exchange(to_log_, std::move(spare_batch_));
   work->release_to = std::exchange(release_to_, 0);
-  work->release_meta = release_meta_;
+  if (work->release_to != 0) work->release_meta = release_meta_;
   if (!StartLogWork(work)) RunLogWork(work);
 }
 
@@ -307,12 +308,11 @@ void Replica::PumpLog() {
 void Replica::LogLight() {
   auto rest = std::find_if(to_log_.begin(), to_log_.end(), [this](const auto& m) { return !NothingToWrite(m); });
   if (rest == to_log_.begin()) return;
-  std::vector<raft::Message> light(std::make_move_iterator(to_log_.begin()), std::make_move_iterator(rest));
-  to_log_.erase(to_log_.begin(), rest);
-  for (raft::Message& m : light) {
-    if (m.term != 0) unsaved_ = {m.term, m.vote, m.commit};
-    Logged(std::move(m));
+  for (auto m = to_log_.begin(); m != rest; ++m) {
+    if (m->term != 0) unsaved_ = {m->term, m->vote, m->commit};
+    Logged(std::move(*m));
   }
+  to_log_.erase(to_log_.begin(), rest);
   if (raft_->HasReady()) Schedule();
 }
 
@@ -338,8 +338,8 @@ size_t Replica::LogWork::Bytes() const {
 bool Replica::StartLogWork(const std::shared_ptr<LogWork>& work) {
   bool ordinary = work->release_to == 0 &&
                   std::none_of(work->batch.begin(), work->batch.end(), [](const auto& m) { return m.snapshot; });
-  if (!ordinary || !start_policy_.Allows(env_.executor.Now()) || !wal_->MayStartSync(work->Bytes())) return false;
-  work->begun = env_.executor.Now();
+  if (!ordinary || !start_policy_.Allows(log_busy_since_) || !wal_->MayStartSync(work->Bytes())) return false;
+  work->begun = log_busy_since_;
   work->result = work->Save(*wal_);
   if (!work->result.ok()) {
     Post([this, work] { LogWorkEnded(*work); });
@@ -547,12 +547,13 @@ Task<Result<Answer>> Replica::Propose(Context ctx, std::string fields, mvcc::Ide
 // Hands an entry to the core, as soon as there is a leader to take it, and waits until it is applied here.
 Task<Result<Answer>> Replica::ProposeEntry(Context ctx, uint64_t id, std::function<Status()> propose) {
   auto alive = alive_;
-  Context limited = ctx.WithTimeout(env_.executor, RequestTimeout());
+  base::Executor& executor = env_.executor;
+  auto waiter = std::make_shared<Waiter>(executor, executor.Now() + RequestTimeout());
+  auto limited = [&] { return ctx.WithTimeout(executor, waiter->until - executor.Now()); };
   auto why = [&](const Status& s) { return ctx.done() ? ctx.status() : s; };
-  auto waiter = std::make_shared<Waiter>(env_.executor);
   for (;;) {
     if (raft_->leader() == raft::kNone) {
-      if (Status s = co_await AwaitLeader(limited); !s.ok()) co_return Err(why(mvcc::ErrTimeout()));
+      if (Status s = co_await AwaitLeader(limited()); !s.ok()) co_return Err(why(mvcc::ErrTimeout()));
       if (!*alive || !failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
       continue;
     }
@@ -564,15 +565,15 @@ Task<Result<Answer>> Replica::ProposeEntry(Context ctx, uint64_t id, std::functi
       co_return Err(mvcc::ErrTooManyRequests());
     }
     // Leadership is on the move: the next leader will take it.
-    if (!(co_await base::Sleep(env_.executor, limited, options_.heartbeat / 4)).ok()) {
+    if (!(co_await base::Sleep(executor, limited(), options_.heartbeat / 4)).ok()) {
       co_return Err(why(mvcc::ErrTimeout()));
     }
     if (!*alive || !failure_.ok() || stopping_) co_return Err(mvcc::ErrStopped());
   }
   Schedule();
   uint64_t term = raft_->term();
-  auto answer = co_await waiter->shot.Wait(limited);
-  if (!answer) {
+  auto answer = co_await waiter->shot.Wait(ctx);
+  if (!answer || waiter->expired) {
     if (!*alive) co_return Err(mvcc::ErrStopped());
     pending_.erase(id);
     co_return Err(why(raft_->term() == term ? mvcc::ErrTimeout() : mvcc::ErrTimeoutLeaderFail()));
@@ -696,12 +697,24 @@ void Replica::Tick() {
   if (!stalled) raft_->Tick();
   if (!reads_asked_.empty() && now - reads_asked_at_ > kReadRetry) AskReadsAgain();
   if (++ticks_ % kPublishEvery == 0) Publish();
+  ExpireProposals();
   if (raft_->HasReady()) Schedule();
   ExpireLeases();
   TendDisk();  // someone may have stopped reading a file that is to go
   tick_timer_ = env_.executor.After(options_.heartbeat, [this, alive = alive_] {
     if (*alive) Tick();
   });
+}
+
+// With the ticks: a timer for each would be set and cancelled with every write.
+void Replica::ExpireProposals() {
+  base::MonoTime now = env_.executor.Now();
+  while (!pending_.empty() && pending_.begin()->second->until <= now) {
+    std::shared_ptr<Waiter> waiter = std::move(pending_.begin()->second);
+    pending_.erase(pending_.begin());
+    waiter->expired = true;
+    waiter->shot.Set({});
+  }
 }
 
 void Replica::ExpireLeases() {

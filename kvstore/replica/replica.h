@@ -235,6 +235,7 @@ class Replica {
   base::Status StartCheckpoint();
   void CheckpointDone(base::Result<mvcc::Store::Checkpoint> done);
   void Tick();
+  void ExpireProposals();
   void ExpireLeases();
   void BecameLeader();
   void Publish();
@@ -268,8 +269,10 @@ class Replica {
     std::vector<std::string> released;
   };
   struct Waiter {
-    explicit Waiter(base::Executor& e) : shot(e) {}
+    Waiter(base::Executor& e, base::MonoTime until) : shot(e), until(until) {}
     base::OneShot<mvcc::Answer> shot;
+    base::MonoTime until;  // a tick after it ends the wait
+    bool expired = false;
   };
   struct Released {
     bool answered = true;
@@ -317,7 +320,7 @@ class Replica {
   uint64_t applied_term_ = 0;
 
   uint64_t next_id_ = 0;
-  std::map<uint64_t, std::shared_ptr<Waiter>> pending_;
+  std::map<uint64_t, std::shared_ptr<Waiter>> pending_;  // proposals by id, the oldest first
   uint64_t next_read_ = 0;
   // Reads go in batches: one question is out, who comes meanwhile waits for the next.
   Readers reads_waiting_;

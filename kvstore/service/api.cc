@@ -160,6 +160,7 @@ Task<void> Api::Handle(base::net::Exchange& exchange) {
 
 std::string Api::Header(int64_t revision) const {
   std::string h;
+  h.reserve(44);
   wire::PutNonZero(h, 1, replica_.cluster_id());
   wire::PutNonZero(h, 2, replica_.member_id());
   wire::PutNonZero(h, 3, static_cast<uint64_t>(revision));

@@ -81,7 +81,7 @@ void SimMail::Deliver(int from, SimMember& to, Packet p) {
 // Nobody listens there, and who wanted to send hears of that.
 void SimMail::Refuse(int from, uint64_t to) {
   ++world_.figures["connections refused"];
-  world_.executor.After(milliseconds(1), [this, to, &sender = members_.At(from), life = members_.At(from).life] {
+  world_.executor.After(milliseconds(1), [to, &sender = members_.At(from), life = members_.At(from).life] {
     if (sender.life == life && sender.replica) sender.replica->ReportUnreachable(to);
   });
 }
