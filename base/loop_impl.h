@@ -34,6 +34,7 @@ class TurnEndHook {
 
  protected:
   ~TurnEndHook() = default;
+  bool queued() const { return hook_index_ != SIZE_MAX; }
 
  private:
   friend struct Loop::Impl;

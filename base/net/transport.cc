@@ -65,7 +65,11 @@ Transport::Transport(Loop& loop, int fd, SslPtr ssl, TransportUser& user)
   if (ssl_) IgnoreSigpipe();
 }
 
-Transport::~Transport() { Close(); }
+Transport::~Transport() {
+  Close();
+  // Who had not heard that it is closed may have asked for one more turn.
+  if (queued()) loop_.impl().CancelTurnEnd(this);
+}
 
 Status Transport::Start(bool connecting) {
   state_ = connecting ? State::kConnecting : ssl_ ? State::kHandshaking : State::kOpen;

@@ -6,6 +6,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <cstring>
+#include <new>
+
 #include "base/net/testing_peers.h"
 
 namespace base::net {
@@ -54,6 +57,26 @@ TEST(TransportTest, WhatCameWithTheEndOfTheHandshakeIsRead) {
   EXPECT_EQ(reader.got, "hello");
   SSL_free(client);
   SSL_CTX_free(context);
+  ::close(ends[1]);
+}
+
+// A writer that has not heard of the failure yet ends its half, and goes.
+TEST(TransportTest, DiesThoughItIsToHaveATurn) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  Loop loop;
+  Reader reader;
+  alignas(Transport) unsigned char place[sizeof(Transport)];
+  auto* transport = new (place) Transport(loop, ends[0], nullptr, reader);
+  ASSERT_TRUE(transport->Start(false).ok());
+  loop.Post([&] {
+    transport->Close();
+    transport->ShutdownAfterFlush();
+    transport->~Transport();
+    std::memset(place, 0, sizeof place);  // a turn now would be a jump to nowhere
+    loop.After(std::chrono::milliseconds(1), [&] { loop.Stop(); });
+  });
+  loop.Run();
   ::close(ends[1]);
 }
 

@@ -56,7 +56,8 @@ void RestoreFlags(base::FlagSet& f, Flags& v) {
   f.Add("data-dir", &v.data_dir, "Path to the output data directory");
   f.Add("wal-dir", &v.wal_dir, "Path to the WAL directory (use --data-dir if none given)");
   f.Add("name", &v.name, "Human-readable name for this member");
-  f.Add("initial-cluster", &v.initial_cluster, "Initial cluster configuration for restore bootstrap");
+  f.Add("initial-cluster", &v.initial_cluster,
+        "Initial cluster configuration for restore bootstrap (default: the member alone, at its peer URLs)");
   f.Add("initial-cluster-token", &v.initial_cluster_token, "Initial cluster token for the etcd cluster");
   f.Add("initial-advertise-peer-urls", &v.initial_advertise_peer_urls, "List of this member's peer URLs");
   f.Add("skip-hash-check", &v.skip_hash_check, "Ignore snapshot integrity hash value");

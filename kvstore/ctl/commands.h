@@ -59,8 +59,7 @@ struct Flags {
   std::vector<std::string> peer_urls;
   bool learner = false, cluster = false;
   // snapshots
-  std::string data_dir, wal_dir, name = "default", initial_cluster_token = "etcd-cluster";
-  std::string initial_cluster = "default=http://localhost:2380";
+  std::string data_dir, wal_dir, name = "default", initial_cluster, initial_cluster_token = "etcd-cluster";
   std::vector<std::string> initial_advertise_peer_urls = {"http://localhost:2380"};
   bool skip_hash_check = false, mark_compacted = false;
   uint64_t bump_revision = 0, initial_memory_map_size = 0;

@@ -194,8 +194,8 @@ Task<int> SnapshotRestore(Run& run) {
     std::string_view item = rest.substr(0, rest.find(','));
     rest.remove_prefix(std::min(item.size() + 1, rest.size()));
     size_t eq = item.find('=');
-    if (eq != std::string_view::npos)
-      o.initial_cluster[std::string(item.substr(0, eq))].emplace_back(item.substr(eq + 1));
+    if (eq == std::string_view::npos) co_return Fail(kExitError, "URL scheme must be http, https, unix, or unixs: ");
+    o.initial_cluster[std::string(item.substr(0, eq))].emplace_back(item.substr(eq + 1));
   }
   base::Status s = Restore(base::PosixFileSystem(), o);
   if (!s.ok()) co_return Fail(kExitError, s.message());

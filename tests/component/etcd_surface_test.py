@@ -35,7 +35,7 @@ def routes():
 
 
 def commands():
-    text = (ROOT / "kvstore/ctl/main.cc").read_text()
+    text = (ROOT / "kvstore/ctl/command_list.cc").read_text()
     return set(re.findall(r'^\s*\{"([a-z][a-z -]*)",\s*"', text, re.M)) | {"version", "options"}
 
 
