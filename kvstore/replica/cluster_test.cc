@@ -349,6 +349,21 @@ TEST(ReplicaCluster, WhoLosesTheConnectionToItsLeaderStandsSoon) {
   EXPECT_LT(c.executor.Now() - begun, c[c.leader()].ElectionTimeout() / 2);
 }
 
+TEST(ReplicaCluster, AProposalThatNobodyAnswersEndsInTime) {
+  Cluster c(3);
+  int l = c.leader();
+  for (int n : {1, 2, 3}) {
+    if (n != l) c.cut.insert(n);
+  }
+  base::MonoTime begun = c.executor.Now();
+  auto put = c.node(l).Propose(PutRequest("a", "1"));
+  ASSERT_FALSE(put.has_value());
+  EXPECT_EQ(put.error(), mvcc::ErrTimeout());
+  EXPECT_GE(c.executor.Now() - begun, seconds(5));
+  EXPECT_LT(c.executor.Now() - begun, seconds(10));
+  EXPECT_EQ(c[l].pending(), 0u);
+}
+
 TEST(ReplicaCluster, AReadWhoseQuestionIsLostIsAskedAgain) {
   Cluster c(3);
   int other = c.Other(c.leader());
