@@ -1,0 +1,1 @@
+"""Families of attacks on a control plane; see ../attacks_test.py."""
