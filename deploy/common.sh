@@ -29,6 +29,34 @@ default_address() {
     ip -4 -o address show scope global | sed -n 's/.* inet \([0-9.]*\).*/\1/p' | head -1 | grep .
 }
 
+# build_release TOP: the programs of a release in TOP/build/release/bin. On a terminal one line that moves, elsewhere a line
+# for each tenth; what the compiler says goes to a file that is named when it fails.
+build_release() {
+  local out=$1/build/release log=/var/log/keelson/build.log
+  install -d "$(dirname "$log")"
+  if ! { [ -f "$out/build.ninja" ] || cmake -S "$1" --preset release; } >"$log" 2>&1 ||
+    ! NINJA_STATUS='%f %t ' ninja -C "$out" $DAEMONS keelson kvctl 2>&1 | tee -a "$log" | build_progress; then
+    grep -m1 -A20 -E '^FAILED|error' "$log" >&2 || tail -n 20 "$log" >&2
+    die "the build failed; everything it said is in $log"
+  fi
+}
+
+# From "finished total what" lines to how far it is and how long it still takes.
+build_progress() {
+  local finished total rest began=$SECONDS left tenth=0
+  while read -r finished total rest; do
+    [[ "$finished $total" =~ ^[0-9]+\ [0-9]+$ ]] && [ "$finished" -gt 0 ] || continue
+    left=$(((SECONDS - began) * (total - finished) / finished))
+    if [ -t 1 ]; then
+      printf '\r  %d of %d steps, about %d:%02d left \e[K' "$finished" "$total" $((left / 60)) $((left % 60))
+    elif [ $((finished * 10 / total)) -gt $tenth ]; then
+      tenth=$((finished * 10 / total))
+      printf '  %d of %d steps, about %d:%02d left\n' "$finished" "$total" $((left / 60)) $((left % 60))
+    fi
+  done
+  if [ -t 1 ]; then printf '\r\e[K'; fi
+}
+
 # wait_for SECONDS WHAT COMMAND...
 wait_for() {
   local limit=$1 what=$2; shift 2
