@@ -275,6 +275,20 @@ bool Quantity::IsInteger() const {
   return mantissa_ == 0 || (divisor && mantissa_ % *divisor == 0);
 }
 
+bool Quantity::IsFinerThan(int scale) const {
+  if (exponent_ >= scale || mantissa_ == 0) return false;
+  auto divisor = PowerOfTen(static_cast<int64_t>(scale) - exponent_);
+  return !divisor || mantissa_ % *divisor != 0;
+}
+
+Quantity Quantity::RoundedUp(int scale) const {
+  if (!IsFinerThan(scale)) return *this;
+  Quantity out = *this;
+  out.mantissa_ = DivideUp(mantissa_, static_cast<int64_t>(scale) - exponent_);
+  out.exponent_ = scale;
+  return out;
+}
+
 double Quantity::AsDouble() const { return static_cast<double>(mantissa_) * std::pow(10.0, exponent_); }
 
 Quantity Quantity::operator-() const {

@@ -43,7 +43,9 @@ class Quantity {
   int64_t Value() const { return ScaledValue(0); }
   int64_t MilliValue() const { return ScaledValue(-3); }
   int64_t ScaledValue(int scale) const;
-  bool IsInteger() const;  // no fraction
+  bool IsInteger() const;               // no fraction
+  bool IsFinerThan(int scale) const;    // not a whole number of 10^scale
+  Quantity RoundedUp(int scale) const;  // away from zero, to a whole number of 10^scale
   double AsDouble() const;
 
   // A zero takes the other's format, as in the original.

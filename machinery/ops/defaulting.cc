@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "machinery/object/go_text.h"
+#include "machinery/object/quantity.h"
 #include "machinery/ops/defaults/table.h"
 
 namespace machinery::ops {
@@ -33,6 +34,23 @@ const Type* Innermost(const Type* t) {
   return t && t->shape == Shape::kStruct ? t : nullptr;
 }
 
+// Amounts of core/v1 (limits, requests, capacity, quotas): maps of quantities. Those of other groups stay as they are.
+bool IsResourceList(const Type& owner, const Field& f) {
+  return owner.name.starts_with("k8s.io.api.core.v1.") && f.type->shape == Shape::kMap && f.type->element &&
+         f.type->element->shape == Shape::kQuantity;
+}
+
+// Anything finer than a thousandth is rounded up to one, as the original has done since its first version.
+void RoundAmounts(Value& amounts) {
+  if (!amounts.is_map()) return;
+  constexpr int kMilli = -3;
+  for (auto& e : amounts.map().entries()) {
+    if (!e.value.is_string() || object::Quantity::IsPlain(e.value.as_string())) continue;
+    auto q = object::Quantity::Parse(e.value.as_string());
+    if (q && q->IsFinerThan(kMilli)) e.value = Value(q->RoundedUp(kMilli).ToString());
+  }
+}
+
 }  // namespace
 
 struct Defaulter::Impl {
@@ -41,6 +59,7 @@ struct Defaulter::Impl {
     std::vector<const Field*> own;                            // fields with a default
     std::vector<std::pair<const Field*, const Plan*>> below;  // fields with defaults somewhere inside
     std::vector<void (*)(Value&, const defaults::Context&)> rules;
+    std::vector<const Field*> amounts;  // resource lists
     bool active = false;
   };
 
@@ -61,6 +80,7 @@ struct Defaulter::Impl {
     if (auto rule = rules.find(type->name); rule != rules.end()) plan->rules = rule->second;
     for (const Field& f : type->fields) {
       if (f.default_value) plan->own.push_back(&f);
+      if (IsResourceList(*type, f)) plan->amounts.push_back(&f);
       if (const Type* inner = Innermost(f.type)) plan->below.emplace_back(&f, Visit(inner));
     }
     return plan;
@@ -71,7 +91,7 @@ struct Defaulter::Impl {
     for (bool changed = true; changed;) {
       changed = false;
       for (auto& [type, plan] : plans) {
-        bool active = !plan->own.empty() || !plan->rules.empty();
+        bool active = !plan->own.empty() || !plan->rules.empty() || !plan->amounts.empty();
         for (auto& [field, inner] : plan->below) active |= inner->active;
         changed |= active != plan->active;
         plan->active = active;
@@ -85,6 +105,8 @@ struct Defaulter::Impl {
     for (auto rule : plan.rules) rule(v, context);
     for (const Field* f : plan.own)
       if (IsMissing(*f, v.At(f->name))) v.Set(f->name, *f->default_value);
+    for (const Field* f : plan.amounts)
+      if (v.At(f->name).is_map()) RoundAmounts(v.Ensure(f->name));
     for (auto& [field, inner] : plan.below) Descend(*field, *inner, v, context);
   }
 

@@ -36,8 +36,8 @@ void StatefulSetUpdateStrategy(Value& v, const Context&) {
 // The original fills these in whenever it converts, so every stored and sent object has them.
 void StatefulSetSpec(Value& v, const Context&) {
   ForEach(v, "volumeClaimTemplates", [](Value& claim) {
-    SetIfAbsent(claim, "kind", "PersistentVolumeClaim");
-    SetIfAbsent(claim, "apiVersion", "v1");
+    claim.Set("kind", "PersistentVolumeClaim");
+    claim.Set("apiVersion", "v1");
   });
 }
 

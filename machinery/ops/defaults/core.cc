@@ -37,6 +37,7 @@ void Pod(Value& v, const Context&) {
       });
     });
   }
+  PodLevelResources(spec);
 }
 
 // A volume that names no source is an empty directory.

@@ -35,6 +35,9 @@ void ForEach(value::Value& v, std::string_view field, F f) {
   for (value::Value& item : v.Ensure(field).list()) f(item);
 }
 
+// Completes the requests and limits that a pod's spec states for all its containers.
+void PodLevelResources(value::Value& spec);
+
 // "Always" when an image's tag is latest or it has neither tag nor digest, else "IfNotPresent".
 std::string_view PullPolicyOf(std::string_view image);
 
