@@ -173,6 +173,12 @@ base::Result<Value> DecodePatch(const Request& r) {
   std::string_view body = r.body ? std::string_view(*r.body) : std::string_view();
   auto patch = machinery::value::FromJson(body);
   if (!patch) return base::Err(object::BadRequest("error decoding patch: " + std::string(patch.error().message())));
+  if (patch->is_null()) {
+    // Go reads null into an empty list or map; only the merge patch's own reader refuses it.
+    if (r.patch_type == PatchType::kMerge) return base::Err(object::BadRequest("Invalid JSON Patch"));
+    if (r.patch_type == PatchType::kJson) return Value(machinery::value::List{});
+    return Value(machinery::value::Map{});
+  }
   if (r.patch_type == PatchType::kJson && !patch->is_list())
     return base::Err(ops::WrongPatchShape(*patch, "[]handlers.jsonPatchOp"));
   if (r.patch_type != PatchType::kJson && !patch->is_map())

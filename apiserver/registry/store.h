@@ -111,6 +111,7 @@ class Store {
   base::Task<base::Result<ObjectPtr>> CreateNew(Operation op, Value object);
   base::Task<base::Result<Plan>> BeforeUpdate(Operation op, Value object, const ObjectPtr& current,
                                               const Subresource* sub, const std::string& subresource);
+  FieldErrors ValidatePrivileges(const Value& object) const;
   base::Status CheckVersions(const Value& object, const Value& old) const;
   base::Task<base::Status> Admit(Operation op, admission::Operation what, const std::string& subresource, Value* object,
                                  const Value* old, bool mutate);

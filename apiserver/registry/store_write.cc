@@ -5,6 +5,7 @@
 #include "apiserver/registry/body.h"
 #include "apiserver/registry/list_options.h"
 #include "apiserver/registry/registry.h"
+#include "apiserver/registry/validation/validation.h"
 #include "base/log.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/go_text.h"
@@ -107,6 +108,11 @@ base::Task<base::Status> Store::Admit(Operation op, admission::Operation what, c
   co_return base::Ok();
 }
 
+FieldErrors Store::ValidatePrivileges(const Value& obj) const {
+  if (registry_.options().allow_privileged) return {};
+  return validation::ValidateNotPrivileged(*resource_.storage_kind, obj);
+}
+
 // --- create ---
 
 base::Task<base::Result<std::unique_ptr<Reservation>>> Store::BeforeCreate(Operation op, Value& obj) {
@@ -115,6 +121,7 @@ base::Task<base::Result<std::unique_ptr<Reservation>>> Store::BeforeCreate(Opera
   object::SetMeta(obj, "deletionGracePeriodSeconds", nullptr);
   strategy_->PrepareForCreate(op, obj);
   auto errors = strategy_->Validate(op, obj);
+  object::Append(errors, ValidatePrivileges(obj));
   if (errors.empty())
     errors = ops::ValidateObjectMeta(obj, {.namespaced = resource_.namespaced, .name = object::NameIsPathSegment});
   if (!errors.empty()) co_return base::Err(object::InvalidObject(group_kind(), object::NameOf(obj), errors));
@@ -355,6 +362,8 @@ base::Task<base::Result<Store::Plan>> Store::BeforeUpdate(Operation op, Value ob
     object::Append(errors, sub->validate(op, obj, old));
   else if (!sub)
     object::Append(errors, strategy_->ValidateUpdate(op, obj, old));
+  if (!sub || subresource == "ephemeralcontainers" || subresource == "resize")
+    object::Append(errors, ValidatePrivileges(obj));
   if (!errors.empty()) co_return base::Err(object::InvalidObject(group_kind(), object::NameOf(obj), errors));
   if (op.warnings && !sub)
     for (auto& w : strategy_->WarningsOnUpdate(op, obj, old)) op.warnings->push_back(std::move(w));

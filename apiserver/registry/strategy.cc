@@ -5,6 +5,7 @@
 
 #include "apiserver/registry/scale.h"
 #include "apiserver/registry/validation/validation.h"
+#include "apiserver/registry/validation/warnings.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/validation.h"
 
@@ -90,8 +91,12 @@ FieldErrors Strategy::Validate(const Operation&, const Value& obj) const {
 FieldErrors Strategy::ValidateUpdate(const Operation&, const Value& obj, const Value& old) const {
   return validation::ValidateUpdate(kind_, obj, old);
 }
-std::vector<std::string> Strategy::WarningsOnCreate(const Operation&, const Value&) const { return {}; }
-std::vector<std::string> Strategy::WarningsOnUpdate(const Operation&, const Value&, const Value&) const { return {}; }
+std::vector<std::string> Strategy::WarningsOnCreate(const Operation&, const Value& obj) const {
+  return validation::WarningsOf(kind_, obj, nullptr);
+}
+std::vector<std::string> Strategy::WarningsOnUpdate(const Operation&, const Value& obj, const Value& old) const {
+  return validation::WarningsOf(kind_, obj, &old);
+}
 
 base::Task<base::Result<Value>> Strategy::Answer(Operation, Value) const {
   co_return base::Err(object::MethodNotAllowed());

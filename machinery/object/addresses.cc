@@ -117,12 +117,6 @@ std::string V6Text(const uint8_t* b) {
   return out;
 }
 
-FieldErrors SloppyIp(const std::string& field, std::string_view s, std::optional<Ip>* ip) {
-  *ip = ParseIp(s);
-  if (!*ip) return {Invalid(field, s, kBadIp)};
-  return {};
-}
-
 }  // namespace
 
 std::optional<Ip> ParseIp(std::string_view s) {
@@ -197,35 +191,38 @@ bool Cidr::Contains(const Ip& ip) const {
 }
 std::string Cidr::ToString() const { return Masked().ToString() + "/" + std::to_string(prefix); }
 
-FieldErrors IsValidIpSloppy(const std::string& field, std::string_view s) {
-  std::optional<Ip> ip;
-  return SloppyIp(field, s, &ip);
+FieldErrors IsValidLegacyIp(const std::string& field, std::string_view s) {
+  std::optional<Ip> ip = ParseIp(s);
+  if (!ip) return {Invalid(field, s, kBadIp)};
+  FieldErrors errors;
+  if (ip->leading_zero) errors.push_back(Invalid(field, s, "must not have leading 0s"));
+  if (ip->mapped) errors.push_back(Invalid(field, s, "must not be an IPv4-mapped IPv6 address"));
+  return errors;
 }
 
 FieldErrors IsValidIp(const std::string& field, std::string_view s) {
-  std::optional<Ip> ip;
-  FieldErrors errors = SloppyIp(field, s, &ip);
-  if (!ip) return errors;
-  if (ip->leading_zero) errors.push_back(Invalid(field, s, "must not have leading 0s"));
-  if (ip->mapped) errors.push_back(Invalid(field, s, "must not be an IPv4-mapped IPv6 address"));
-  if (errors.empty() && ip->ToString() != s)
+  FieldErrors errors = IsValidLegacyIp(field, s);
+  std::optional<Ip> ip = ParseIp(s);
+  if (errors.empty() && ip && ip->ToString() != s)
     errors.push_back(Invalid(field, s, "must be in canonical form (" + GoQuote(ip->ToString()) + ")"));
   return errors;
 }
 
-FieldErrors IsValidCidrSloppy(const std::string& field, std::string_view s) {
-  if (!ParseCidr(s)) return {Invalid(field, s, kBadCidr)};
-  return {};
-}
-
-FieldErrors IsValidCidr(const std::string& field, std::string_view s) {
+FieldErrors IsValidLegacyCidr(const std::string& field, std::string_view s) {
   std::optional<Cidr> c = ParseCidr(s);
   if (!c) return {Invalid(field, s, kBadCidr)};
   if (c->leading_zero) return {Invalid(field, s, "must not have leading 0s in IP or prefix length")};
   if (c->address.mapped) return {Invalid(field, s, "must not have an IPv4-mapped IPv6 address")};
   if (!(c->Masked() == c->address)) return {Invalid(field, s, "must not have bits set beyond the prefix length")};
-  if (c->ToString() != s) return {Invalid(field, s, "must be in canonical form (" + GoQuote(c->ToString()) + ")")};
   return {};
+}
+
+FieldErrors IsValidCidr(const std::string& field, std::string_view s) {
+  FieldErrors errors = IsValidLegacyCidr(field, s);
+  std::optional<Cidr> c = ParseCidr(s);
+  if (errors.empty() && c && c->ToString() != s)
+    return {Invalid(field, s, "must be in canonical form (" + GoQuote(c->ToString()) + ")")};
+  return errors;
 }
 
 }  // namespace machinery::object

@@ -72,10 +72,12 @@ struct Cidr {
   std::string ToString() const;  // of the masked network
 };
 std::optional<Cidr> ParseCidr(std::string_view s);
-// IPs and CIDRs in fields that always took sloppy texts, and in newer fields (canonical form only).
-FieldErrors IsValidIpSloppy(const std::string& field, std::string_view s);
+// IPs and CIDRs in fields that took sloppy texts once (since 1.36 they take nothing that two readers could understand
+// differently: no leading zeros, no IPv4 in IPv6, no bits beyond a prefix; what an object already holds is for the
+// caller to tolerate), and in newer fields (canonical form only).
+FieldErrors IsValidLegacyIp(const std::string& field, std::string_view s);
 FieldErrors IsValidIp(const std::string& field, std::string_view s);
-FieldErrors IsValidCidrSloppy(const std::string& field, std::string_view s);
+FieldErrors IsValidLegacyCidr(const std::string& field, std::string_view s);
 FieldErrors IsValidCidr(const std::string& field, std::string_view s);
 
 }  // namespace machinery::object

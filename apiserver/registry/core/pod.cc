@@ -4,23 +4,13 @@
 
 #include <algorithm>
 
+#include "apiserver/registry/core/pod_fields.h"
 #include "apiserver/registry/registry.h"
+#include "apiserver/registry/validation/validation.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/quantity.h"
 #include "machinery/object/time.h"
 #include "machinery/ops/selector.h"
-
-#if __has_include("apiserver/registry/validation/validation.h")
-#include "apiserver/registry/validation/validation.h"
-#else
-namespace apiserver::registry::validation {
-inline FieldErrors ValidatePod(const Value&) { return {}; }
-inline FieldErrors ValidatePodUpdate(const Value&, const Value&) { return {}; }
-inline FieldErrors ValidatePodStatusUpdate(const Value&, const Value&) { return {}; }
-inline FieldErrors ValidatePodEphemeralContainersUpdate(const Value&, const Value&) { return {}; }
-inline FieldErrors ValidatePodResize(const Value&, const Value&) { return {}; }
-}  // namespace apiserver::registry::validation
-#endif
 
 namespace apiserver::registry {
 
@@ -56,20 +46,6 @@ void SetCondition(Value& pod, Map condition, const std::string& now) {
   }
   condition.Set("lastTransitionTime", now);
   conditions.list().emplace_back(std::move(condition));
-}
-
-// podIP and podIPs are two views of one thing; a writer of the old field alone wins over a stale list.
-void AlignAddresses(Value& status, std::string_view single, std::string_view plural) {
-  std::string ip(status.At(single).string_or());
-  const Value& list = status.At(plural);
-  std::string first(list.is_list() && !list.list().empty() ? list.At(size_t{0}).At("ip").string_or() : "");
-  if (!ip.empty() && ip != first) {
-    List one;
-    one.emplace_back(Map{{"ip", ip}});
-    status.Set(plural, Value(std::move(one)));
-  } else if (ip.empty() && !first.empty()) {
-    status.Set(single, first);
-  }
 }
 
 // --- binding ---
@@ -225,21 +201,6 @@ base::Task<base::Result<Value>> Evict(Operation op, std::string ns, std::string 
   co_return Success(201);
 }
 
-// Containers that want what --allow-privileged=false refuses.
-FieldErrors PrivilegedErrors(const Value& pod) {
-  FieldErrors errors;
-  for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"}) {
-    const Value& containers = pod.At("spec", list);
-    if (!containers.is_list()) continue;
-    for (size_t i = 0; i < containers.list().size(); ++i)
-      if (containers.At(i).At("securityContext", "privileged").bool_or())
-        errors.push_back(object::FieldForbidden(
-            "spec." + std::string(list) + "[" + std::to_string(i) + "].securityContext.privileged",
-            "disallowed by cluster policy"));
-  }
-  return errors;
-}
-
 // --- the strategy ---
 
 class PodStrategy final : public Strategy {
@@ -248,9 +209,6 @@ class PodStrategy final : public Strategy {
 
   void PrepareForCreate(const Operation& op, Value& pod) const override {
     object::SetGeneration(pod, 1);
-    // A negative grace period was let in once; it means the shortest one.
-    if (pod.At("spec", "terminationGracePeriodSeconds").int_or() < 0)
-      pod.Ensure("spec").Set("terminationGracePeriodSeconds", 1);
     Map status{{"phase", "Pending"}, {"qosClass", std::string(QosClassOf(pod))}};
     pod.Set("status", Value(std::move(status)));
     const Value& gates = pod.At("spec", "schedulingGates");
@@ -261,13 +219,13 @@ class PodStrategy final : public Strategy {
                        {"reason", "SchedulingGated"},
                        {"message", "Scheduling is blocked due to non-empty scheduling gates"}},
                    Now(op));
+    MatchOwnLabels(pod);
+    // Said here and not with the other warnings: afterwards the field is there.
+    for (std::string& warning : AppArmorFromAnnotations(pod))
+      if (op.warnings) op.warnings->push_back(std::move(warning));
   }
-  FieldErrors Validate(const Operation& op, const Value& pod) const override {
-    auto errors = validation::ValidatePod(pod);
-    if (!op.registry->options().allow_privileged) object::Append(errors, PrivilegedErrors(pod));
-    return errors;
-  }
-  FieldErrors ValidateUpdate(const Operation& op, const Value& pod, const Value& old) const override {
+  FieldErrors Validate(const Operation&, const Value& pod) const override { return validation::ValidatePod(pod); }
+  FieldErrors ValidateUpdate(const Operation&, const Value& pod, const Value& old) const override {
     return validation::ValidatePodUpdate(pod, old);
   }
   std::optional<int64_t> GracePeriod(const Value& pod, std::optional<int64_t> requested) const override {
@@ -291,12 +249,9 @@ class PodStrategy final : public Strategy {
     auto inherited = status.prepare;
     status.prepare = [inherited](const Operation& op, Value& pod, const Value& old) {
       inherited(op, pod, old);
-      if (pod.At("status").is_map()) {
-        AlignAddresses(pod.Ensure("status"), "podIP", "podIPs");
-        AlignAddresses(pod.Ensure("status"), "hostIP", "hostIPs");
-        if (pod.At("status", "qosClass").string_or().empty() && !old.At("status", "qosClass").is_null())
-          pod.Ensure("status").Set("qosClass", old.At("status", "qosClass"));
-      }
+      if (pod.At("status", "qosClass").string_or().empty() && !old.At("status", "qosClass").is_null())
+        pod.Ensure("status").Set("qosClass", old.At("status", "qosClass"));
+      KeepObservedGenerations(pod, old);
     };
     status.validate = [](const Operation&, const Value& pod, const Value& old) {
       return validation::ValidatePodStatusUpdate(pod, old);

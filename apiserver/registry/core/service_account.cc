@@ -151,6 +151,14 @@ base::Task<base::Result<SubresourceAnswer>> Issue(Operation op, Value request) {
 class ServiceAccountStrategy final : public Strategy {
  public:
   using Strategy::Strategy;
+  void PrepareForCreate(const Operation& op, Value& account) const override {
+    KeepSecretNames(account);
+    Strategy::PrepareForCreate(op, account);
+  }
+  void PrepareForUpdate(const Operation& op, Value& account, const Value& old) const override {
+    KeepSecretNames(account);
+    Strategy::PrepareForUpdate(op, account, old);
+  }
   std::map<std::string, Subresource> Subresources(Registry& registry) const override {
     auto out = Strategy::Subresources(registry);
     Subresource token;
@@ -158,6 +166,16 @@ class ServiceAccountStrategy final : public Strategy {
     token.action_type = registry.schema().FindObject("authentication.k8s.io", "v1", "TokenRequest");
     out["token"] = std::move(token);
     return out;
+  }
+
+ private:
+  // Secrets are of the account's own namespace; only their names mean anything.
+  static void KeepSecretNames(Value& account) {
+    if (!account.At("secrets").is_list()) return;
+    for (Value& secret : account.Ensure("secrets").list()) {
+      const Value name = secret.At("name");
+      secret = name.string_or().empty() ? Value(Map{}) : Value(Map{{"name", name}});
+    }
   }
 };
 

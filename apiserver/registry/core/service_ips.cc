@@ -37,6 +37,12 @@ uint64_t StaticBand(uint64_t size) {
   return std::min(kMost, std::max(kLeast, size / kShare));
 }
 
+// The name of the address's object. Two texts of one address (IPv6 has many) are one address.
+std::string Canonical(const std::string& address) {
+  auto ip = object::ParseIp(address);
+  return ip ? ip->ToString() : address;
+}
+
 }  // namespace
 
 Ip AddressAt(const Cidr& network, uint64_t n) {
@@ -85,8 +91,8 @@ std::string ServiceIps::default_family() const {
 }
 
 bool ServiceIps::HasFamily(std::string_view family) const {
-  auto ranges = Ranges();
-  return std::any_of(ranges.begin(), ranges.end(), [&](const Cidr& c) { return FamilyOf(c.address) == family; });
+  return std::any_of(configured_.begin(), configured_.end(),
+                     [&](const Cidr& c) { return FamilyOf(c.address) == family; });
 }
 
 // The cache may not know yet that an address was given back; the store does.
@@ -116,6 +122,7 @@ base::Task<base::Status> ServiceIps::CreateObject(base::Context ctx, std::string
 base::Task<base::Status> ServiceIps::Take(base::Context ctx, std::string address, Owner owner, bool dry_run) {
   auto ip = object::ParseIp(address);
   if (!ip) co_return base::InvalidArgument("the provided IP is not valid");
+  address = Canonical(address);
   auto ranges = Ranges();
   auto inside = [&](const Cidr& c) {
     if (c.address.v4 != ip->v4 || !c.Contains(*ip)) return false;
@@ -167,7 +174,8 @@ base::Task<base::Result<std::string>> ServiceIps::TakeAny(base::Context ctx, std
 base::Task<void> ServiceIps::Release(base::Context ctx, std::vector<std::string> addresses, Owner owner) {
   Store* store = registry_.FindStore(kGroup, "ipaddresses");
   if (!store) co_return;
-  for (const auto& address : addresses) {
+  for (const auto& text : addresses) {
+    const std::string address = Canonical(text);
     auto found = store->Cached("", address);
     if (!found) {
       auto fresh = co_await store->Fresh(ctx, "", address);
@@ -186,6 +194,7 @@ base::Task<void> ServiceIps::Release(base::Context ctx, std::vector<std::string>
 
 void ServiceIps::ReleaseLater(std::vector<std::string> addresses, Owner owner) {
   if (addresses.empty()) return;
+  std::transform(addresses.begin(), addresses.end(), addresses.begin(), Canonical);
   releasing_.insert(addresses.begin(), addresses.end());
   background_.Spawn(ReleaseInTurn(std::move(addresses), std::move(owner)));
 }
@@ -203,7 +212,7 @@ base::Task<base::Status> ServiceIps::Repair(base::Context ctx) {
   std::map<std::string, Owner> used;
   services->cache().ForEach([&](const ObjectPtr& o) {
     for (const auto& ip : object::StringsOf(o->Tree().At("spec", "clusterIPs")))
-      if (ip != "None") used[ip] = {std::string(o->namespace_name()), std::string(o->name())};
+      if (ip != "None") used[Canonical(ip)] = {std::string(o->namespace_name()), std::string(o->name())};
     return true;
   });
   int64_t now = std::chrono::floor<std::chrono::seconds>(registry_.executor().WallNow()).time_since_epoch().count();

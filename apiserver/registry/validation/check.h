@@ -86,6 +86,14 @@ FieldErrors ValidateObjectFieldRef(const Value& ref, const Names& allowed, const
 FieldErrors ValidateResourceFieldRef(const Value& ref, bool in_volume, const std::string& path);
 FieldErrors ValidateLocalPath(const std::string& p, const std::string& path);  // relative, without ..
 FieldErrors ValidatePort(const Value& port, const std::string& path);          // number or name
+// Annotations with a meaning, of a pod or a template; `old`: those it had, null on create. A text that was wrong before
+// may stay.
+FieldErrors ValidatePodAnnotations(const Value& annotations, const Value& spec, const std::string& path,
+                                   const Value& old);
+FieldErrors ValidatePodAnnotationUpdates(const Value& pod, const Value& old);
+// Annotations and fields say the same of seccomp and AppArmor; `path` is where the spec stands.
+FieldErrors ValidateProfilesMatch(const Value& annotations, const Value& spec, const std::string& path);
+FieldErrors ValidateAppArmorProfile(const Value& profile, const std::string& path);
 FieldErrors ValidateSeccompProfile(const Value& profile, const std::string& path);
 
 // --- resources ---

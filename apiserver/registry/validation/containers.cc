@@ -201,6 +201,7 @@ FieldErrors ValidateSecurityContext(const Value& sc, const std::string& path) {
       errors.push_back(Invalid(Child(path, "procMount"), mount, "`hostUsers` must be false to use `Unmasked`"));
   }
   Append(errors, ValidateSeccompProfile(sc.At("seccompProfile"), Child(path, "seccompProfile")));
+  Append(errors, ValidateAppArmorProfile(sc.At("appArmorProfile"), Child(path, "appArmorProfile")));
   if (sc.At("allowPrivilegeEscalation").is_bool() && !sc.At("allowPrivilegeEscalation").as_bool()) {
     if (sc.At("privileged").bool_or()) {
       errors.push_back(Invalid(path, GoStruct(sc, kSecurityContext),

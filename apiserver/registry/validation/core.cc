@@ -301,7 +301,7 @@ FieldErrors ValidateWholeNode(const Value& node) {
   const Value& cidrs = node.At("spec", "podCIDRs");
   int v4 = 0;
   for (size_t i = 0; i < Items(cidrs).size(); ++i) {
-    Append(errors, object::IsValidCidrSloppy(Index(path, i), Text(cidrs.At(i))));
+    Append(errors, object::IsValidLegacyCidr(Index(path, i), Text(cidrs.At(i))));
     if (auto cidr = object::ParseCidr(Text(cidrs.At(i))); cidr && cidr->address.v4) ++v4;
   }
   if (Size(cidrs) > 2 || (Size(cidrs) == 2 && v4 != 1))

@@ -163,16 +163,23 @@ FieldErrors ValidatePolicyPort(const Value& port, const std::string& path) {
   return errors;
 }
 
-FieldErrors ValidateIpBlock(const Value& block, const std::string& path) {
+// Ranges that the object held before are tolerated, however they are written.
+using Known = std::set<std::string>;
+
+FieldErrors ValidateRange(const std::string& text, const std::string& path, const Known& known) {
+  return known.contains(text) ? FieldErrors{} : object::IsValidLegacyCidr(path, text);
+}
+
+FieldErrors ValidateIpBlock(const Value& block, const std::string& path, const Known& known) {
   std::string text = Text(block.At("cidr"));
   if (text.empty()) return {Required(Child(path, "cidr"))};
-  FieldErrors errors = object::IsValidCidrSloppy(Child(path, "cidr"), text);
+  FieldErrors errors = ValidateRange(text, Child(path, "cidr"), known);
   auto cidr = object::ParseCidr(text);
   if (!cidr) return errors;
   const List& except = Items(block.At("except"));
   for (size_t i = 0; i < except.size(); ++i) {
     std::string at = Index(Child(path, "except"), i), part = Text(except[i]);
-    Append(errors, object::IsValidCidrSloppy(at, part));
+    Append(errors, ValidateRange(part, at, known));
     auto inner = object::ParseCidr(part);
     if (inner && (!cidr->Contains(inner->Masked()) || cidr->prefix >= inner->prefix))
       errors.push_back(Invalid(at, part, "must be a strict subset of `cidr`"));
@@ -180,7 +187,7 @@ FieldErrors ValidateIpBlock(const Value& block, const std::string& path) {
   return errors;
 }
 
-FieldErrors ValidatePolicyPeer(const Value& peer, const std::string& path) {
+FieldErrors ValidatePolicyPeer(const Value& peer, const std::string& path, const Known& known) {
   FieldErrors errors;
   int peers = 0;
   for (const char* field : {"podSelector", "namespaceSelector"}) {
@@ -190,14 +197,14 @@ FieldErrors ValidatePolicyPeer(const Value& peer, const std::string& path) {
   }
   const Value& block = peer.At("ipBlock");
   if (block.is_map()) {
-    Append(errors, ValidateIpBlock(block, Child(path, "ipBlock")));
+    Append(errors, ValidateIpBlock(block, Child(path, "ipBlock"), known));
     if (peers++ > 0) errors.push_back(FieldForbidden(path, "may not specify both ipBlock and another peer"));
   }
   if (peers == 0) errors.push_back(Required(path, "must specify a peer"));
   return errors;
 }
 
-FieldErrors ValidatePolicyRules(const Value& rules, const char* peers, const std::string& path) {
+FieldErrors ValidatePolicyRules(const Value& rules, const char* peers, const std::string& path, const Known& known) {
   FieldErrors errors;
   for (size_t i = 0; i < Items(rules).size(); ++i) {
     const Value& rule = rules.At(i);
@@ -206,15 +213,26 @@ FieldErrors ValidatePolicyRules(const Value& rules, const char* peers, const std
     for (size_t j = 0; j < ports.size(); ++j)
       Append(errors, ValidatePolicyPort(ports[j], Index(Child(at, "ports"), j)));
     for (size_t j = 0; j < others.size(); ++j)
-      Append(errors, ValidatePolicyPeer(others[j], Index(Child(at, peers), j)));
+      Append(errors, ValidatePolicyPeer(others[j], Index(Child(at, peers), j), known));
   }
   return errors;
 }
 
-FieldErrors ValidatePolicySpec(const Value& spec, const std::string& path) {
+Known RangesOf(const Value& spec) {
+  Known known;
+  for (auto [rules, peers] : {std::pair{"ingress", "from"}, std::pair{"egress", "to"}})
+    for (const Value& rule : Items(spec.At(rules)))
+      for (const Value& peer : Items(rule.At(peers))) {
+        known.insert(Text(peer.At("ipBlock", "cidr")));
+        for (const Value& except : Items(peer.At("ipBlock", "except"))) known.insert(Text(except));
+      }
+  return known;
+}
+
+FieldErrors ValidatePolicySpec(const Value& spec, const std::string& path, const Known& known) {
   FieldErrors errors = ops::ValidateLabelSelector(spec.At("podSelector"), Child(path, "podSelector"));
-  Append(errors, ValidatePolicyRules(spec.At("ingress"), "from", Child(path, "ingress")));
-  Append(errors, ValidatePolicyRules(spec.At("egress"), "to", Child(path, "egress")));
+  Append(errors, ValidatePolicyRules(spec.At("ingress"), "from", Child(path, "ingress"), known));
+  Append(errors, ValidatePolicyRules(spec.At("egress"), "to", Child(path, "egress"), known));
   const List& types = Items(spec.At("policyTypes"));
   std::string at = Child(path, "policyTypes");
   if (types.size() > 2) {
@@ -290,12 +308,12 @@ FieldErrors ValidateIngressClassUpdate(const Value& object, const Value& old) {
 
 FieldErrors ValidateNetworkPolicy(const Value& object) {
   FieldErrors errors = Meta(object, true);
-  Append(errors, ValidatePolicySpec(object.At("spec"), "spec"));
+  Append(errors, ValidatePolicySpec(object.At("spec"), "spec", {}));
   return errors;
 }
 FieldErrors ValidateNetworkPolicyUpdate(const Value& object, const Value& old) {
   FieldErrors errors = MetaUpdate(object, old);
-  Append(errors, ValidatePolicySpec(object.At("spec"), "spec"));
+  Append(errors, ValidatePolicySpec(object.At("spec"), "spec", RangesOf(old.At("spec"))));
   return errors;
 }
 

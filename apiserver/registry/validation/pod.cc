@@ -45,6 +45,7 @@ FieldErrors ValidatePodSecurity(const Value& sc, const Value& spec, const std::s
       policy.is_string() && !Contains({"Always", "OnRootMismatch"}, policy.as_string()))
     errors.push_back(NotSupported(Child(path, "fsGroupChangePolicy"), policy, {"Always", "OnRootMismatch"}));
   Append(errors, ValidateSeccompProfile(sc.At("seccompProfile"), Child(path, "seccompProfile")));
+  Append(errors, ValidateAppArmorProfile(sc.At("appArmorProfile"), Child(path, "appArmorProfile")));
   return errors;
 }
 
@@ -64,7 +65,7 @@ FieldErrors ValidateDns(const Value& spec, const std::string& path) {
     errors.push_back(
         Invalid(Child(path, "nameservers"), config.At("nameservers"), "must not have more than 3 nameservers"));
   for (size_t i = 0; i < servers.size(); ++i)
-    Append(errors, object::IsValidIpSloppy(Index(Child(path, "nameservers"), i), servers[i]));
+    Append(errors, object::IsValidLegacyIp(Index(Child(path, "nameservers"), i), servers[i]));
   if (searches.size() > 32)
     errors.push_back(
         Invalid(Child(path, "searches"), config.At("searches"), "must not have more than 32 search paths"));
@@ -130,7 +131,7 @@ FieldErrors ValidateNames(const Value& spec, const std::string& path) {
   const List& aliases = Items(spec.At("hostAliases"));
   for (size_t i = 0; i < aliases.size(); ++i) {
     std::string at = Index(Child(path, "hostAliases"), i);
-    Append(errors, object::IsValidIpSloppy(Child(at, "ip"), Text(aliases[i].At("ip"))));
+    Append(errors, object::IsValidLegacyIp(Child(at, "ip"), Text(aliases[i].At("ip"))));
     const Names names = object::StringsOf(aliases[i].At("hostnames"));
     for (size_t j = 0; j < names.size(); ++j)
       AppendInvalid(errors, Index(Child(at, "hostnames"), j), names[j], object::IsDns1123Subdomain(names[j]));
@@ -158,14 +159,12 @@ FieldErrors ValidateRest(const Value& spec, const std::string& path) {
   return errors;
 }
 
-FieldErrors ValidateMetadataAndSpec(const Value& pod) {
+// `old`: the annotations it had, null on create.
+FieldErrors ValidateMetadataAndSpec(const Value& pod, const Value& old) {
   FieldErrors errors = Meta(pod, true);
   const Value& spec = pod.At("spec");
   const Value& annotations = object::AnnotationsOf(pod);
-  if (annotations.At(kMirror).is_string() && NoText(spec.At("nodeName"))) {
-    errors.push_back(Invalid(Key("metadata.annotations", kMirror), annotations.At(kMirror),
-                             "must set spec.nodeName if mirror pod annotation is set"));
-  }
+  Append(errors, ValidatePodAnnotations(annotations, spec, "metadata.annotations", old));
   Append(errors, ValidatePodSpec(spec, "spec", {.is_pod = true, .name = std::string(object::NameOf(pod))}));
   if (NoText(spec.At("serviceAccountName"))) {
     const List& volumes = Items(spec.At("volumes"));
@@ -281,22 +280,22 @@ FieldErrors ValidateDeadlineUpdate(const Value& pod, const Value& old, bool* sto
   return {};
 }
 
-FieldErrors ValidateMirrorAnnotation(const Value& pod, const Value& old) {
-  const Value& now = object::AnnotationsOf(pod).At(kMirror);
-  const Value& before = object::AnnotationsOf(old).At(kMirror);
-  if (now == before) return {};
-  std::string path = Key("metadata.annotations", kMirror);
-  if (before.is_null()) return {FieldForbidden(path, "may not add mirror pod annotation")};
-  return {FieldForbidden(path, "may not remove or update mirror pod annotation")};
-}
+// `single` is the older field of one address; what was there before is tolerated.
+FieldErrors ValidateIps(const Value& status, const char* single, const char* list_field, const Value& old) {
+  const Value& ips = status.At(list_field);
+  std::string path = Child("status", list_field);
 
-FieldErrors ValidateIps(const Value& ips, const std::string& path) {
   FieldErrors errors;
   const List& list = Items(ips);
+  if (!list.empty() && Text(status.At(single)) != Text(list[0].At("ip")))
+    errors.push_back(
+        Invalid(Child(Index(path, 0), "ip"), list[0].At("ip"), "must be equal to `" + std::string(single) + "`"));
+  std::set<std::string> known;
+  for (const Value& before : Items(old.At(list_field))) known.insert(Text(before.At("ip")));
   int v4 = 0, v6 = 0;
   for (size_t i = 0; i < list.size(); ++i) {
     std::string text = Text(list[i].At("ip"));
-    Append(errors, object::IsValidIpSloppy(Index(path, i), text));
+    if (!known.contains(text)) Append(errors, object::IsValidLegacyIp(Index(path, i), text));
     if (auto ip = object::ParseIp(text)) ++(ip->v4 ? v4 : v6);
   }
   if (list.size() > 1 && errors.empty() && (v4 > 1 || v6 > 1))
@@ -335,19 +334,20 @@ FieldErrors ValidatePodSpec(const Value& spec, const std::string& path, const Po
 }
 
 FieldErrors ValidatePod(const Value& pod) {
-  FieldErrors errors = ValidateMetadataAndSpec(pod);
+  FieldErrors errors = ValidateMetadataAndSpec(pod, Value());
   const Value& spec = pod.At("spec");
   if (Size(spec.At("ephemeralContainers")) > 0)
     errors.push_back(FieldForbidden("spec.ephemeralContainers", "cannot be set on create"));
   if (!NoText(spec.At("nodeName")) && Size(spec.At("schedulingGates")) > 0)
     errors.push_back(FieldForbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"));
+  Append(errors, ValidateProfilesMatch(object::AnnotationsOf(pod), spec, "spec"));
   return errors;
 }
 
 FieldErrors ValidatePodUpdate(const Value& pod, const Value& old) {
   FieldErrors errors = MetaUpdate(pod, old);
-  Append(errors, ValidateMetadataAndSpec(pod));
-  Append(errors, ValidateMirrorAnnotation(pod, old));
+  Append(errors, ValidateMetadataAndSpec(pod, object::AnnotationsOf(old)));
+  Append(errors, ValidatePodAnnotationUpdates(pod, old));
   for (const char* list : {"containers", "initContainers"}) {
     bool stop = false;
     Append(errors, ValidateContainerListUpdate(pod.At("spec", list), old.At("spec", list), Child("spec", list), &stop));
@@ -370,15 +370,15 @@ FieldErrors ValidatePodUpdate(const Value& pod, const Value& old) {
 
 FieldErrors ValidatePodStatusUpdate(const Value& pod, const Value& old) {
   FieldErrors errors = MetaUpdate(pod, old);
-  Append(errors, ValidateMirrorAnnotation(pod, old));
+  Append(errors, ValidatePodAnnotationUpdates(pod, old));
   if (Text(pod.At("spec", "nodeName")) != Text(old.At("spec", "nodeName")))
     errors.push_back(FieldForbidden("status.nodeName", "may not be changed directly"));
   std::string nominated = Text(pod.At("status", "nominatedNodeName"));
   if (!nominated.empty() && nominated != Text(old.At("status", "nominatedNodeName")))
     AppendInvalid(errors, "status.nominatedNodeName", nominated, object::IsDns1123Subdomain(nominated));
   Append(errors, ops::ValidateImmutable(pod.At("status", "qosClass"), old.At("status", "qosClass"), "status.qosClass"));
-  Append(errors, ValidateIps(pod.At("status", "podIPs"), "status.podIPs"));
-  Append(errors, ValidateIps(pod.At("status", "hostIPs"), "status.hostIPs"));
+  Append(errors, ValidateIps(pod.At("status"), "podIP", "podIPs", old.At("status")));
+  Append(errors, ValidateIps(pod.At("status"), "hostIP", "hostIPs", old.At("status")));
   return errors;
 }
 
@@ -386,8 +386,8 @@ FieldErrors ValidatePodEphemeralContainersUpdate(const Value& pod, const Value& 
   if (object::AnnotationsOf(old).At(kMirror).is_string())
     return {FieldForbidden("", "static pods do not support ephemeral containers")};
   FieldErrors errors = MetaUpdate(pod, old);
-  Append(errors, ValidateMetadataAndSpec(pod));
-  Append(errors, ValidateMirrorAnnotation(pod, old));
+  Append(errors, ValidateMetadataAndSpec(pod, object::AnnotationsOf(old)));
+  Append(errors, ValidatePodAnnotationUpdates(pod, old));
   for (const Value& before : Items(old.At("spec", "ephemeralContainers"))) {
     std::string name = object::GoQuote(before.At("name").string_or());
     const Value* now = nullptr;
@@ -492,7 +492,7 @@ bool NodeResizes(const Value& pod) {
 
 FieldErrors ValidatePodResize(const Value& pod, const Value& old) {
   FieldErrors errors = MetaUpdate(pod, old);
-  Append(errors, ValidateMetadataAndSpec(pod));
+  Append(errors, ValidateMetadataAndSpec(pod, object::AnnotationsOf(old)));
   if (object::AnnotationsOf(old).At(kMirror).is_string()) return {FieldForbidden("", "static pods cannot be resized")};
   if (old.At("spec", "os", "name").string_or() == "windows")
     return {FieldForbidden("", "windows pods cannot be resized")};
@@ -546,7 +546,10 @@ FieldErrors ValidatePodTemplate(const Value& pod_template, const std::string& pa
   std::string meta = Child(path, "metadata");
   Append(errors, ops::ValidateLabels(object::LabelsOf(pod_template), Child(path, "labels")));
   Append(errors, ops::ValidateAnnotations(object::AnnotationsOf(pod_template), Child(path, "annotations")));
+  const Value& annotations = object::AnnotationsOf(pod_template);
+  Append(errors, ValidatePodAnnotations(annotations, pod_template.At("spec"), Child(path, "annotations"), Value()));
   Append(errors, ValidatePodSpec(pod_template.At("spec"), Child(path, "spec"), {.is_pod = false}));
+  Append(errors, ValidateProfilesMatch(annotations, pod_template.At("spec"), Child(path, "spec")));
   if (Size(pod_template.At("spec", "ephemeralContainers")) > 0)
     errors.push_back(
         FieldForbidden(Child(path, "spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"));

@@ -34,7 +34,7 @@ std::string Trimmed(std::string s) {
 }
 // A text that was there before is tolerated.
 FieldErrors ValidateIp(const std::string& ip, const Value& existing, const std::string& path) {
-  return IsIn(existing, ip) ? FieldErrors{} : object::IsValidIpSloppy(path, ip);
+  return IsIn(existing, ip) ? FieldErrors{} : object::IsValidLegacyIp(path, ip);
 }
 
 // An address that traffic can be sent to.
@@ -261,14 +261,14 @@ FieldErrors ValidateSourceRanges(const Value& service, const Value& old, const s
     for (size_t i = 0; i < Items(ranges).size(); ++i) {
       std::string range = Trimmed(Text(ranges.At(i)));
       if (!IsIn(old.At("spec", "loadBalancerSourceRanges"), range))
-        Append(errors, object::IsValidCidrSloppy(Index(at, i), range));
+        Append(errors, object::IsValidLegacyCidr(Index(at, i), range));
     }
   } else if (annotation.is_string()) {
     std::string at = Key("metadata.annotations", kAnnotation), text = Trimmed(Text(annotation));
     if (!balanced) errors.push_back(FieldForbidden(at, kOnlyLoadBalancer));
     if (object::AnnotationsOf(old).At(kAnnotation) == annotation || text.empty()) return errors;
     for (const std::string& range : object::Split(text, ','))
-      Append(errors, object::IsValidCidrSloppy(at, Trimmed(range)));
+      Append(errors, object::IsValidLegacyCidr(at, Trimmed(range)));
   }
   return errors;
 }
@@ -369,7 +369,7 @@ FieldErrors ValidateServiceSpec(const Value& service, const Value& old) {
 
 FieldErrors ValidateAddress(const Value& address, const std::string& path) {
   std::string ip = Text(address.At("ip"));
-  FieldErrors errors = object::IsValidIpSloppy(Child(path, "ip"), ip);
+  FieldErrors errors = object::IsValidLegacyIp(Child(path, "ip"), ip);
   if (const Value& host = address.At("hostname"); !NoText(host))
     AppendInvalid(errors, Child(path, "hostname"), host, object::IsDns1123Label(host.as_string()));
   if (const Value& node = address.At("nodeName"); node.is_string())
@@ -434,7 +434,7 @@ FieldErrors ValidateSliceAddress(const std::string& address, const std::string& 
   std::string at = Index(path, i);
   if (type == "FQDN") return ValidateDomainName(address, at);
   if (type != "IPv4" && type != "IPv6") return {};
-  FieldErrors errors = type == "IPv4" ? object::IsValidIpSloppy(at, address) : object::IsValidIp(at, address);
+  FieldErrors errors = type == "IPv4" ? object::IsValidLegacyIp(at, address) : object::IsValidIp(at, address);
   if (!errors.empty()) return errors;
   auto ip = object::ParseIp(address);
   if (ip && ip->v4 != (type == "IPv4")) errors.push_back(Invalid(path, address, "must be an " + type + " address"));
@@ -515,6 +515,10 @@ FieldErrors ValidateSlice(const Value& object, const Value& old) {
 }
 
 }  // namespace
+
+FieldErrors ValidateServiceClusterIps(const Value& service, const Value& old) {
+  return ValidateClusterIps(service.At("spec"), old.At("spec"), "spec");
+}
 
 FieldErrors ValidateService(const Value& object) {
   FieldErrors errors = Meta(object, true, object::NameIsDnsLabel);

@@ -6,6 +6,7 @@
 // thread-safe. Not their job: allocation (IPs, ports), admission, what the schema says about decoding.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "machinery/object/api_error.h"
@@ -33,18 +34,32 @@ FieldErrors Validate(const machinery::schema::Kind& kind, const Value& object);
 FieldErrors ValidateUpdate(const machinery::schema::Kind& kind, const Value& object, const Value& old);
 FieldErrors ValidateStatusUpdate(const machinery::schema::Kind& kind, const Value& object, const Value& old);
 
+// A pod, or the template of a kind that makes pods: where it stands ("" = the object itself is the pod).
+struct PodAt {
+  const Value* pod = nullptr;  // part of the object; null: the kind has none
+  std::string path;
+};
+PodAt PodOf(const machinery::schema::Kind& kind, const Value& object);
+// What a server that allows no privileged containers has against a pod or template; any kind may be asked about.
+FieldErrors ValidateNotPrivileged(const machinery::schema::Kind& kind, const Value& object);
+
 // Pods have more ways to change than create, update and status.
 FieldErrors ValidatePod(const Value& pod);
 FieldErrors ValidatePodUpdate(const Value& pod, const Value& old);
 FieldErrors ValidatePodStatusUpdate(const Value& pod, const Value& old);
 FieldErrors ValidatePodEphemeralContainersUpdate(const Value& pod, const Value& old);
 FieldErrors ValidatePodResize(const Value& pod, const Value& old);
+// What a Service's addresses and families say together, as it must hold before any is allocated; `old` is null on
+// create. Part of the Service's own rules.
+FieldErrors ValidateServiceClusterIps(const Value& service, const Value& old);
 // A Binding's target. The original answers these as one unclassified error.
 FieldErrors ValidateBinding(const Value& binding);
 // autoscaling/v1 Scale as written through a scale subresource.
 FieldErrors ValidateScale(const Value& scale);
 // authentication/v1 TokenRequest.
 FieldErrors ValidateTokenRequest(const Value& request);
+// The profile (an appArmorProfile) that a container's AppArmor annotation means; null where it means none.
+Value AppArmorProfileOf(std::string_view annotation);
 FieldErrors ValidatePodLogOptions(const Value& options);
 // Events written through events.k8s.io/v1; the tree is of core/v1 all the same. The table's rules are core/v1's.
 FieldErrors ValidateEventOfEventsGroup(const Value& event);

@@ -19,7 +19,10 @@ DO = "/keelson.resources.v1.Resources/Do"
 class Answer:
     def __init__(self, code, body, headers=()):
         self.code, self.body = code, body
-        self.headers = {k.lower(): v for k, v in headers}
+        self.headers = {}
+        for k, v in headers:  # what comes more than once is one list
+            k = k.lower()
+            self.headers[k] = f"{self.headers[k]}, {v}" if k in self.headers else v
 
     @property
     def json(self):
