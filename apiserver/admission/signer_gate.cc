@@ -1,18 +1,14 @@
 #include "apiserver/admission/signer_gate.h"
 
+#include "apiserver/admission/ask.h"
+
 namespace apiserver::admission {
 
 bool MayUseSigner(auth::Authorizer* authorizer, const Attributes& a, const std::string& verb,
                   const std::string& signer) {
-  if (!authorizer || !a.request) return true;
-  auth::Attributes ask{.identity = a.request->identity,
-                       .verb = verb,
-                       .group = "certificates.k8s.io",
-                       .version = "*",
-                       .resource = "signers"};
   for (const std::string& name : {signer, signer.substr(0, signer.find('/')) + "/*"}) {
-    ask.name = name;
-    if (authorizer->Authorize(ask).decision == auth::Decision::kAllow) return true;
+    Question q{.verb = verb, .group = "certificates.k8s.io", .version = "*", .resource = "signers", .name = name};
+    if (MayAlso(authorizer, a.request, q)) return true;
   }
   return false;
 }

@@ -1,6 +1,7 @@
 // Pods get a service account and, unless they or it say otherwise, a volume with its token, the cluster's CA and their
 // namespace at the usual place in every container.
 #include "apiserver/admission/plugin.h"
+#include "apiserver/auth/node_authorizer.h"
 #include "apiserver/registry/registry.h"
 #include "base/sync.h"
 #include "machinery/object/go_text.h"
@@ -50,7 +51,7 @@ class ServiceAccount final : public Plugin {
   base::Task<base::Status> Admit(base::Context ctx, Attributes& a) override {
     if (!a.IsResource("", "pods") || !a.subresource.empty() || a.operation != Operation::kCreate) co_return base::Ok();
     Value& pod = *a.object;
-    if (object::AnnotationsOf(pod).At(kMirror).is_string()) co_return base::Ok();
+    if (object::AnnotationsOf(pod).At(kMirror).is_string()) co_return Mirror(a);
     Value& spec = pod.Ensure("spec");
     if (spec.At("serviceAccountName").string_or().empty()) spec.Set("serviceAccountName", "default");
     spec.Set("serviceAccount", spec.At("serviceAccountName"));
@@ -64,12 +65,18 @@ class ServiceAccount final : public Plugin {
   }
 
   base::Task<base::Status> Validate(base::Context ctx, const Attributes& a) override {
-    if (!a.IsResource("", "pods") || !a.subresource.empty() || a.operation != Operation::kCreate) co_return base::Ok();
+    if (!a.IsResource("", "pods") || !a.object) co_return base::Ok();
+    bool create = a.subresource.empty() && a.operation == Operation::kCreate;
+    bool ephemeral = a.subresource == "ephemeralcontainers" && a.operation == Operation::kUpdate;
+    if (!create && !ephemeral) co_return base::Ok();
     const Value& pod = *a.object;
-    if (object::AnnotationsOf(pod).At(kMirror).is_string()) co_return Mirror(a);
-    CO_TRY_ASSIGN(Value account,
-                  co_await Account(ctx, a, std::string(pod.At("spec", "serviceAccountName").string_or())));
-    if (object::AnnotationOf(account, kEnforceMountable) == "true") co_return LimitSecrets(a, account);
+    if (create && object::AnnotationsOf(pod).At(kMirror).is_string()) co_return Mirror(a);
+    std::string name(pod.At("spec", "serviceAccountName").string_or());
+    if (name.empty())
+      co_return Forbid(
+          a, "no service account specified for pod " + a.namespace_name + "/" + std::string(object::NameOf(pod)));
+    CO_TRY_ASSIGN(Value account, co_await Account(ctx, a, name));
+    if (Enforces(account)) co_return ephemeral ? LimitEphemeral(a, account) : LimitSecrets(a, account);
     co_return base::Ok();
   }
 
@@ -95,7 +102,7 @@ class ServiceAccount final : public Plugin {
   void Mount(Value& spec) {
     std::string volume;
     Each(spec.At("volumes"), [&](const Value& v) {
-      if (v.At("name").string_or().starts_with(kVolumePrefix) && HasToken(v)) volume = v.At("name").string_or();
+      if (volume.empty() && v.At("name").string_or().starts_with(kVolumePrefix)) volume = v.At("name").string_or();
     });
     bool made = volume.empty();
     if (made) volume = std::string(kVolumePrefix) + registry_.random().NameSuffix(5);
@@ -125,32 +132,72 @@ class ServiceAccount final : public Plugin {
     const Value& spec = a.object->At("spec");
     if (!spec.At("serviceAccountName").string_or().empty())
       return Forbid(a, "a mirror pod may not reference service accounts");
-    bool secret = false, token = false;
-    Each(spec.At("volumes"), [&](const Value& v) {
-      secret |= v.At("secret").is_map();
-      token |= HasToken(v);
-    });
-    if (secret) return Forbid(a, "a mirror pod may not reference secrets");
+    for (const auto& reference : auth::ReferencesOf(*a.object))
+      if (reference.starts_with("secrets/")) return Forbid(a, "a mirror pod may not reference secrets");
+    bool token = false;
+    Each(spec.At("volumes"), [&](const Value& v) { token |= HasToken(v); });
     if (token) return Forbid(a, "a mirror pod may not use ServiceAccountToken volume projections");
     return base::Ok();
   }
 
-  static base::Status LimitSecrets(const Attributes& a, const Value& account) {
-    std::string name(object::NameOf(account));
-    auto listed = [&](const Value& list, std::string_view secret) {
-      bool found = false;
-      Each(list, [&](const Value& v) { found |= v.At("name").string_or() == secret; });
-      return found;
-    };
+  // As Go reads a bool.
+  static bool Enforces(const Value& account) {
+    std::string_view value = object::AnnotationOf(account, kEnforceMountable);
+    for (std::string_view yes : {"1", "t", "T", "true", "TRUE", "True"})
+      if (value == yes) return true;
+    return false;
+  }
+
+  static bool Lists(const Value& account, std::string_view field, std::string_view secret) {
+    bool found = false;
+    Each(account.At(field), [&](const Value& v) { found |= v.At("name").string_or() == secret; });
+    return found;
+  }
+
+  // The environment of one list of containers; `what` names their kind.
+  static base::Status LimitEnvironment(const Attributes& a, const Value& account, std::string_view list,
+                                       const std::string& what) {
     base::Status bad;
-    auto refuse = [&](std::string what, std::string_view secret) {
-      if (bad.ok())
-        bad = Forbid(a, what + " with secret.secretName=" + object::GoQuote(secret) +
-                            " is not allowed because service account " + name + " does not reference that secret");
-    };
+    Each(a.object->At("spec", list), [&](const Value& container) {
+      std::string whose = what + " " + std::string(container.At("name").string_or()) + " with ";
+      auto check = [&](const Value& reference, const std::string& how) {
+        std::string_view secret = reference.At("name").string_or();
+        if (!reference.is_map() || Lists(account, "secrets", secret) || !bad.ok()) return;
+        bad = Forbid(a, whose + how + " referencing secret.secretName=\"" + std::string(secret) +
+                            "\" is not allowed because service account " + std::string(object::NameOf(account)) +
+                            " does not reference that secret");
+      };
+      Each(container.At("env"), [&](const Value& env) {
+        check(env.At("valueFrom", "secretKeyRef"), "envVar " + std::string(env.At("name").string_or()));
+      });
+      Each(container.At("envFrom"), [&](const Value& from) { check(from.At("secretRef"), "envFrom"); });
+    });
+    return bad;
+  }
+
+  static base::Status LimitEphemeral(const Attributes& a, const Value& account) {
+    return LimitEnvironment(a, account, "ephemeralContainers", "ephemeral container");
+  }
+
+  static base::Status LimitSecrets(const Attributes& a, const Value& account) {
+    const std::string name(object::NameOf(account));
+    base::Status bad;
     Each(a.object->At("spec", "volumes"), [&](const Value& v) {
-      auto secret = v.At("secret", "secretName").string_or();
-      if (!secret.empty() && !listed(account.At("secrets"), secret)) refuse("volume", secret);
+      std::string_view secret = v.At("secret", "secretName").string_or();
+      if (!v.At("secret").is_map() || Lists(account, "secrets", secret) || !bad.ok()) return;
+      bad = Forbid(a, "volume with secret.secretName=\"" + std::string(secret) +
+                          "\" is not allowed because service account " + name + " does not reference that secret");
+    });
+    TRY(bad);
+    TRY(LimitEnvironment(a, account, "initContainers", "init container"));
+    TRY(LimitEnvironment(a, account, "containers", "container"));
+    size_t i = 0;
+    Each(a.object->At("spec", "imagePullSecrets"), [&](const Value& v) {
+      std::string at = "imagePullSecrets[" + std::to_string(i++) + "]";
+      std::string_view secret = v.At("name").string_or();
+      if (Lists(account, "imagePullSecrets", secret) || !bad.ok()) return;
+      bad = Forbid(a, at + ".name=\"" + std::string(secret) + "\" is not allowed because service account " + name +
+                          " does not reference that imagePullSecret");
     });
     return bad;
   }

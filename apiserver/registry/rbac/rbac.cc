@@ -1,5 +1,5 @@
 // Roles and bindings: nobody grants what he does not hold, unless he may escalate or bind.
-#include "apiserver/auth/authorizer.h"
+#include "apiserver/admission/ask.h"
 #include "apiserver/auth/rules.h"
 #include "apiserver/registry/registry.h"
 #include "machinery/object/meta.h"
@@ -22,16 +22,13 @@ class RbacStrategy : public Strategy {
   // Whether the user may `verb` (escalate, bind) this object anyway.
   bool May(const Operation& op, const std::string& verb, const std::string& resource, const std::string& ns,
            const std::string& name) const {
-    auto* authorizer = op.registry->facilities().authorizer;
-    if (!authorizer) return true;
-    auth::Attributes a{.identity = op.request->identity,
-                       .verb = verb,
-                       .group = std::string(kGroup),
-                       .version = "v1",
-                       .resource = resource,
-                       .namespace_name = ns,
-                       .name = name};
-    return authorizer->Authorize(a).decision == auth::Decision::kAllow;
+    admission::Question q{.verb = verb,
+                          .group = std::string(kGroup),
+                          .version = "v1",
+                          .resource = resource,
+                          .namespace_name = ns,
+                          .name = name};
+    return admission::MayAlso(op.registry->facilities().authorizer, op.request, q);
   }
   base::Status Refuse(const Value& obj, const base::Status& why) const {
     if (why.ok()) return why;
