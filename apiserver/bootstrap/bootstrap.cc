@@ -1,6 +1,7 @@
 #include "apiserver/bootstrap/bootstrap.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "apiserver/registry/core/service_ips.h"
 #include "base/bytes.h"
@@ -128,6 +129,12 @@ Value Condition(std::string_view type, std::string_view status, std::string_view
 }
 
 Value StatusOf(Value condition) { return Value(Map{{"conditions", Value(List{std::move(condition)})}}); }
+
+// An address that Endpoints may name. A server that is reached only from its own machine has none.
+bool CanBeEndpoint(std::string_view text) {
+  auto ip = object::ParseIp(text);
+  return ip && !ip->IsUnspecified() && !ip->IsLoopback() && !ip->IsLinkLocalUnicast() && !ip->IsLinkLocalMulticast();
+}
 
 // RFC 4648 base 32, lower case, unpadded.
 std::string Base32(std::string_view bytes) {
@@ -306,13 +313,21 @@ base::Task<base::Result<std::vector<std::string>>> Bootstrap::Servers(base::Cont
   }
   CO_TRY_ASSIGN(auto all, co_await storage.List(ctx, std::string(kMasterLeases), {}));
   std::vector<std::string> out;
-  for (const auto& kv : all.kvs) out.push_back(kv.key.substr(kMasterLeases.size()));
+  // What another server (or an older one) has left here must not keep all the others out of the endpoints.
+  for (const auto& kv : all.kvs)
+    if (std::string address = kv.key.substr(kMasterLeases.size()); CanBeEndpoint(address)) out.push_back(address);
   std::sort(out.begin(), out.end());
   co_return out;
 }
 
 base::Task<base::Status> Bootstrap::Endpoints(base::Context ctx) {
   if (options_.advertise_address.empty()) co_return base::Ok();
+  if (!CanBeEndpoint(options_.advertise_address)) {
+    if (!std::exchange(told_, true))
+      base::LogWarning("the advertised address cannot be an endpoint of the Service kubernetes: pods do not reach us",
+                       {{"address", options_.advertise_address}});
+    co_return base::Ok();
+  }
   CO_TRY_ASSIGN(auto servers, co_await Servers(ctx));
   List addresses, endpoints;
   for (const auto& ip : servers) {
@@ -382,26 +397,39 @@ base::Task<base::Status> Bootstrap::Identity(base::Context ctx) {
 }
 
 base::Task<base::Status> Bootstrap::Ensure(base::Context ctx) {
-  CO_TRY(co_await Namespaces(ctx));
-  CO_TRY(co_await ServiceRange(ctx));
-  CO_TRY(co_await Rbac(ctx));
-  CO_TRY(co_await PutAll(ctx, "scheduling.k8s.io", "priorityclasses", policy_.priority_classes, Leave));
-  CO_TRY(co_await FlowControl(ctx));
-  CO_TRY(co_await ApiServices(ctx));
-  CO_TRY(co_await ConfigMaps(ctx));
-  CO_TRY(co_await Identity(ctx));
-  CO_TRY(co_await KubernetesService(ctx));
-  CO_TRY(co_await Endpoints(ctx));
-  done_ = true;
+  CO_TRY(co_await Do(Step::kNamespaces, Namespaces(ctx)));
+  CO_TRY(co_await Do(Step::kServiceRange, ServiceRange(ctx)));
+  CO_TRY(co_await Do(Step::kRoles, Rbac(ctx)));
+  CO_TRY(co_await Do(Step::kPriorityClasses,
+                     PutAll(ctx, "scheduling.k8s.io", "priorityclasses", policy_.priority_classes, Leave)));
+  CO_TRY(co_await Do(Step::kFlowControl, FlowControl(ctx)));
+  CO_TRY(co_await Do(Step::kApiServices, ApiServices(ctx)));
+  CO_TRY(co_await Do(Step::kConfigMaps, ConfigMaps(ctx)));
+  CO_TRY(co_await Do(Step::kIdentity, Identity(ctx)));
+  // Keep tries again.
+  auto service = co_await Service(ctx);
+  CO_TRY(ctx.status());
+  if (!service.ok()) base::LogError("the Service kubernetes cannot be kept yet", service);
+  finished_.insert(Step::kKubernetesService);
   co_return base::Ok();
+}
+
+base::Task<base::Status> Bootstrap::Do(Step step, base::Task<base::Status> work) {
+  CO_TRY(co_await std::move(work));
+  finished_.insert(step);
+  co_return base::Ok();
+}
+
+base::Task<base::Status> Bootstrap::Service(base::Context ctx) {
+  CO_TRY(co_await KubernetesService(ctx));
+  co_return co_await Endpoints(ctx);
 }
 
 base::Task<void> Bootstrap::Keep(base::Context ctx) {
   while ((co_await base::Sleep(registry_.executor(), ctx, kInterval)).ok()) {
     auto s = co_await Namespaces(ctx);
     if (s.ok()) s = co_await Identity(ctx);
-    if (s.ok()) s = co_await KubernetesService(ctx);
-    if (s.ok()) s = co_await Endpoints(ctx);
+    if (s.ok()) s = co_await Service(ctx);
     if (!s.ok() && !ctx.done()) base::LogWarning("cannot keep the server's own objects", {{"error", s.ToString()}});
   }
 }

@@ -6,6 +6,7 @@
 // Owned by the Server, on its loop; runs after the caches are filled.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,24 @@ class Bootstrap {
  public:
   Bootstrap(registry::Registry& registry, Options options);
 
-  // Everything is there, or the first error.
+  // Everything is there, or the first error. The Service `kubernetes` and its endpoints are tried and their failure is
+  // logged: a server whose address cannot be an endpoint serves all the same.
   base::Task<base::Status> Ensure(base::Context ctx);
   // Every ten seconds until the context ends; takes this server out of the endpoints then.
   base::Task<void> Keep(base::Context ctx);
-  bool done() const { return done_; }
+  // One part of Ensure is over. Health checks hang on it.
+  enum class Step : uint8_t {
+    kNamespaces,
+    kServiceRange,
+    kRoles,
+    kPriorityClasses,
+    kFlowControl,
+    kApiServices,
+    kConfigMaps,
+    kIdentity,
+    kKubernetesService
+  };
+  bool Finished(Step step) const { return finished_.contains(step); }
 
  private:
   using Value = machinery::value::Value;
@@ -55,13 +69,16 @@ class Bootstrap {
   base::Task<base::Status> Identity(base::Context ctx);
   // Every server's addresses, our own included: what /registry/masterleases holds after we renewed ours.
   base::Task<base::Result<std::vector<std::string>>> Servers(base::Context ctx);
+  base::Task<base::Status> Service(base::Context ctx);  // and its endpoints
+  base::Task<base::Status> Do(Step step, base::Task<base::Status> work);
   std::string Now() const;
 
   registry::Registry& registry_;
   Options options_;
   Policy policy_;
   std::string holder_;
-  bool done_ = false;
+  std::set<Step> finished_;
+  bool told_ = false;  // that our address is no endpoint
 };
 
 // "apiserver-" and a hash of the host's name.

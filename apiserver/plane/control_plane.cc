@@ -96,38 +96,25 @@ base::Result<std::pair<int, int>> ParsePorts(const std::string& text) {
   return std::pair{first, second};
 }
 
-// Steps of the start, by the names that the original gives them.
-constexpr std::string_view kHooks[] = {
-    "start-apiserver-admission-initializer",
-    "generic-apiserver-start-informers",
-    "priority-and-fairness-config-consumer",
-    "priority-and-fairness-filter",
-    "storage-object-count-tracker-hook",
-    "start-apiextensions-informers",
-    "start-apiextensions-controllers",
-    "crd-informer-synced",
-    "start-system-namespaces-controller",
-    "start-cluster-authentication-info-controller",
-    "start-kube-apiserver-identity-lease-controller",
-    "start-kube-apiserver-identity-lease-garbage-collector",
-    "start-legacy-token-tracking-controller",
-    "start-service-ip-repair-controllers",
-    "start-kubernetes-service-cidr-controller",
-    "rbac/bootstrap-roles",
-    "scheduling/bootstrap-system-priority-classes",
-    "priority-and-fairness-config-producer",
-    "bootstrap-controller",
-    "peer-endpoint-reconciler-controller",
-    "start-kube-aggregator-informers",
-    "apiservice-status-local-available-controller",
-    "apiservice-status-remote-available-controller",
-    "apiservice-registration-controller",
-    "apiservice-discovery-controller",
-    "kube-apiserver-autoregistration",
-    "apiservice-openapi-controller",
-    "apiservice-openapiv3-controller",
-    "apiservice-wait-for-first-sync",
-    "storage-readiness",
+// Steps of the start, by the names that the original gives them; those of its steps that this server does not have have
+// no name here.
+struct Hook {
+  std::string_view name;
+  bootstrap::Bootstrap::Step step;
+};
+using Step = bootstrap::Bootstrap::Step;
+constexpr Hook kHooks[] = {
+    {"start-system-namespaces-controller", Step::kNamespaces},
+    {"start-cluster-authentication-info-controller", Step::kConfigMaps},
+    {"start-kube-apiserver-identity-lease-controller", Step::kIdentity},
+    {"start-legacy-token-tracking-controller", Step::kConfigMaps},
+    {"start-kubernetes-service-cidr-controller", Step::kServiceRange},
+    {"rbac/bootstrap-roles", Step::kRoles},
+    {"scheduling/bootstrap-system-priority-classes", Step::kPriorityClasses},
+    {"priority-and-fairness-config-producer", Step::kFlowControl},
+    {"bootstrap-controller", Step::kKubernetesService},
+    {"apiservice-registration-controller", Step::kApiServices},
+    {"kube-apiserver-autoregistration", Step::kApiServices},
 };
 
 }  // namespace
@@ -155,7 +142,7 @@ struct ControlPlane::Impl {
   std::unique_ptr<Peers> peers;
   paths::Health health;
   base::Status store_health = base::Unavailable("not asked yet");
-  bool started = false, stopping = false;
+  bool repaired = false, started = false, stopping = false;
 
   base::Status ReadFiles();
   base::Status MakeAuthenticator();
@@ -262,16 +249,24 @@ bootstrap::Options ControlPlane::Impl::BootstrapOptions() const {
 void ControlPlane::Impl::AddChecks() {
   using H = paths::Health;
   auto fine = [] { return base::Ok(); };
-  auto after_start = [this] { return started ? base::Ok() : base::Unavailable("not finished"); };
+  auto once = [](bool done) { return done ? base::Ok() : base::Unavailable("not finished"); };
+  auto caches = [this, once] { return once(registry->mirror().ready()); };
   health.Add("ping", H::kEverywhere, fine);
   health.Add("log", H::kEverywhere, fine);
   health.Add("etcd", H::kHealthz | H::kLivez, [this] { return store_health; });
   health.Add("informer-sync", H::kReadyz, [this] {
     return registry->mirror().ready() ? base::Ok() : base::Unavailable("the caches are not filled yet");
   });
-  for (std::string_view hook : kHooks) health.Add("poststarthook/" + std::string(hook), H::kEverywhere, after_start);
-  health.Add("autoregister-completion", H::kEverywhere, after_start);
-  health.Add("loopback-serving-certificate", H::kHealthz | H::kLivez, fine);
+  const std::string hook = "poststarthook/";
+  health.Add(hook + "generic-apiserver-start-informers", H::kEverywhere, caches);
+  health.Add(hook + "priority-and-fairness-config-consumer", H::kEverywhere, caches);
+  health.Add(hook + "start-service-ip-repair-controllers", H::kEverywhere, [this, once] { return once(repaired); });
+  for (const Hook& h : kHooks)
+    health.Add(hook + std::string(h.name), H::kEverywhere,
+               [this, once, step = h.step] { return once(bootstrap->Finished(step)); });
+  health.Add(hook + "storage-readiness", H::kEverywhere, [this] { return store_health; });
+  health.Add("autoregister-completion", H::kEverywhere,
+             [this, once] { return once(bootstrap->Finished(Step::kApiServices)); });
   health.Add("shutdown", H::kReadyz,
              [this] { return stopping ? base::Unavailable("process is shutting down") : base::Ok(); });
 }
@@ -327,6 +322,7 @@ base::Task<base::Status> ControlPlane::Start(base::Context ctx) {
   impl_->store_health = base::Ok();  // the caches came from it just now
   CO_TRY(co_await impl_->node_ports->Repair(ctx));
   CO_TRY(co_await impl_->service_ips->Repair(ctx));
+  impl_->repaired = true;
   CO_TRY(co_await impl_->bootstrap->Ensure(ctx));
   impl_->started = true;
   co_return base::Ok();
