@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kubelet/model/resources.h"
+#include "kubelet/pod/app_armor.h"
 
 namespace kubelet {
 namespace {
@@ -73,6 +74,8 @@ int64_t Shown(const std::string& resource, int64_t milli) {
 }  // namespace
 
 std::optional<pod::WaitReason> Admit(const AdmissionInput& in) {
+  if (in.sysctls)
+    if (auto why = in.sysctls->Forbidden(in.pod)) return pod::WaitReason{"SysctlForbidden", *why};
   std::map<std::string, int64_t> used;
   for (const auto& p : in.active)
     for (const auto& [name, milli] : Aggregate(*p).requests) used[name] += milli;
@@ -101,6 +104,7 @@ std::optional<pod::WaitReason> Admit(const AdmissionInput& in) {
                            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"};
   if (in.pod.spec().os().name() == "windows")
     return pod::WaitReason{"PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"};
+  if (auto why = pod::AppArmorRefusal(in.pod, in.app_armor)) return pod::WaitReason{"AppArmor", *why};
   return std::nullopt;
 }
 

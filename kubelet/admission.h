@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kubelet/pod/status.h"
+#include "kubelet/sysctls.h"
 #include "proto/k8s/core/v1/node.pb.h"
 
 namespace kubelet {
@@ -17,6 +18,8 @@ struct AdmissionInput {
   const std::vector<PodPtr>& active;                  // pods that have their place already
   const std::map<std::string, int64_t>& allocatable;  // thousandths
   const api::Node* node = nullptr;                    // null: standalone
+  const SysctlAllowList* sysctls = nullptr;           // null: not asked
+  bool app_armor = false;                             // this machine has it
 };
 std::optional<pod::WaitReason> Admit(const AdmissionInput& in);
 

@@ -12,7 +12,9 @@
 #include "kubelet/admission.h"
 #include "kubelet/logs.h"
 #include "kubelet/model/resources.h"
+#include "kubelet/paths/paths.h"
 #include "machinery/object/api_error.h"
+#include "machinery/value/value.h"
 
 namespace kubelet {
 
@@ -27,6 +29,8 @@ class Agent::EventSink final : public Events {
 
   void Pod(const api::Pod& pod, std::string_view container, std::string_view type, std::string reason,
            std::string message) override {
+    // Much of it is a container's own output, and the API takes text only.
+    message = machinery::value::ToValidUtf8(message);
     if (!recorder_ || IsStaticPod(pod)) {
       // A static pod's events belong to its mirror, which the API may not have.
       base::LogInfo("Event occurred", {{"object", FullName(pod)},
@@ -76,6 +80,7 @@ Agent::Agent(base::Loop& loop, base::BlockingPool& pool, runtimes::Runtime& runt
   settings_.cpu_cfs_quota = options_.cpu_cfs_quota;
   settings_.cpu_cfs_quota_period_us = options_.cpu_cfs_quota_period.count() / 1000;
   settings_.seccomp_default = options_.seccomp_default;
+  settings_.seccomp_directory = options_.root_directory + "/seccomp";
   settings_.memory_bytes = facts.memory_bytes;
   settings_.huge_page_sizes = facts.huge_page_sizes;
   if (client_) recorder_ = std::make_unique<client::EventRecorder>(loop_, *client_, "kubelet", options_.node.name);
@@ -221,6 +226,30 @@ base::Task<void> Agent::RunPods(base::Context ctx) {
   co_await pods_->Run(ctx);
 }
 
+namespace {
+
+// Names become directories of pods, volumes and logs. The API checks them; this does not rely on it.
+bool CanBePaths(const api::Pod& pod) {
+  const auto& m = pod.metadata();
+  bool fine = paths::IsComponent(m.uid()) && paths::IsComponent(m.name()) && paths::IsComponent(m.namespace_());
+  for (const auto& v : pod.spec().volumes()) fine = fine && paths::IsComponent(v.name());
+  for (const auto* list : {&pod.spec().initcontainers(), &pod.spec().containers()})
+    for (const auto& c : *list) fine = fine && paths::IsComponent(c.name());
+  for (const auto& c : pod.spec().ephemeralcontainers())
+    fine = fine && paths::IsComponent(c.ephemeralcontainercommon().name());
+  return fine;
+}
+
+// A pod of the API came from the API, whatever its annotations say.
+PodPtr FromApi(PodPtr pod) {
+  if (!IsStaticPod(*pod)) return pod;
+  auto copy = std::make_shared<api::Pod>(*pod);
+  (*copy->mutable_metadata()->mutable_annotations())[std::string(kConfigSource)] = "api";
+  return copy;
+}
+
+}  // namespace
+
 void Agent::OnApiPod(const client::Change<api::Pod>& change) {
   const api::Pod& pod = change.any();
   if (IsMirrorPod(pod)) {
@@ -236,7 +265,11 @@ void Agent::OnApiPod(const client::Change<api::Pod>& change) {
     workers_->Remove(uid);
     return;
   }
-  workers_->Update(change.current);
+  if (!CanBePaths(pod)) {
+    base::LogError("A pod whose name cannot be a directory is left alone", base::InvalidArgument(uid));
+    return;
+  }
+  workers_->Update(FromApi(change.current));
   statuses_->Recheck(uid);
 }
 
@@ -295,6 +328,11 @@ void Agent::ReadManifests() {
     if (m->namespace_().empty()) m->set_namespace_("default");
     (*m->mutable_annotations())[std::string(kConfigHash)] = hash;
     (*m->mutable_annotations())[std::string(kConfigSource)] = "file";
+    if (!CanBePaths(*pod)) {
+      base::LogError("Could not process manifest file", base::InvalidArgument("a name in it cannot be a directory"),
+                     {{"path", path}});
+      continue;
+    }
     pod->mutable_spec()->set_nodename(options_.node.name);
     auto* all = pod->mutable_spec()->add_tolerations();
     all->set_operator_("Exists");
@@ -315,7 +353,9 @@ base::Task<void> Agent::KeepMirrors(base::Context ctx) {
   if (!(co_await pods_->WaitForSync(ctx)).ok()) co_return;
   while (ctx.status().ok()) {
     for (const auto& pod : pods_->List()) {
-      if (!IsMirrorPod(*pod) || static_pods_.contains(RuntimeUid(*pod))) continue;
+      if (!IsMirrorPod(*pod)) continue;
+      auto own = static_pods_.find(RuntimeUid(*pod));
+      if (own != static_pods_.end() && FullName(*own->second) == FullName(*pod)) continue;
       if (!SourcesReady()) continue;
       (void)co_await client_->Delete<api::Pod>(ctx, pod->metadata().namespace_(), pod->metadata().name(),
                                                {.grace_period_seconds = 0, .uid = pod->metadata().uid()});
@@ -355,7 +395,12 @@ base::Task<void> Agent::Mirror(base::Context ctx, PodPtr pod) {
 
 std::optional<pod::WaitReason> Agent::AdmitPod(const api::Pod& pod) {
   auto allocatable = node_->Allocatable();
-  return Admit({.pod = pod, .active = workers_->Active(), .allocatable = allocatable, .node = node_->current.get()});
+  return Admit({.pod = pod,
+                .active = workers_->Active(),
+                .allocatable = allocatable,
+                .node = node_->current.get(),
+                .sysctls = &options_.sysctls,
+                .app_armor = app_armor_});
 }
 
 // --- The runtime ---

@@ -18,6 +18,8 @@
 
 #include "kubelet/api_source.h"
 #include "kubelet/node.h"
+#include "kubelet/pod/app_armor.h"
+#include "kubelet/sysctls.h"
 #include "kubelet/workers.h"
 #include "machinery/client/event_recorder.h"
 #include "machinery/client/informer.h"
@@ -48,6 +50,7 @@ struct AgentOptions {
   int image_gc_high = 85, image_gc_low = 80;
   base::Duration image_min_age = std::chrono::minutes(2);
   std::map<std::string, std::string> eviction_hard;
+  SysctlAllowList sysctls;
   // Reads a manifest; set by main (it knows the schema).
   std::function<base::Result<api::Pod>(const std::string& text)> parse_manifest;
 };
@@ -134,6 +137,7 @@ class Agent {
   std::string runtime_error_ = "container runtime status check may not have completed yet", network_error_;
   std::string pod_cidr_set_;
   std::map<std::string, int64_t> image_seen_;  // id -> when first seen unused
+  const bool app_armor_ = pod::AppArmorEnabled();
   bool memory_pressure_ = false, disk_pressure_ = false;
   base::MetricsRegistry& metrics_;
   base::Context ctx_;

@@ -35,7 +35,7 @@ struct Options {
   Duration sync_frequency = std::chrono::minutes(1);
   int32_t lease_seconds = 40;
   std::map<std::string, std::string> node_labels, kube_reserved, system_reserved, eviction_hard;
-  std::vector<std::string> taints, cluster_dns, enforce = {"pods"};
+  std::vector<std::string> taints, unsafe_sysctls, cluster_dns, enforce = {"pods"};
   std::string cluster_domain, resolv_conf = "/etc/resolv.conf", pod_cidr;
   bool register_node = true;
   int32_t max_pods = 110, max_images = 50;
@@ -62,8 +62,7 @@ struct Options {
 };
 
 // The original's flags that wait for their feature.
-const std::initializer_list<std::string_view> kUnsupported = {"allowed-unsafe-sysctls",
-                                                              "application-metrics-count-limit",
+const std::initializer_list<std::string_view> kUnsupported = {"application-metrics-count-limit",
                                                               "bootstrap-kubeconfig",
                                                               "cloud-provider",
                                                               "config-dir",
@@ -198,6 +197,10 @@ void AddPodFlags(base::FlagSet& flags, Options& o) {
   flags
       .Add("seccomp-default", &o.seccomp_default, "RuntimeDefault is the seccomp profile of containers that name none.")
       .Config("seccompDefault");
+  flags
+      .Add("allowed-unsafe-sysctls", &o.unsafe_sysctls,
+           "Kernel parameters, or patterns of them (ending in *), that pods may set beyond the safe ones.")
+      .Config("allowedUnsafeSysctls");
   flags.Add("container-log-max-size", &o.log_max_size, "A container's log is rotated at this size.")
       .Config("containerLogMaxSize");
   flags.Add("container-log-max-files", &o.log_max_files, "Files kept of a container's log.")
@@ -431,6 +434,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
   auto facts = kubelet::ReadMachine(o.root_dir, o.machine_id_file, o.boot_id_file);
   kubelet::AgentOptions options = AgentOptionsOf(o, facts);
   CO_TRY_ASSIGN(options.node.taints, ParseTaints(o.taints));
+  CO_TRY_ASSIGN(options.sysctls, kubelet::SysctlAllowList::Make(o.unsafe_sysctls, facts.kernel_version));
 
   CO_TRY_ASSIGN(auto channel, kubelet::runtimes::NewChannel(loop, o.endpoint));
   std::unique_ptr<kubelet::runtimes::Channel> images;

@@ -1,4 +1,4 @@
-// Small parts: logs, admission, image names, back-off.
+// Small parts: admission, image names, back-off.
 #include "kubelet/admission.h"
 
 #include <fcntl.h>
@@ -7,34 +7,9 @@
 #include <unistd.h>
 
 #include "kubelet/images.h"
-#include "kubelet/logs.h"
 
 namespace kubelet {
 namespace {
-
-TEST(Logs, Lines) {
-  const std::string line = "2026-11-22T17:29:31.48438905Z stdout F hi there";
-  EXPECT_EQ(FormatLogLine(line, {}), "hi there\n");
-  EXPECT_EQ(FormatLogLine(line, {.timestamps = true}), "2026-11-22T17:29:31.48438905Z hi there\n");
-  EXPECT_EQ(FormatLogLine(line, {.stream = "Stderr"}), std::nullopt);
-  EXPECT_EQ(FormatLogLine(line, {.since_ns = 1795368572ll * 1'000'000'000}), std::nullopt);
-  EXPECT_EQ(FormatLogLine("2026-11-22T17:29:31Z stderr P part", {}), "part");
-  EXPECT_EQ(FormatLogLine("2026-11-22T17:29:31Z stderr F", {}), "\n");
-  EXPECT_EQ(FormatLogLine("rubbish", {}), std::nullopt);
-}
-
-TEST(Logs, Tail) {
-  char name[] = "/tmp/tailXXXXXX";
-  int fd = mkstemp(name);
-  ASSERT_EQ(write(fd, "one\ntwo\nthree\n", 14), 14);
-  EXPECT_EQ(TailOffset(fd, 1), 8);
-  EXPECT_EQ(TailOffset(fd, 2), 4);
-  EXPECT_EQ(TailOffset(fd, 3), 0);
-  EXPECT_EQ(TailOffset(fd, 9), 0);
-  EXPECT_EQ(TailOffset(fd, 0), 14);
-  close(fd);
-  unlink(name);
-}
 
 TEST(Images, Names) {
   EXPECT_EQ(NormalizeImage("busybox"), "docker.io/library/busybox:latest");
@@ -75,6 +50,62 @@ TEST(Admission, Reasons) {
   active.push_back(active[0]);
   EXPECT_EQ(judge(Asking("0")),
             "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2");
+}
+
+TEST(Admission, Sysctls) {
+  auto list = *SysctlAllowList::Make({"kernel.msg*", "net.core.somaxconn"}, "6.1.0-30-amd64");
+  auto judge = [&](std::initializer_list<const char*> names, bool host = false) {
+    api::Pod pod;
+    pod.mutable_spec()->set_hostnetwork(host);
+    pod.mutable_spec()->set_hostipc(host);
+    for (const char* n : names) pod.mutable_spec()->mutable_securitycontext()->add_sysctls()->set_name(n);
+    auto r = Admit({.pod = pod, .active = {}, .allocatable = {{"pods", 9000}}, .sysctls = &list});
+    return r ? r->reason + ": " + r->message : "admitted";
+  };
+  EXPECT_EQ(judge({}), "admitted");
+  EXPECT_EQ(judge({"net.ipv4.tcp_syncookies", "net/ipv4/ping_group_range", "kernel.shm_rmid_forced"}), "admitted");
+  EXPECT_EQ(judge({"kernel.msgmax", "net.core.somaxconn"}), "admitted") << "allowed here";
+  EXPECT_EQ(judge({"net.ipv4.tcp_syncookies", "kernel.panic"}),
+            "SysctlForbidden: forbidden sysctl: \"kernel.panic\" not allowlisted");
+  EXPECT_EQ(judge({"net.ipv4.ip_forward"}),
+            "SysctlForbidden: forbidden sysctl: \"net.ipv4.ip_forward\" not allowlisted");
+  EXPECT_EQ(judge({"kernel/panic"}), "SysctlForbidden: forbidden sysctl: \"kernel.panic\" not allowlisted");
+  EXPECT_EQ(judge({"net.ipv4.tcp_syncookies"}, true),
+            "SysctlForbidden: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
+  EXPECT_EQ(judge({"kernel.msgmnb"}, true),
+            "SysctlForbidden: forbidden sysctl: \"kernel.msgmnb\" not allowed with host IPC enabled");
+  // What an old kernel shares between all network namespaces is not safe there.
+  list = *SysctlAllowList::Make({}, "4.14.0");
+  EXPECT_EQ(judge({"net.ipv4.tcp_fin_timeout"}), "admitted");
+  EXPECT_EQ(judge({"net.ipv4.tcp_rmem"}), "SysctlForbidden: forbidden sysctl: \"net.ipv4.tcp_rmem\" not allowlisted");
+  for (const char* bad : {"vm.swappiness", "kernel.*", "*", "Net.x", "net..x", "net.x*y"})
+    EXPECT_FALSE(SysctlAllowList::Make({bad}, "6.1")) << bad;
+}
+
+TEST(Admission, AppArmor) {
+  auto judge = [](const api::Pod& pod, bool enabled) {
+    auto r = Admit({.pod = pod, .active = {}, .allocatable = {{"pods", 9000}}, .app_armor = enabled});
+    return r ? r->reason + ": " + r->message : "admitted";
+  };
+  const std::string refused = "AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host";
+  api::Pod pod;
+  pod.mutable_spec()->add_containers()->set_name("c");
+  EXPECT_EQ(judge(pod, false), "admitted");
+  auto* own = pod.mutable_spec()->mutable_containers(0)->mutable_securitycontext()->mutable_apparmorprofile();
+  own->set_type("Unconfined");
+  EXPECT_EQ(judge(pod, false), "admitted");
+  own->set_type("Localhost");
+  own->set_localhostprofile("strict");
+  EXPECT_EQ(judge(pod, false), refused);
+  EXPECT_EQ(judge(pod, true), "admitted");
+  own->set_localhostprofile(" ");
+  EXPECT_EQ(judge(pod, true), "AppArmor: Cannot enforce AppArmor: invalid empty AppArmor profile name");
+  pod.mutable_spec()->mutable_containers(0)->clear_securitycontext();
+  pod.mutable_spec()->mutable_securitycontext()->mutable_apparmorprofile()->set_type("RuntimeDefault");
+  EXPECT_EQ(judge(pod, false), refused);
+  pod.mutable_spec()->clear_securitycontext();
+  (*pod.mutable_metadata()->mutable_annotations())["container.apparmor.security.beta.kubernetes.io/c"] = "localhost/x";
+  EXPECT_EQ(judge(pod, false), refused);
 }
 
 TEST(Backoff, DoublesAndForgets) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/bytes.h"
 #include "base/json_writer.h"
@@ -10,6 +11,7 @@
 #include "base/net/client.h"
 #include "kubelet/logs.h"
 #include "kubelet/manifests.h"
+#include "machinery/object/time.h"
 #include "proto/k8s/authentication/v1/authentication.pb.h"
 #include "proto/k8s/authorization/v1/authorization.pb.h"
 
@@ -74,10 +76,40 @@ std::string VerbOf(std::string_view method) {
   return "get";
 }
 
-int64_t ParseRfc3339(const std::string& text) {
-  tm parts{};
-  const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
-  return rest ? timegm(&parts) * 1'000'000'000 : 0;
+using Query = std::vector<std::pair<std::string, std::string>>;
+
+// A whole number of the query; absent is fine.
+base::Result<std::optional<int64_t>> NumberIn(const Query& query, std::string_view name) {
+  std::string text = Get(query, name);
+  if (text.empty()) return std::nullopt;
+  int64_t out = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (error == std::errc() && end == text.data() + text.size()) return out;
+  return base::Err(base::InvalidArgument("{\"message\": \"Unable to decode query.\"}"));
+}
+
+base::Result<lines::Options> LogOptionsOf(const Query& query, int64_t now_ns) {
+  lines::Options o;
+  const auto invalid = [] { return base::Err(base::OutOfRange("{\"message\": \"Invalid request.\"}")); };
+  o.follow = Truthy(Get(query, "follow"));
+  o.timestamps = Truthy(Get(query, "timestamps"));
+  o.stream = Get(query, "stream");
+  if (Get(query, "tailLines") != "all") {
+    TRY_ASSIGN(o.tail_lines, NumberIn(query, "tailLines"));
+  }
+  TRY_ASSIGN(o.limit_bytes, NumberIn(query, "limitBytes"));
+  TRY_ASSIGN(auto seconds, NumberIn(query, "sinceSeconds"));
+  const std::string time = Get(query, "sinceTime");
+  if (o.tail_lines.value_or(0) < 0 || o.limit_bytes.value_or(1) < 1 || seconds.value_or(1) < 1) return invalid();
+  if (!o.stream.empty() && o.stream != "All" && o.stream != "Stdout" && o.stream != "Stderr") return invalid();
+  if (seconds && !time.empty()) return invalid();
+  constexpr int64_t kNanos = 1'000'000'000;
+  if (seconds && *seconds < now_ns / kNanos) o.since_ns = now_ns - *seconds * kNanos;
+  if (time.empty()) return o;
+  auto since = machinery::object::ParseTime(time);
+  if (!since) return base::Err(base::InvalidArgument("{\"message\": \"Unable to decode query.\"}"));
+  o.since_ns = since->seconds * kNanos + since->nanos;
+  return o;
 }
 
 }  // namespace
@@ -267,15 +299,12 @@ base::Task<void> Server::Logs(net::Exchange& e, std::vector<std::string> path) {
         missing ? "pod \"" + (path.size() > 2 ? path[2] : "") + "\" not found" : std::string(target.error().message()));
     co_return;
   }
-  LogOptions o;
-  o.follow = Truthy(Get(query, "follow"));
-  o.timestamps = Truthy(Get(query, "timestamps"));
-  if (auto v = Get(query, "tailLines"); !v.empty() && v != "all") o.tail_lines = atoll(v.c_str());
-  if (auto v = Get(query, "limitBytes"); !v.empty()) o.limit_bytes = atoll(v.c_str());
-  if (auto v = Get(query, "sinceSeconds"); !v.empty())
-    o.since_ns = WallNanos(loop_.clock()) - atoll(v.c_str()) * 1'000'000'000;
-  if (auto v = Get(query, "sinceTime"); !v.empty()) o.since_ns = ParseRfc3339(v);
-  o.stream = Get(query, "stream");
+  auto o = LogOptionsOf(query, WallNanos(loop_.clock()));
+  if (!o) {
+    bool undecoded = o.error().code() == base::Code::kInvalidArgument;
+    (void)co_await Text(e, undecoded ? 400 : 422, std::string(o.error().message()));
+    co_return;
+  }
   bool previous = Truthy(Get(query, "previous"));
   auto file = LogFile(*target, path.back(), previous);
   if (!file) {
@@ -294,7 +323,8 @@ base::Task<void> Server::Logs(net::Exchange& e, std::vector<std::string> path) {
     return c && c->state == ContainerState::kRunning;
   };
   auto send = [&e](std::string piece) { return e.Write(base::Share(std::move(piece))); };
-  base::Status s = co_await ReadLog(loop_, e.context(), *file, o, send, running);
+  base::Status s =
+      co_await ReadLog(loop_, e.context(), agent_.settings().pod_logs_directory, *file, std::move(*o), send, running);
   if (!s.ok() && e.context().status().ok()) (void)co_await e.Write(base::Share(std::string(s.message()) + "\n"));
   (void)co_await e.Finish();
 }

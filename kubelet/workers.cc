@@ -7,17 +7,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "base/file.h"
 #include "base/go_duration.h"
 #include "base/log.h"
+#include "kubelet/lines/lines.h"
 #include "kubelet/model/resources.h"
+#include "kubelet/paths/paths.h"
 #include "kubelet/pod/environment.h"
+#include "machinery/value/value.h"
 
 namespace kubelet {
 
 namespace fs = std::filesystem;
+namespace value = machinery::value;
 using std::chrono::seconds;
 
 // One pod's worker: what is wanted, what was seen, where it stands.
@@ -223,34 +226,17 @@ base::Task<base::Status> Workers::Refresh(WorkerPtr w) {
 
 namespace {
 
-// The last words of a container: its termination message file, else the end of its log where the pod asks for that.
-std::string TerminationMessage(const std::string& root, const api::Pod& pod, const api::Container& spec,
+// The last words of a container: its termination message file, else the end of its log where the pod asks for that. The
+// pod may have made both what it likes: only plain files below its own directories count.
+std::string TerminationMessage(const std::string& pod_directory, const std::string& logs, const api::Container& spec,
                                const ObservedContainer& c) {
-  std::string text;
-  // Only a file of our own making is read: the runtime's word for the path is not trusted further.
-  if (c.termination_file.starts_with(root + "/pods/")) {
-    std::ifstream in(c.termination_file, std::ios::binary);
-    text.resize(4096);
-    in.read(text.data(), 4096);
-    text.resize(std::max<std::streamsize>(in.gcount(), 0));
-  }
-  if (!text.empty() || spec.terminationmessagepolicy() != "FallbackToLogsOnError" || c.exit_code == 0) return text;
-  // The last 80 lines, at most 2 KiB, without the log format's columns.
-  std::ifstream log(c.log_path, std::ios::binary | std::ios::ate);
-  if (!log) return text;
-  std::streamoff size = log.tellg(), from = std::max<std::streamoff>(0, size - 8192);
-  log.seekg(from);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(log, line);) {
-    size_t at = 0;
-    for (int i = 0; i < 3 && at != std::string::npos; ++i) at = line.find(' ', at + (i ? 1 : 0));
-    if (at != std::string::npos) lines.push_back(line.substr(at + 1));
-  }
-  if (from > 0 && !lines.empty()) lines.erase(lines.begin());
-  if (lines.size() > 80) lines.erase(lines.begin(), lines.end() - 80);
-  for (const auto& l : lines) text += l + "\n";
-  if (text.size() > 2048) text = text.substr(text.size() - 2048);
-  return text;
+  constexpr size_t kLongest = 4096;
+  auto text = paths::ReadPlainFile(pod_directory, c.termination_file, kLongest);
+  if (text && !text->empty()) return value::ToValidUtf8(*text);
+  bool fall_back = spec.terminationmessagepolicy() == "FallbackToLogsOnError" && c.exit_code != 0;
+  if (!fall_back || c.reason == "ContainerCannotRun") return "";
+  auto log = paths::OpenPlainFile(logs, c.log_path, O_RDONLY, paths::Links::kNever);
+  return log ? value::ToValidUtf8(lines::LastWords(log->get())) : "";
 }
 
 }  // namespace
@@ -269,7 +255,7 @@ api::PodStatus Workers::MakeStatus(Worker& w, bool terminal) {
   in.started.insert(view.started.begin(), view.started.end());
   in.ready = tools_.probes.Ready(*w.pod, w.observed);
   in.termination_message = [this, &w](const api::Container& spec, const ObservedContainer& c) {
-    return TerminationMessage(tools_.root_directory, *w.pod, spec, c);
+    return TerminationMessage(tools_.volumes.PodDirectory(w.uid), settings().pod_logs_directory, spec, c);
   };
   if (ran_before) in.cgroup_memory_limit = tools_.cgroups.PodMemoryLimit(*w.pod);
   if (terminal || pod::IsFinished(known)) {
@@ -323,6 +309,8 @@ base::Task<Workers::Turn> Workers::Sync(WorkerPtr w) {
   if (w->removed || w->pod->metadata().has_deletiontimestamp()) co_return Turn{.ended = true};
   plan::Actions actions = plan::Compute(*w->pod, w->observed, tools_.probes.View(w->uid, *w->pod, w->observed));
   Turn turn{.status = co_await Execute(w, std::move(actions))};
+  // Why a container does not start is shown now, not when it is tried again.
+  if (!turn.status.ok() && w->phase == Phase::kSync) tools_.statuses.Set(*w->pod, MakeStatus(*w, false));
   if (pod->spec().has_activedeadlineseconds()) {
     int64_t left = NanosOf(status.starttime()) + pod->spec().activedeadlineseconds() * 1'000'000'000 - Now();
     if (left < 60'000'000'000) turn.again = std::chrono::nanoseconds(std::max<int64_t>(left, 100'000'000));
@@ -599,11 +587,7 @@ base::Task<base::Result<cri::ContainerConfig>> Workers::Configure(WorkerPtr w, c
   std::string hosts;
   if (pod->spec().hostnetwork()) hosts = base::ReadFile(base::PosixFileSystem(), "/etc/hosts").value_or("");
   std::string hosts_file = directory + "/etc-hosts";
-  {
-    std::ofstream out(hosts_file, std::ios::trunc);
-    out << pod::HostsFile(*pod, facts.pod_ips, settings(), hosts);
-  }
-  chmod(hosts_file.c_str(), 0644);
+  CO_TRY(paths::WriteOwnFile(hosts_file, pod::HostsFile(*pod, facts.pod_ips, settings(), hosts), 0644));
   auto add = [&](const std::string& inside, const std::string& outside) {
     if (std::ranges::any_of(mounts, [&](const auto& m) { return m.container_path() == inside; })) return;
     cri::Mount m;
@@ -618,8 +602,7 @@ base::Task<base::Result<cri::ContainerConfig>> Workers::Configure(WorkerPtr w, c
     fs::create_directories(own, ec);
     base::Random random = base::Random::System();
     std::string name = fmt::format("{:08x}", random.Below(1ull << 32));
-    std::ofstream(own + name).close();
-    chmod((own + name).c_str(), 0666);
+    CO_TRY(paths::WriteOwnFile(own + name, "", 0666));
     add(c.terminationmessagepath(), own + name);
   }
   pod::ContainerInput in{.pod = *pod, .container = c, .node = settings()};
@@ -649,9 +632,9 @@ base::Task<base::Result<std::vector<cri::Mount>>> Workers::Mounts(WorkerPtr w, c
     if (mount.recursivereadonly() == "Enabled")
       co_return base::Err(base::Unimplemented("recursive read-only mounts are not supported by the runtime"));
     std::string path = volume->second.path;
-    std::string sub = mount.subpathexpr().empty() ? mount.subpath() : pod::Expand(mount.subpathexpr(), env);
+    CO_TRY_ASSIGN(std::string sub, pod::SubPathOf(mount, env));
     if (!sub.empty()) {
-      auto bound = co_await tools_.volumes.BindSubPath(w->uid, mount.name(), path, c.name(), i, sub);
+      auto bound = co_await tools_.volumes.BindSubPath(w->uid, {mount.name(), path, c.name(), i, std::move(sub)});
       if (!bound) co_return base::Err(std::move(bound.error()));
       path = std::move(*bound);
     }
@@ -832,8 +815,8 @@ base::Task<Workers::Turn> Workers::CleanUp(WorkerPtr w) {
     request.set_pod_sandbox_id(s.id);
     (void)co_await tools_.runtime.RemovePodSandbox(scope_.context(), std::move(request));
   }
-  std::error_code ec;
-  fs::remove_all(pod::LogDirectory(*w->pod, settings()), ec);
+  base::Status logs = paths::RemoveTree(pod::LogDirectory(*w->pod, settings()));
+  if (!logs.ok()) base::LogError("The logs of a pod could not be removed", logs, {{"pod", FullName(*w->pod)}});
   // Until the API has let go of it the pod is known here: it must not look new.
   if (!w->removed) co_return Turn{.again = seconds(5)};
   co_return Turn{.ended = true};

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -225,6 +226,76 @@ TEST_F(WorkersTest, RefusalMissingImageAndVolume) {
           return k.events.Has("FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"m\" not found");
         },
         "mount fails");
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, SubPathsThatLeadOut) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    fs::create_directories(root_ + "/host");
+    api::Pod pod = MakePod();
+    auto* v = pod.mutable_spec()->add_volumes();
+    v->set_name("v");
+    v->mutable_volumesource()->mutable_emptydir();
+    auto* env = pod.mutable_spec()->mutable_containers(0)->add_env();
+    env->set_name("WHERE");
+    auto* m = pod.mutable_spec()->mutable_containers(0)->add_volumemounts();
+    m->set_name("v");
+    m->set_mountpath("/v");
+    m->set_subpathexpr("$(WHERE)");
+    struct Case {
+      const char *where, *message;
+    };
+    int n = 0;
+    for (const Case& c : {Case{"/tmp", "error SubPath `/tmp` must not be an absolute path"},
+                          Case{"..", "unable to provision SubPath `..`: must not contain '..'"},
+                          Case{"a/../b", "unable to provision SubPath `a/../b`: must not contain '..'"},
+                          Case{"", "missing value for WHERE"},
+                          Case{"out/new", "failed to prepare subPath for volumeMount \"v\" of container \"c\""},
+                          Case{"out", "failed to prepare subPath for volumeMount \"v\" of container \"c\""}}) {
+      std::string uid = "s" + std::to_string(n++);
+      pod.mutable_metadata()->set_uid(uid);
+      pod.mutable_metadata()->set_name(uid);
+      pod.mutable_spec()->mutable_containers(0)->mutable_env(0)->set_value(c.where);
+      // An earlier container of the pod has left a link.
+      std::string volume = root_ + "/pods/" + uid + "/volumes/kubernetes.io~empty-dir/v";
+      fs::create_directories(volume);
+      fs::create_symlink(root_ + "/host", volume + "/out");
+      k.workers->Update(Share(pod));
+      auto waiting = [&]() -> const api::ContainerStateWaiting* {
+        const auto* s = k.statuses.Get(uid);
+        return s && s->containerstatuses_size() && s->containerstatuses(0).state().waiting().has_message()
+                   ? &s->containerstatuses(0).state().waiting()
+                   : nullptr;
+      };
+      co_await Until([&] { return k.events.Has(std::string("c Failed: Error: ") + c.message); }, c.message);
+      co_await Until([&] { return waiting() != nullptr; }, c.message);
+      EXPECT_EQ(waiting()->reason(), "CreateContainerConfigError");
+      EXPECT_EQ(waiting()->message(), c.message);
+    }
+    EXPECT_TRUE(fs::is_empty(root_ + "/host"));
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, LastWordsAreNotWaitedFor) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    api::Pod pod = MakePod();
+    pod.mutable_spec()->set_restartpolicy("Never");
+    auto* c = pod.mutable_spec()->mutable_containers(0);
+    c->set_terminationmessagepath("/dev/termination-log");
+    c->set_terminationmessagepolicy("FallbackToLogsOnError");
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return k.Phase("u1") == "Running"; }, "running");
+    std::string file;
+    for (const auto& e : fs::directory_iterator(root_ + "/pods/u1/containers/c")) file = e.path();
+    fs::remove(file);
+    EXPECT_EQ(mkfifo(file.c_str(), 0666), 0);
+    fake_.Exit("c", 1);
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until([&] { return k.Phase("u1") == "Failed"; }, "a pipe with nobody behind it holds nothing up");
     co_await k.Stop();
   });
 }

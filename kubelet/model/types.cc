@@ -140,6 +140,13 @@ std::string_view QosName(QosClass qos) {
   return "BestEffort";
 }
 
+std::string NormalSysctlName(std::string name) {
+  size_t first = name.find_first_of("./");
+  if (first == std::string::npos || name[first] == '.') return name;
+  for (char& c : name) c = c == '.' ? '/' : c == '/' ? '.' : c;
+  return name;
+}
+
 meta::Time TimeOf(int64_t ns) {
   meta::Time t;
   if (ns > 0) {

@@ -107,13 +107,15 @@ bool IsSidecar(const api::Container& container);
 // hashing prints, so that a kubelet of either make adopts the other's containers.
 uint32_t HashOf(const api::Container& container);
 
-bool HasPodLevelTermination(const api::Pod& pod);
 // deletionGracePeriodSeconds, else terminationGracePeriodSeconds, else 30.
 int64_t GracePeriodOf(const api::Pod& pod);
 
 enum class QosClass { kGuaranteed, kBurstable, kBestEffort };
 QosClass QosOf(const api::Pod& pod);
 std::string_view QosName(QosClass qos);
+
+// The name of a kernel parameter with dots between its parts, whichever separator was written.
+std::string NormalSysctlName(std::string name);
 
 // Times of the API from nanoseconds; zero stays unset.
 meta::Time TimeOf(int64_t ns);

@@ -1,10 +1,16 @@
 #include "kubelet/pod/config.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <set>
 #include <sstream>
 
 #include "base/json_writer.h"
 #include "kubelet/model/resources.h"
+#include "kubelet/paths/paths.h"
+#include "kubelet/pod/app_armor.h"
 
 namespace kubelet::pod {
 namespace {
@@ -54,17 +60,23 @@ void SetSelinux(const api::SELinuxOptions& in, cri::SELinuxOption& out) {
   out.set_level(in.level());
 }
 
-void SetSeccomp(const api::SeccompProfile* profile, bool by_default, cri::SecurityProfile& out) {
+base::Status SetSeccomp(const api::SeccompProfile* profile, const NodeSettings& node, cri::SecurityProfile& out) {
   if (!profile) {
-    out.set_profile_type(by_default ? cri::SecurityProfile::RuntimeDefault : cri::SecurityProfile::Unconfined);
+    out.set_profile_type(node.seccomp_default ? cri::SecurityProfile::RuntimeDefault
+                                              : cri::SecurityProfile::Unconfined);
   } else if (profile->type() == "RuntimeDefault") {
     out.set_profile_type(cri::SecurityProfile::RuntimeDefault);
   } else if (profile->type() == "Localhost") {
+    const std::string& name = profile->localhostprofile();
+    if (name.empty() || !paths::IsInside(name))
+      return base::FailedPrecondition("seccomp profile " + base::GoQuote(name) + " must be a path inside " +
+                                      node.seccomp_directory);
     out.set_profile_type(cri::SecurityProfile::Localhost);
-    out.set_localhost_ref("/var/lib/kubelet/seccomp/" + profile->localhostprofile());
+    out.set_localhost_ref(node.seccomp_directory + "/" + name);
   } else {
     out.set_profile_type(cri::SecurityProfile::Unconfined);
   }
+  return base::Ok();
 }
 
 void SetGroups(const api::PodSecurityContext& context, google::protobuf::RepeatedField<int64_t>& out) {
@@ -243,7 +255,8 @@ base::Status SetSecurity(const ContainerInput& in, cri::LinuxContainerSecurityCo
   const api::SeccompProfile* profile = own.has_seccompprofile()   ? &own.seccompprofile()
                                        : pod.has_seccompprofile() ? &pod.seccompprofile()
                                                                   : nullptr;
-  SetSeccomp(profile, in.node.seccomp_default, *out.mutable_seccomp());
+  TRY(SetSeccomp(profile, in.node, *out.mutable_seccomp()));
+  SetAppArmor(in.pod, in.container, out);
   if (own.procmount() != "Unmasked" && !own.privileged()) {
     for (const char* p : kMasked) out.add_masked_paths(p);
     for (const char* p : kReadOnly) out.add_readonly_paths(p);
@@ -413,7 +426,8 @@ base::Result<cri::PodSandboxConfig> MakeSandbox(const SandboxInput& in) {
   auto* linux = out.mutable_linux();
   linux->set_cgroup_parent(in.cgroup_parent);
   SetSandboxSecurity(in.pod, *linux->mutable_security_context());
-  for (const auto& s : spec.securitycontext().sysctls()) (*linux->mutable_sysctls())[s.name()] = s.value();
+  for (const auto& s : spec.securitycontext().sysctls())
+    (*linux->mutable_sysctls())[NormalSysctlName(s.name())] = s.value();
   linux->mutable_overhead();
   PodResources r = Aggregate(in.pod);
   auto* resources = linux->mutable_resources();
@@ -451,7 +465,11 @@ base::Result<cri::ContainerConfig> MakeContainer(const ContainerInput& in) {
   return out;
 }
 
-std::string Expand(std::string_view text, const std::vector<Env>& env) {
+namespace {
+
+// Calls `value` for each $(NAME) of the text.
+template <class F>
+std::string ExpandWith(std::string_view text, F value) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '$' || i + 1 == text.size()) {
@@ -468,15 +486,43 @@ std::string Expand(std::string_view text, const std::vector<Env>& env) {
       out += '$';
       continue;
     }
-    std::string_view name = text.substr(i + 2, close - i - 2);
-    auto it = std::ranges::find_if(env, [&](const Env& e) { return e.name == name; });
-    if (it != env.end())
-      out += it->value;
-    else
-      out += text.substr(i, close - i + 1);
+    out += value(text.substr(i + 2, close - i - 2));
     i = close;
   }
   return out;
+}
+
+const Env* FindEnv(const std::vector<Env>& env, std::string_view name) {
+  auto it = std::ranges::find_if(env, [&](const Env& e) { return e.name == name; });
+  return it == env.end() ? nullptr : &*it;
+}
+
+}  // namespace
+
+std::string Expand(std::string_view text, const std::vector<Env>& env) {
+  return ExpandWith(text, [&](std::string_view name) {
+    const Env* e = FindEnv(env, name);
+    return e ? e->value : "$(" + std::string(name) + ")";
+  });
+}
+
+base::Result<std::string> SubPathOf(const api::VolumeMount& mount, const std::vector<Env>& env) {
+  std::string path = mount.subpath();
+  if (!mount.subpathexpr().empty()) {
+    std::set<std::string> missing;
+    path = ExpandWith(mount.subpathexpr(), [&](std::string_view name) -> std::string {
+      const Env* e = FindEnv(env, name);
+      if (!e || e->value.empty()) missing.emplace(name);
+      return e ? e->value : "";
+    });
+    if (!missing.empty())
+      return base::Err(base::FailedPrecondition(fmt::format("missing value for {}", fmt::join(missing, ", "))));
+  }
+  if (path.starts_with('/'))
+    return base::Err(base::FailedPrecondition("error SubPath `" + path + "` must not be an absolute path"));
+  if (!paths::IsInside(path))
+    return base::Err(base::FailedPrecondition("unable to provision SubPath `" + path + "`: must not contain '..'"));
+  return path;
 }
 
 }  // namespace kubelet::pod

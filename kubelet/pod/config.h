@@ -19,8 +19,9 @@ struct NodeSettings {
   bool cpu_cfs_quota = true;
   int64_t cpu_cfs_quota_period_us = 100000;
   bool seccomp_default = false;
-  int64_t memory_bytes = 0;                  // of the node
-  std::vector<std::string> huge_page_sizes;  // "2MB", "1GB"
+  std::string seccomp_directory = "/var/lib/kubelet/seccomp";  // of profiles that pods name
+  int64_t memory_bytes = 0;                                    // of the node
+  std::vector<std::string> huge_page_sizes;                    // "2MB", "1GB"
 };
 
 struct SandboxInput {
@@ -59,6 +60,9 @@ std::string LogDirectory(const api::Pod& pod, const NodeSettings& node);    // /
 std::string LogPath(const std::string& container, uint32_t restart_count);  // name/0.log
 // $(NAME) references resolved against `env`; $$ is one $; what is unknown stays as it is.
 std::string Expand(std::string_view text, const std::vector<Env>& env);
+// The part of a volume that a mount names, its expression resolved; "" is the whole. An error when a variable of the
+// expression has no value, or when it leads out of the volume.
+base::Result<std::string> SubPathOf(const api::VolumeMount& mount, const std::vector<Env>& env);
 // The JSON text of a handler, as it stands in a container's annotations.
 std::string HandlerJson(const api::LifecycleHandler& handler);
 

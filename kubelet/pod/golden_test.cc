@@ -328,5 +328,41 @@ TEST(Quantities, Text) {
   EXPECT_EQ(MilliText(1500), "1500m");
 }
 
+TEST(Security, ProfilesStayInTheirDirectory) {
+  api::Pod pod;
+  auto* c = pod.mutable_spec()->add_containers();
+  c->set_name("c");
+  auto* profile = c->mutable_securitycontext()->mutable_seccompprofile();
+  profile->set_type("Localhost");
+  NodeSettings node;
+  node.seccomp_directory = "/k/seccomp";
+  cri::Image image;
+  ContainerInput in{.pod = pod, .container = *c, .node = node, .image = &image};
+  for (const char* bad : {"", "/etc/passwd", "../x", "a/../../x"}) {
+    profile->set_localhostprofile(bad);
+    EXPECT_FALSE(MakeContainer(in)) << bad;
+  }
+  profile->set_localhostprofile("a/b.json");
+  c->mutable_securitycontext()->mutable_apparmorprofile()->set_type("Localhost");
+  c->mutable_securitycontext()->mutable_apparmorprofile()->set_localhostprofile("strict");
+  auto made = MakeContainer(in);
+  ASSERT_TRUE(made);
+  const auto& security = made->linux().security_context();
+  EXPECT_EQ(security.seccomp().localhost_ref(), "/k/seccomp/a/b.json");
+  EXPECT_EQ(security.apparmor().localhost_ref(), "strict");
+  EXPECT_EQ(security.apparmor_profile(), "localhost/strict");
+}
+
+TEST(Security, SysctlsAreSpelledWithDots) {
+  api::Pod pod;
+  auto* s = pod.mutable_spec()->mutable_securitycontext()->add_sysctls();
+  s->set_name("net/ipv4/tcp_syncookies");
+  s->set_value("1");
+  NodeSettings node;
+  auto made = MakeSandbox({.pod = pod, .node = node});
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->linux().sysctls().at("net.ipv4.tcp_syncookies"), "1");
+}
+
 }  // namespace
 }  // namespace kubelet::pod

@@ -27,8 +27,9 @@ void ToState(const StatusInput& in, const api::Container& spec, const ObservedCo
   std::string reason = c.reason;
   if (reason.empty()) reason = c.exit_code == 0 ? "Completed" : "Error";
   t->set_reason(reason);
-  std::string message = in.termination_message ? in.termination_message(spec, c) : "";
-  if (message.empty()) message = c.message;
+  // What the runtime says of the end, then what the container does.
+  std::string message = c.message, own = in.termination_message ? in.termination_message(spec, c) : "";
+  if (!own.empty()) message += (message.empty() ? "" : ": ") + own;
   if (!message.empty()) t->set_message(message);
   *t->mutable_startedat() = TimeOf(c.started_at);
   *t->mutable_finishedat() = TimeOf(c.finished_at);

@@ -1,46 +1,24 @@
 #include "kubelet/volumes/volume.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
+#include "base/json_writer.h"
 #include "base/log.h"
+#include "kubelet/paths/paths.h"
 #include "kubelet/volumes/atomic_writer.h"
+#include "kubelet/volumes/mounts.h"
 #include "kubelet/volumes/plugins.h"
 
 namespace kubelet::volumes {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Mount points at or below a directory, deepest last as the kernel lists them.
-std::vector<std::string> MountsBelow(const std::string& directory) {
-  std::vector<std::string> out;
-  std::ifstream in("/proc/self/mountinfo");
-  std::string line;
-  while (std::getline(in, line)) {
-    size_t at = 0;
-    for (int field = 0; field < 4 && at != std::string::npos; ++field) at = line.find(' ', at + (field ? 1 : 0));
-    if (at == std::string::npos) continue;
-    std::string point = line.substr(at + 1, line.find(' ', at + 1) - at - 1);
-    // Octal escapes of blanks.
-    for (size_t i; (i = point.find("\\040")) != std::string::npos;) point.replace(i, 4, " ");
-    if (point == directory || point.starts_with(directory + "/")) out.push_back(point);
-  }
-  return out;
-}
-
-bool IsMountPoint(const std::string& path) {
-  auto below = MountsBelow(path);
-  return std::ranges::find(below, path) != below.end();
-}
 
 base::Status MountTmpfs(const std::string& path, int64_t bytes) {
   if (IsMountPoint(path)) return base::Ok();
@@ -94,7 +72,7 @@ void MarkReady(const std::string& pod_directory, const std::string& name) {
   std::error_code ec;
   std::string directory = pod_directory + "/plugins/kubernetes.io~empty-dir/" + name;
   fs::create_directories(directory, ec);
-  std::ofstream(directory + "/ready");
+  (void)paths::WriteOwnFile(directory + "/ready", "", 0640);
 }
 
 base::Status Execute(const Setup& setup, const std::string& pod_directory, const std::string& name, int64_t group,
@@ -116,62 +94,57 @@ int64_t GroupOf(const api::Pod& pod) {
   return pod.spec().securitycontext().has_fsgroup() ? pod.spec().securitycontext().fsgroup() : -1;
 }
 
-// Opens a path inside a directory without ever leaving it, making missing directories on the way.
-base::Result<int> OpenInside(const std::string& directory, const std::string& sub_path) {
-  int root = open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) return base::Err(base::FromErrno(errno, directory));
-  auto resolve = [&](const std::string& path) {
-    open_how how{};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    return static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how));
-  };
-  int fd = resolve(sub_path);
-  if (fd < 0 && errno == ENOENT) {
-    std::string so_far;
-    for (const auto& part : fs::path(sub_path)) {
-      std::string parent = so_far.empty() ? "." : so_far;
-      so_far += (so_far.empty() ? "" : "/") + part.string();
-      int at = resolve(so_far);
-      if (at >= 0) {
-        close(at);
-        continue;
-      }
-      int in = resolve(parent);
-      if (in < 0) break;
-      std::string self = "/proc/self/fd/" + std::to_string(in) + "/" + part.string();
-      mkdir(self.c_str(), 0750);
-      chmod(self.c_str(), 0777);
-      close(in);
-    }
-    fd = resolve(sub_path);
-  }
-  int error = errno;
-  close(root);
-  if (fd < 0) return base::Err(base::FromErrno(error, "failed to prepare subPath " + sub_path));
-  return fd;
+// What a container mounts for a subPath: a mount point of the kubelet's own, a file or a directory as the source is.
+base::Status PrepareTarget(const std::string& target, bool directory) {
+  std::error_code ec;
+  fs::create_directories(fs::path(target).parent_path(), ec);
+  if (ec) return base::Unknown(ec.message());
+  struct stat st{};
+  bool there = lstat(target.c_str(), &st) == 0;
+  if (there && S_ISDIR(st.st_mode) == directory) return base::Ok();
+  if (there) TRY(paths::RemoveTree(target));
+  if (!directory) return paths::WriteOwnFile(target, "", 0640);
+  return mkdir(target.c_str(), 0750) == 0 ? base::Ok() : base::FromErrno(errno, target);
 }
 
-base::Result<std::string> Bind(const std::string& target, const std::string& volume_path, const std::string& sub_path) {
-  if (IsMountPoint(target)) return target;
-  TRY_ASSIGN(int fd, OpenInside(volume_path, sub_path));
+bool SameFile(const struct stat& a, const std::string& path) {
+  struct stat b{};
+  return lstat(path.c_str(), &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+base::Result<paths::Fd> OpenSubPath(const SubPath& sub, const char*& failed) {
+  TRY_ASSIGN(paths::Fd root, paths::OpenDirectory(sub.volume_path));
+  auto there = paths::OpenInside(root, sub.path, O_PATH, paths::Links::kInside);
+  if (there || there.error().code() != base::Code::kNotFound) return there;
+  failed = "failed to create subPath directory";
   struct stat st{};
-  fstat(fd, &st);
-  std::error_code ec;
-  if (S_ISDIR(st.st_mode)) {
-    fs::create_directories(target, ec);
-  } else {
-    fs::create_directories(fs::path(target).parent_path(), ec);
-    std::ofstream(target, std::ios::app);
+  if (fstat(root.get(), &st) != 0) return base::Err(base::FromErrno(errno, sub.volume_path));
+  // As the volume is, so is what is made in it; the group comes by the set-group-id bit.
+  return paths::MakeInside(root, sub.path, st.st_mode & 07777);
+}
+
+// What was opened is what is mounted: nobody can change the path in between.
+base::Status BindOpened(const paths::Fd& source, const std::string& target) {
+  struct stat st{};
+  if (fstat(source.get(), &st) != 0) return base::FromErrno(errno, target);
+  if (IsMountPoint(target)) {
+    if (SameFile(st, target)) return base::Ok();
+    if (umount2(target.c_str(), UMOUNT_NOFOLLOW) != 0) return base::FromErrno(errno, "unmounting " + target);
   }
-  std::string self = "/proc/self/fd/" + std::to_string(fd);
-  int mounted = mount(self.c_str(), target.c_str(), nullptr, MS_BIND | MS_REC, nullptr);
-  int error = errno;
-  std::string real = fs::read_symlink(self, ec).string();
-  close(fd);
-  if (mounted == 0) return target;
-  if (error == EPERM) return real;  // the checked path itself: weaker against a later swap, but it works
-  return base::Err(base::FromErrno(error, "failed to prepare subPath " + sub_path));
+  TRY(PrepareTarget(target, S_ISDIR(st.st_mode)));
+  if (mount(source.ProcPath().c_str(), target.c_str(), nullptr, MS_BIND, nullptr) == 0) return base::Ok();
+  return base::FromErrno(errno, "mounting " + target);
+}
+
+// A pod is told only that it failed: why may say something about the node's files.
+base::Result<std::string> Bind(const SubPath& sub, const std::string& target) {
+  const char* failed = "failed to prepare subPath";
+  auto source = OpenSubPath(sub, failed);
+  base::Status bound = source ? BindOpened(*source, target) : source.error();
+  if (bound.ok()) return target;
+  base::LogError("A subPath could not be mounted", bound, {{"volume", sub.volume_path}, {"subPath", sub.path}});
+  return base::Err(base::FailedPrecondition(std::string(failed) + " for volumeMount " + base::GoQuote(sub.volume) +
+                                            " of container " + base::GoQuote(sub.container)));
 }
 
 base::Status Remove(const std::string& directory) {
@@ -183,10 +156,7 @@ base::Status Remove(const std::string& directory) {
       return base::FromErrno(errno, "unmounting " + m);
   // Never delete through something that is still mounted: it may be somebody's data.
   if (!MountsBelow(directory).empty()) return base::Unavailable(directory + " still has mounts");
-  std::error_code ec;
-  fs::remove_all(directory, ec);
-  if (ec) return base::Unknown("removing " + directory + ": " + ec.message());
-  return base::Ok();
+  return paths::RemoveTree(directory).Annotate("removing " + directory);
 }
 
 }  // namespace
@@ -250,10 +220,10 @@ base::Task<Manager::Outcome> Manager::SetUp(base::Context ctx, PodPtr pod) {
   co_return out;
 }
 
-base::Task<base::Result<std::string>> Manager::BindSubPath(std::string uid, std::string volume, std::string volume_path,
-                                                           std::string container, int index, std::string sub_path) {
-  std::string target = PodDirectory(uid) + "/volume-subpaths/" + volume + "/" + container + "/" + std::to_string(index);
-  co_return co_await base::RunBlocking(pool_, executor_, [&] { return Bind(target, volume_path, sub_path); });
+base::Task<base::Result<std::string>> Manager::BindSubPath(std::string uid, SubPath sub) {
+  std::string target =
+      PodDirectory(uid) + "/volume-subpaths/" + sub.volume + "/" + sub.container + "/" + std::to_string(sub.index);
+  co_return co_await base::RunBlocking(pool_, executor_, [&] { return Bind(sub, target); });
 }
 
 base::Task<base::Status> Manager::TearDown(std::string uid) {

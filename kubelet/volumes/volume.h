@@ -89,6 +89,14 @@ struct SetupError {
   base::Status status;
 };
 
+// One mount of a part of a volume.
+struct SubPath {
+  std::string volume, volume_path;
+  std::string container;
+  int index = 0;     // of the mount, in the container
+  std::string path;  // relative, without ".."
+};
+
 class Manager {
  public:
   // `pods_directory` is <root>/pods.
@@ -102,9 +110,9 @@ class Manager {
   base::Task<Outcome> SetUp(base::Context ctx, PodPtr pod);
   // Whether refreshing can change anything.
   static bool Refreshes(const api::Pod& pod);
-  // Makes and binds <volume>/<sub_path> for one mount of one container; the path to mount.
-  base::Task<base::Result<std::string>> BindSubPath(std::string uid, std::string volume, std::string volume_path,
-                                                    std::string container, int index, std::string sub_path);
+  // Makes and binds a subPath for one mount of one container; the path to mount. What the pod has put into the volume
+  // (links, mounts) never leads out of it. Errors are the pod's to see.
+  base::Task<base::Result<std::string>> BindSubPath(std::string uid, SubPath sub);
   // Unmounts what is mounted below the pod's directory and removes it.
   base::Task<base::Status> TearDown(std::string uid);
   // Pods that have a directory.

@@ -2,14 +2,19 @@
 #include "kubelet/volumes/volume.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "base/testing/sim_executor.h"
 #include "kubelet/volumes/atomic_writer.h"
+#include "kubelet/volumes/mounts.h"
 
 namespace kubelet::volumes {
 namespace {
@@ -135,6 +140,66 @@ TEST(Manager, KindsAndErrors) {
   while (executor.Step()) {
   }
   EXPECT_FALSE(fs::exists(d.path() + "/u1"));
+}
+
+TEST(Mounts, PointsAndTheirEscapes) {
+  EXPECT_EQ(MountPointOf("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw"), "/mnt2");
+  EXPECT_EQ(MountPointOf("36 35 98:0 / /a\\040b\\011c\\134d\\012 rw - x y z"), "/a b\tc\\d\n");
+  EXPECT_EQ(MountPointOf("36 35 98:0 / /odd\\04 rw"), "/odd\\04");
+  EXPECT_EQ(MountPointOf("36 35"), "");
+  EXPECT_TRUE(IsMountPoint("/proc"));
+}
+
+// In a mount namespace of a child: what it mounts is gone with it.
+TEST(Manager, SubPaths) {
+  Directory d;
+  pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) _exit(77);
+    base::testing::SimExecutor executor(1, base::testing::SimExecutor::Order::kFifo);
+    base::testing::SimBlockingPool pool;
+    FakeSource source;
+    Manager manager(executor, pool, source, d.path());
+    std::string volume = d.path() + "/u1/volumes/kubernetes.io~empty-dir/v";
+    fs::create_directories(volume);
+    chmod(volume.c_str(), 02777);
+    if (chown(volume.c_str(), 0, 4242) != 0) _exit(77);
+    std::ofstream(volume + "/file") << "text";
+    fs::create_directories(d.path() + "/host");
+    std::ofstream(d.path() + "/host/secret") << "secret";
+    fs::create_symlink(d.path() + "/host/secret", volume + "/link");
+    fs::create_symlink("file", volume + "/inner");
+    std::vector<base::Result<std::string>> got;
+    base::Status torn;
+    base::Spawn(executor, [](Manager& m, std::string at, auto& out, base::Status& end) -> base::Task<void> {
+      int i = 0;
+      for (const char* path : {"new/deep", "file", "inner", "link", "file/x"})
+        out.push_back(co_await m.BindSubPath("u1", {"v", at, "c", i++, path}));
+      // The same again, and another thing in the same place.
+      out.push_back(co_await m.BindSubPath("u1", {"v", at, "c", 0, "new/deep"}));
+      out.push_back(co_await m.BindSubPath("u1", {"v", at, "c", 1, "new"}));
+      end = co_await m.TearDown("u1");
+    }(manager, volume, got, torn));
+    struct stat deep{};
+    while (executor.Step())
+      if (deep.st_ino == 0) (void)stat((volume + "/new/deep").c_str(), &deep);
+    bool fine = (deep.st_mode & 07777) == 02777 && deep.st_gid == 4242;
+    std::string base = d.path() + "/u1/volume-subpaths/v/c/";
+    const bool wanted[] = {true, true, true, false, false, true, true};
+    for (size_t i = 0; i < got.size(); ++i) {
+      fine = fine && got[i].has_value() == wanted[i];
+      if (got[i].has_value() != wanted[i]) fprintf(stderr, "case %zu\n", i);
+    }
+    fine = fine && got.size() == 7 && *got[0] == base + "0" && *got[2] == base + "2" && *got[6] == base + "1";
+    fine = fine && got[3].error().message() == "failed to prepare subPath for volumeMount \"v\" of container \"c\"";
+    // Mounts and links go, what they lead to stays.
+    fine = fine && torn.ok() && !fs::exists(d.path() + "/u1") && fs::exists(d.path() + "/host/secret");
+    _exit(fine ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "mounting is not permitted here";
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
