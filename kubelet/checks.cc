@@ -1,23 +1,19 @@
 #include "kubelet/checks.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <algorithm>
 
 #include "base/go_duration.h"
 #include "base/json_writer.h"
+#include "base/net/address.h"
+#include "base/net/dns.h"
 #include "base/net/grpc.h"
+#include "kubelet/paths/paths.h"
 
 namespace kubelet::checks {
 namespace {
 
 constexpr size_t kMaxOutput = 10 << 10;
-
-std::string Bracketed(const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; }
 
 }  // namespace
 
@@ -43,132 +39,183 @@ base::Task<Outcome> Exec(base::Context ctx, runtimes::Runtime& runtime, std::str
   co_return Outcome{answer->exit_code() == 0 ? Verdict::kSuccess : Verdict::kFailure, std::move(output)};
 }
 
-base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout) {
-  std::string authority = Bracketed(target.host) + ":" + std::to_string(target.port);
-  std::string path = target.path.starts_with('/') ? target.path : "/" + target.path;
-  std::string url = target.scheme + "://" + authority + path;
+namespace {
+
+// A failed call in the words of Go's HTTP client, which events show.
+std::string WhyNot(const HttpTarget& target, const base::Status& error, bool late) {
+  std::string why(error.message());
+  const std::string address = HostPort(target.host, target.port);
+  if (const std::string dial = "dial " + address + ": "; why.starts_with(dial)) why.erase(0, dial.size());
+  if (late || error.code() == base::Code::kDeadlineExceeded)
+    return "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+  if (why.starts_with("connect: ")) return "dial tcp " + address + ": " + why;
+  if (why.starts_with("lookup ")) return "dial tcp: lookup " + target.host + ": no such host";
+  if (why.starts_with("connection closed")) return "EOF";
+  if (why.starts_with("malformed HTTP response")) return "net/http: HTTP/1.x transport connection broken: " + why;
+  if (why.find("wrong version number") != std::string::npos) return "http: server gave HTTP response to HTTPS client";
+  return why;
+}
+
+// One request, without following redirects. Where there was an answer, its code, address and body are there too.
+struct Fetched {
+  base::Status error;   // in the words of events
+  bool unsent = false;  // no request could be made
+  int status = 0;
+  std::string location, body;
+  HttpRequest request;
+};
+
+base::Task<Fetched> Fetch(base::Loop& loop, base::Context bounded, HttpTarget target) {
+  Fetched out;
+  auto request = MakeRequest(target);
+  if (!request) {
+    out.unsent = request.error().code() == base::Code::kInvalidArgument;
+    out.error = request.error();
+    co_return out;
+  }
+  out.request = std::move(*request);
   base::net::ClientOptions options;
-  options.endpoints = {target.scheme + "://" + authority};
+  options.endpoints = {out.request.endpoint};
   options.force_http1 = true;
-  options.connect_timeout = timeout;
   if (target.scheme == "https") {
     auto tls = base::net::ClientTls::FromFiles({.skip_verify = true, .alpn = {"http/1.1"}});
-    if (!tls) co_return Outcome{Verdict::kUnknown, tls.error().ToString()};
+    out.error = tls ? base::Ok() : tls.error();
+    if (!tls) co_return out;
     options.tls = *tls;
   }
   base::net::Client client(loop, std::move(options));
-  base::net::ClientRequest request{.method = "GET", .path = path};
-  request.headers.Add("user-agent", target.user_agent);
-  request.headers.Add("accept", "*/*");
-  request.headers.Add("connection", "close");
-  for (auto& [name, value] : target.headers) {
-    std::string lower = name;
-    std::ranges::transform(lower, lower.begin(), [](char c) { return static_cast<char>(tolower(c)); });
-    request.headers.Set(lower, value);
-  }
-  base::Context bounded = ctx.WithTimeout(loop, timeout);
-  auto response = co_await client.Do(bounded, std::move(request));
+  base::net::ClientRequest message{.method = "GET", .path = out.request.target, .headers = out.request.headers};
+  auto response = co_await client.Do(bounded, std::move(message));
   if (!response) {
-    std::string why(response.error().message());
-    if (response.error().code() == base::Code::kDeadlineExceeded)
-      why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-    co_return Outcome{Verdict::kFailure, "Get " + base::GoQuote(url) + ": " + why};
+    std::string why = WhyNot(target, response.error(), !bounded.status().ok());
+    out.error = base::Unavailable("Get " + base::GoQuote(out.request.url) + ": " + why);
+    co_return out;
   }
+  out.status = (*response)->status();
+  out.location = (*response)->headers().Get("location");
   auto body = co_await (*response)->ReadAll(bounded, kMaxOutput);
-  int status = (*response)->status();
-  if (status >= 200 && status < 400) co_return Outcome{Verdict::kSuccess, body ? *body : ""};
-  co_return Outcome{Verdict::kFailure, fmt::format("HTTP probe failed with statuscode: {}", status)};
+  if (body) out.body = std::move(*body);
+  co_return out;
 }
+
+bool IsRedirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+}  // namespace
+
+base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout,
+                            Judge judge) {
+  constexpr int kMostRedirects = 10;
+  base::Context bounded = ctx.WithTimeout(loop, timeout);
+  for (int hops = 0;; ++hops) {
+    Fetched got = co_await Fetch(loop, bounded, target);
+    if (!got.error.ok())
+      co_return Outcome{got.unsent ? Verdict::kUnknown : Verdict::kFailure, std::string(got.error.message())};
+    if (IsRedirect(got.status) && !got.location.empty()) {
+      if (hops == kMostRedirects)
+        co_return Outcome{Verdict::kFailure, "Get " + base::GoQuote(got.location) + ": stopped after 10 redirects"};
+      auto next = Redirected(target, got.request, got.location);
+      if (next) {
+        target = std::move(*next);
+        continue;
+      }
+    }
+    if (judge == Judge::kAnswer) co_return Outcome{Verdict::kSuccess, ""};
+    if (got.status >= 300 && got.status < 400)
+      co_return Outcome{Verdict::kSuccess, "Probe terminated redirects, Response body: " + got.body, true};
+    if (got.status >= 200 && got.status < 400) co_return Outcome{Verdict::kSuccess, std::move(got.body)};
+    co_return Outcome{Verdict::kFailure, fmt::format("HTTP probe failed with statuscode: {}", got.status)};
+  }
+}
+
+namespace {
+
+// Opens a connection and closes it; the error is Go's of net.Dial.
+base::Task<base::Status> Dial(base::Loop& loop, base::Context bounded, std::string host, int port) {
+  const std::string shown = HostPort(host, port);
+  auto numeric = base::net::ParseSocketAddress(shown);
+  if (!numeric) {
+    // Names are looked up where that may take its time.
+    static const std::shared_ptr<base::BlockingPool> resolver = base::NewThreadPool("resolver", 1);
+    auto found = co_await base::RunBlocking(*resolver, loop,
+                                            [&shown] { return base::net::MachineNameService().Address(shown); });
+    if (found) numeric = base::net::ParseSocketAddress(*found);
+    if (!numeric) co_return base::Unavailable("dial tcp: lookup " + host + ": no such host");
+  }
+  auto failed = [&shown](const std::string& why) { return base::Unavailable("dial tcp " + shown + ": " + why); };
+  paths::Fd fd(socket(numeric->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) co_return failed(std::string(base::FromErrno(errno, "socket").message()));
+  int error = connect(fd.get(), reinterpret_cast<const sockaddr*>(&numeric->storage), numeric->size) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    base::Status ready = co_await loop.Writable(fd.get(), bounded);
+    loop.Forget(fd.get());
+    if (!ready.ok()) co_return failed("i/o timeout");
+    socklen_t size = sizeof error;
+    getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  }
+  co_return error == 0 ? base::Ok() : failed(std::string(base::FromErrno(error, "connect").message()));
+}
+
+}  // namespace
 
 base::Task<Outcome> TcpConnect(base::Loop& loop, base::Context ctx, std::string host, int port,
                                base::Duration timeout) {
-  std::string shown = Bracketed(host) + ":" + std::to_string(port);
-  auto failed = [&](const std::string& why) { return Outcome{Verdict::kFailure, "dial tcp " + shown + ": " + why}; };
-  sockaddr_in v4{};
-  sockaddr_in6 v6{};
-  sockaddr* address = nullptr;
-  socklen_t length = 0;
-  if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(static_cast<uint16_t>(port));
-    address = reinterpret_cast<sockaddr*>(&v4);
-    length = sizeof v4;
-  } else if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) {
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(static_cast<uint16_t>(port));
-    address = reinterpret_cast<sockaddr*>(&v6);
-    length = sizeof v6;
-  } else {
-    co_return Outcome{Verdict::kUnknown, "lookup " + host + ": no such host"};
+  base::Status s = co_await Dial(loop, ctx.WithTimeout(loop, timeout), std::move(host), port);
+  co_return Outcome{s.ok() ? Verdict::kSuccess : Verdict::kFailure, std::string(s.message())};
+}
+
+std::string HealthRequest(std::string_view service) {
+  if (service.empty()) return "";
+  std::string out = "\x0a";  // HealthCheckRequest{service = 1}
+  size_t n = service.size();
+  for (; n >= 0x80; n >>= 7) out += static_cast<char>(n | 0x80);
+  out += static_cast<char>(n);
+  return out.append(service);
+}
+
+std::string HealthStatus(std::string_view response) {
+  // HealthCheckResponse{status = 1}: the last one counts, as with any field that comes twice.
+  static constexpr const char* kNames[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
+  int status = 0;
+  while (response.size() >= 2 && response[0] == 0x08) {
+    status = static_cast<unsigned char>(response[1]);
+    response.remove_prefix(2);
   }
-  int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) co_return Outcome{Verdict::kUnknown, base::FromErrno(errno, "socket").ToString()};
-  base::Context bounded = ctx.WithTimeout(loop, timeout);
-  int error = connect(fd, address, length) == 0 ? 0 : errno;
-  if (error == EINPROGRESS) {
-    base::Status ready = co_await loop.Writable(fd, bounded);
-    loop.Forget(fd);
-    if (!ready.ok()) {
-      close(fd);
-      co_return failed("i/o timeout");
-    }
-    socklen_t size = sizeof error;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-  }
-  close(fd);
-  if (error == 0) co_return Outcome{Verdict::kSuccess, ""};
-  if (error == ECONNREFUSED) co_return failed("connect: connection refused");
-  if (error == EHOSTUNREACH) co_return failed("connect: no route to host");
-  co_return failed("connect: " + std::string(strerror(error)));
+  return status < 4 ? kNames[status] : std::to_string(status);
 }
 
 base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string host, int port, std::string service,
                                base::Duration timeout) {
+  const std::string address = HostPort(host, port), limit = base::FormatGoDuration(timeout);
+  base::Context bounded = ctx.WithTimeout(loop, timeout);
+  // The original waits for a connection as long as the probe may take, whatever the reason it does not get one.
+  base::Status reached = co_await Dial(loop, bounded, host, port);
+  if (!reached.ok())
+    co_return Outcome{Verdict::kFailure,
+                      fmt::format("timeout: failed to connect service {} within {}: context deadline exceeded",
+                                  base::GoQuote(address), limit)};
   base::net::ClientOptions options;
-  options.endpoints = {"http://" + Bracketed(host) + ":" + std::to_string(port)};
+  options.endpoints = {"http://" + address};
   options.http2_prior_knowledge = true;
   options.connect_timeout = timeout;
   base::net::GrpcChannel channel(loop, std::move(options));
-  // HealthCheckRequest{service = 1}; HealthCheckResponse{status = 1}, 1 = SERVING.
-  std::string request;
-  if (!service.empty() && service.size() < 128)
-    request = std::string("\x0a") + static_cast<char>(service.size()) + service;
   base::net::Headers metadata;
   metadata.Add("user-agent", "kube-probe/1.36");
-  auto answer = co_await channel.Unary(ctx.WithTimeout(loop, timeout), "/grpc.health.v1.Health/Check",
-                                       base::Share(std::move(request)), std::move(metadata));
+  auto answer = co_await channel.Unary(bounded, "/grpc.health.v1.Health/Check", base::Share(HealthRequest(service)),
+                                       std::move(metadata));
   if (!answer) {
     if (answer.error().code() == base::Code::kUnimplemented)
       co_return Outcome{Verdict::kFailure,
-                        "this server does not implement the grpc health protocol (grpc.health.v1.Health): " +
+                        "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): " +
                             std::string(answer.error().message())};
     if (answer.error().code() == base::Code::kDeadlineExceeded)
-      co_return Outcome{Verdict::kFailure,
-                        fmt::format("timeout: health rpc did not complete within {}", base::FormatGoDuration(timeout))};
-    co_return Outcome{Verdict::kFailure, "error: " + runtimes::RpcErrorText(answer.error())};
+      co_return Outcome{Verdict::kFailure, "timeout: health rpc did not complete within " + limit};
+    co_return Outcome{Verdict::kFailure, "error: health rpc probe failed: " + runtimes::RpcErrorText(answer.error())};
   }
-  int status = answer->size() >= 2 && (*answer)[0] == 0x08 ? (*answer)[1] : 0;
-  if (status == 1) co_return Outcome{Verdict::kSuccess, "service healthy"};
-  static constexpr const char* kNames[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
-  co_return Outcome{Verdict::kFailure, fmt::format("service unhealthy (responded with \"{}\")",
-                                                   status >= 0 && status < 4 ? kNames[status] : "UNKNOWN")};
-}
-
-int PortOf(const k8s::io::apimachinery::pkg::util::intstr::IntOrString& port, const api::Container& container) {
-  if (port.type() == 0) return port.intval();
-  for (const auto& p : container.ports())
-    if (p.name() == port.strval()) return p.containerport();
-  return atoi(port.strval().c_str());
-}
-
-HttpTarget TargetOf(const api::HTTPGetAction& action, const api::Container& container, const std::string& pod_ip) {
-  HttpTarget t;
-  if (action.scheme() == "HTTPS") t.scheme = "https";
-  t.host = action.host().empty() ? pod_ip : action.host();
-  t.port = PortOf(action.port(), container);
-  t.path = action.path();
-  for (const auto& h : action.httpheaders()) t.headers.emplace_back(h.name(), h.value());
-  return t;
+  std::string status = HealthStatus(*answer);
+  if (status == "SERVING") co_return Outcome{Verdict::kSuccess, "service healthy"};
+  co_return Outcome{Verdict::kFailure, fmt::format("service unhealthy (responded with {})", base::GoQuote(status))};
 }
 
 }  // namespace kubelet::checks

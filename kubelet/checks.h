@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/loop.h"
+#include "kubelet/http_target.h"
 #include "kubelet/runtimes/runtime.h"
 
 namespace kubelet::checks {
@@ -13,27 +14,28 @@ enum class Verdict { kSuccess, kFailure, kUnknown };  // kUnknown: the check its
 struct Outcome {
   Verdict verdict = Verdict::kUnknown;
   std::string output;
+  bool warning = false;  // a success that somebody should hear of
 };
 
 // A command in a container. Exit code 0 is success.
 base::Task<Outcome> Exec(base::Context ctx, runtimes::Runtime& runtime, std::string container_id,
                          std::vector<std::string> command, base::Duration timeout);
-struct HttpTarget {
-  std::string scheme = "http", host;
-  int port = 0;
-  std::string path;
-  std::vector<std::pair<std::string, std::string>> headers;
-  std::string user_agent = "kube-probe/1.36";
+enum class Judge {
+  kStatus,  // 200 to 399 is success
+  kAnswer,  // any answer is
 };
-// GET; 200 to 399 is success. Certificates are not verified: the container's own is asked.
-base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout);
+// GET. Redirects within the host are followed; one to elsewhere is a success with a warning. Certificates are not
+// verified: the container's own is asked.
+base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout,
+                            Judge judge = Judge::kStatus);
 base::Task<Outcome> TcpConnect(base::Loop& loop, base::Context ctx, std::string host, int port, base::Duration timeout);
 // grpc.health.v1.Health/Check.
 base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string host, int port, std::string service,
                                base::Duration timeout);
 
-// The number of a port given by number or by one of the container's port names; 0 when there is none.
-int PortOf(const k8s::io::apimachinery::pkg::util::intstr::IntOrString& port, const api::Container& container);
-HttpTarget TargetOf(const api::HTTPGetAction& action, const api::Container& container, const std::string& pod_ip);
+// What a health service is asked: the bytes of a HealthCheckRequest.
+std::string HealthRequest(std::string_view service);
+// The status in the bytes of a HealthCheckResponse, as its name.
+std::string HealthStatus(std::string_view response);
 
 }  // namespace kubelet::checks

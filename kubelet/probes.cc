@@ -199,6 +199,9 @@ base::Task<void> Probes::Run(std::shared_ptr<Container> c, Kind kind, api::Probe
             o.output;
         events_.Pod(*c->pod, c->name, "Warning", "Unhealthy", what);
       }
+      if (o.warning)
+        events_.Pod(*c->pod, c->name, "Warning", "ProbeWarning",
+                    std::string(Name(kind)) + " probe warning: " + o.output);
       // A check that could not be made changes nothing.
       if (o.verdict != checks::Verdict::kUnknown) {
         run = o.verdict == last ? run + 1 : 1;
@@ -227,11 +230,17 @@ base::Task<checks::Outcome> Probes::Once(base::Context ctx, std::shared_ptr<Cont
       out = co_await checks::Exec(ctx, runtime_, c->id, std::move(command), timeout);
     } else if (h.has_httpget()) {
       auto target = checks::TargetOf(h.httpget(), c->spec, c->pod_ip);
-      out = co_await checks::HttpGet(loop_, ctx, std::move(target), timeout);
+      if (target)
+        out = co_await checks::HttpGet(loop_, ctx, std::move(*target), timeout);
+      else
+        out = {checks::Verdict::kUnknown, std::string(target.error().message())};
     } else if (h.has_tcpsocket()) {
       std::string host = h.tcpsocket().host().empty() ? c->pod_ip : h.tcpsocket().host();
-      out = co_await checks::TcpConnect(loop_, ctx, std::move(host), checks::PortOf(h.tcpsocket().port(), c->spec),
-                                        timeout);
+      auto port = checks::PortOf(h.tcpsocket().port(), c->spec);
+      if (port)
+        out = co_await checks::TcpConnect(loop_, ctx, std::move(host), *port, timeout);
+      else
+        out = {checks::Verdict::kUnknown, std::string(port.error().message())};
     } else if (h.has_grpc()) {
       out = co_await checks::GrpcHealth(loop_, ctx, c->pod_ip, h.grpc().port(), h.grpc().service(), timeout);
     } else {

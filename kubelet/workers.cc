@@ -660,11 +660,12 @@ base::Task<base::Status> RunHandler(base::Loop& loop, base::Context ctx, runtime
     std::vector<std::string> command(handler.exec().command().begin(), handler.exec().command().end());
     o = co_await checks::Exec(ctx, runtime, id, std::move(command), timeout);
   } else if (handler.has_httpget()) {
-    checks::HttpTarget target = checks::TargetOf(handler.httpget(), container, pod_ip);
+    CO_TRY_ASSIGN(checks::HttpTarget target, checks::TargetOf(handler.httpget(), container, pod_ip));
     target.user_agent = "kube-lifecycle/1.36";
-    o = co_await checks::HttpGet(loop, ctx, std::move(target), timeout);
+    o = co_await checks::HttpGet(loop, ctx, std::move(target), timeout, checks::Judge::kAnswer);
   } else if (handler.has_tcpsocket()) {
-    o = co_await checks::TcpConnect(loop, ctx, pod_ip, checks::PortOf(handler.tcpsocket().port(), container), timeout);
+    CO_TRY_ASSIGN(int port, checks::PortOf(handler.tcpsocket().port(), container));
+    o = co_await checks::TcpConnect(loop, ctx, pod_ip, port, timeout);
   } else if (handler.has_sleep()) {
     co_return co_await base::Sleep(loop, ctx, seconds(handler.sleep().seconds()));
   } else {
