@@ -28,7 +28,7 @@ base::Status ForgetStaleFlows(const RuleTable& table, Family family) {
   std::map<uint16_t, const ServiceRule*> node_ports;
   for (const auto& [name, rule] : table) {
     if (rule.protocol != "udp") continue;
-    services[{rule.cluster_ip, rule.port}] = &rule;
+    if (!rule.cluster_ip.empty()) services[{rule.cluster_ip, rule.port}] = &rule;
     for (const auto* ips : {&rule.external_ips, &rule.balancer_ips})
       for (const auto& ip : *ips) services[{ip, rule.port}] = &rule;
     if (rule.node_port) node_ports[rule.node_port] = &rule;

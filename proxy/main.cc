@@ -2,6 +2,8 @@
 // supported yet.
 #include <unistd.h>
 
+#include <sstream>
+
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/log.h"
@@ -127,6 +129,22 @@ base::Task<void> ServePages(base::net::Exchange& exchange, base::net::HealthEndp
   }
 }
 
+// Ranges of the flag, which go into rules as they are.
+std::vector<std::string> CanonicalCidrs(const std::string& flag) {
+  std::vector<std::string> texts;
+  std::istringstream parts(flag);
+  for (std::string part; std::getline(parts, part, ',');) texts.push_back(part);
+  std::vector<std::string> out;
+  for (auto family : {proxy::Family::kIPv4, proxy::Family::kIPv6}) {
+    proxy::Ranges ranges = proxy::ParseRanges(texts, family);
+    if (!ranges.bad.empty() || ranges.cidrs.size() > 1)
+      base::LogFatal("Bad flag", base::InvalidArgument("--cluster-cidr: expected one range per IP family, got " +
+                                                       proxy::Shown(flag)));
+    out.insert(out.end(), ranges.cidrs.begin(), ranges.cidrs.end());
+  }
+  return out;
+}
+
 base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   auto config = machinery::client::LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig);
   if (!config) co_return config.error();
@@ -138,7 +156,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   proxy::ProxierOptions options;
   options.node_name = NodeName(o);
   options.mode = o.proxy_mode;
-  options.cluster_cidr = o.cluster_cidr;
+  options.cluster_cidrs = CanonicalCidrs(o.cluster_cidr);
   if (o.node_port_addresses != std::vector<std::string>{"primary"}) options.node_port_addresses = o.node_port_addresses;
   options.masquerade_all = o.masquerade_all;
   options.masquerade_bit = o.masquerade_bit;
@@ -146,7 +164,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   options.sync_period = o.sync_period;
   if (access("/proc/net/if_inet6", F_OK) == 0) options.families.push_back(proxy::Family::kIPv6);
   proxy::Proxier proxier(daemon.loop(), *pool, client, options, daemon.metrics());
-  proxy::PodRoutes routes(daemon.loop(), *pool, client, options.node_name);
+  proxy::PodRoutes routes(daemon.loop(), *pool, client, options.node_name, CanonicalCidrs(o.cluster_cidr));
 
   base::net::HealthEndpoints health(&daemon.metrics(), "");
   health.Add("proxy", [&proxier] { return proxier.Health(); });
@@ -175,7 +193,9 @@ int Cleanup(const Options& o) {
     base::Status status = backend ? (*backend)->Cleanup() : backend.error();
     if (!status.ok()) base::LogFatal("Cannot remove proxy rules", status);
   }
-  if (auto status = proxy::ApplyRoutes({}); !status.ok()) base::LogFatal("Cannot remove pod routes", status);
+  auto failed = proxy::ApplyRoutes({});
+  if (!failed) base::LogFatal("Cannot remove pod routes", failed.error());
+  if (!failed->empty()) base::LogFatal("Cannot remove pod routes", failed->begin()->second);
   return 0;
 }
 

@@ -6,9 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
+
+#include "proxy/addresses.h"
 
 namespace k8s::io::api::core::v1 {
 class Service;
@@ -19,14 +20,13 @@ class EndpointSlice;
 
 namespace proxy {
 
-enum class Family { kIPv4, kIPv6 };
-
 // One port of one Service: the unit of a rule.
 struct ServicePortName {
   std::string namespace_name, name, port, protocol;  // protocol in lower case: "tcp", "udp", "sctp"
   auto operator<=>(const ServicePortName&) const = default;
   // "default/web:http", as logs and comments name it.
   std::string ToString() const;
+  std::string Service() const { return namespace_name + "/" + name; }
 };
 
 struct Backend {
@@ -35,13 +35,15 @@ struct Backend {
   auto operator<=>(const Backend&) const = default;
 };
 
+// Every address and range is canonical and of the table's family; ports, protocol and seconds are in their bounds.
 struct ServiceRule {
-  std::string protocol;
+  std::string protocol;  // "tcp", "udp" or "sctp"
   uint16_t port = 0;
-  std::string cluster_ip;                  // of this family
+  std::string cluster_ip;                  // "" where the Service may not have the one it names
   std::vector<std::string> external_ips;   // spec.externalIPs
   std::vector<std::string> balancer_ips;   // status.loadBalancer, ipMode VIP
-  std::vector<std::string> source_ranges;  // spec.loadBalancerSourceRanges; empty = all
+  std::vector<std::string> source_ranges;  // spec.loadBalancerSourceRanges
+  bool sources_limited = false;            // false: all may come; true without a range: nobody may
   uint16_t node_port = 0;
   int affinity_seconds = 0;     // 0 = no ClientIP affinity
   bool external_local = false;  // externalTrafficPolicy: Local
@@ -68,12 +70,25 @@ using EndpointSlice = k8s::io::api::discovery::v1::EndpointSlice;
 // The slices of one Service, any order.
 using SlicesByService = std::map<std::string, std::vector<std::shared_ptr<const EndpointSlice>>, std::less<>>;
 
-// The rules of one service in one family are put into `table` after its old ones were taken out: a change of one
-// service costs that service. `service` null removes. Headless services, ExternalName and those proxied by another
-// (label service.kubernetes.io/service-proxy-name) have no rules.
-void UpdateService(RuleTable& table, const std::string& namespace_name, const std::string& name, const Service* service,
-                   const std::vector<std::shared_ptr<const EndpointSlice>>& slices, Family family,
-                   const NodeView& node);
+struct ServiceName {
+  std::string namespace_name, name;
+};
+
+// What one Service asks for in one family, before it is known who else wants the same addresses (ruleset.h).
+struct ServiceRules {
+  int64_t created_seconds = 0;  // of the Service: the older one keeps what two want
+  RuleTable ports;
+  // Sentences about what was left out because it cannot be what it says it is.
+  std::vector<std::string> problems;
+  bool operator==(const ServiceRules&) const = default;
+};
+
+// Headless services, ExternalName and those proxied by another (label service.kubernetes.io/service-proxy-name) have no
+// rules; null has none. Objects are taken as anybody could have written them into the store: what is no address, port,
+// protocol or range is left out and told in `problems`, the rest is served.
+ServiceRules MakeRules(const ServiceName& name, const Service* service,
+                       const std::vector<std::shared_ptr<const EndpointSlice>>& slices, Family family,
+                       const NodeView& node);
 
 // The service's name in a slice's label kubernetes.io/service-name, as "namespace/name"; "" when it has none or is
 // headless.

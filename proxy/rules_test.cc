@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "proto/k8s/core/v1/service.pb.h"
 #include "proto/k8s/discovery/v1/endpointslice.pb.h"
 
@@ -55,9 +57,7 @@ std::vector<std::string> Ips(const std::vector<Backend>& backends) {
 
 RuleTable Table(const Service& s, std::vector<std::shared_ptr<const EndpointSlice>> slices,
                 Family family = Family::kIPv4) {
-  RuleTable table;
-  UpdateService(table, "default", "web", &s, slices, family, {"n1"});
-  return table;
+  return MakeRules({"default", "web"}, &s, slices, family, {"n1"}).ports;
 }
 
 using Strings = std::vector<std::string>;
@@ -119,17 +119,127 @@ TEST(Rules, ServicesWithoutRules) {
   EXPECT_TRUE(Table(other, {}).empty());
 }
 
-TEST(Rules, AChangeReplacesAndARemovalRemovesOnlyItsService) {
-  RuleTable table = Table(Web(), {});
-  Service other = Web();
-  UpdateService(table, "default", "web2", &other, {}, Family::kIPv4, {"n1"});
-  Service changed = Web();
-  changed.mutable_spec()->mutable_ports(0)->set_name("https");
-  UpdateService(table, "default", "web", &changed, {}, Family::kIPv4, {"n1"});
-  EXPECT_EQ(table.size(), 2u);
-  EXPECT_TRUE(table.contains({"default", "web", "https", "tcp"}));
-  UpdateService(table, "default", "web", nullptr, {}, Family::kIPv4, {"n1"});
-  EXPECT_EQ(table.size(), 1u);
+// An object in the store may hold anything: a real API server, an older one or a restored backup wrote it.
+struct Poison {
+  std::string what;
+  std::function<void(Service&)> put;
+  std::string problem;  // "" = served as if it were not there
+};
+
+void AddIngress(Service& s, const std::string& ip) {
+  s.mutable_status()->mutable_loadbalancer()->add_ingress()->set_ip(ip);
+}
+
+const std::vector<Poison>& Poisons() {
+  static const std::vector<Poison> kPoisons = {
+      {"no address", [](Service& s) { s.mutable_spec()->add_externalips("8.8.8"); },
+       "external IP \"8.8.8\" is not an IP address"},
+      {"commands", [](Service& s) { s.mutable_spec()->add_externalips("1.2.3.4 }; delete table ip kube-proxy; {"); },
+       "external IP \"1.2.3.4 }; delete table ip kube-proxy; {\" is not an IP address"},
+      {"line break", [](Service& s) { s.mutable_spec()->add_externalips("1.2.3.4\nflush ruleset"); },
+       "external IP \"1.2.3.4?flush ruleset\" is not an IP address"},
+      {"name", [](Service& s) { s.mutable_spec()->add_externalips("example.com"); },
+       "external IP \"example.com\" is not an IP address"},
+      {"loopback", [](Service& s) { s.mutable_spec()->add_externalips("127.0.0.1"); },
+       "external IP 127.0.0.1 is not an address that can be used here"},
+      {"link-local", [](Service& s) { s.mutable_spec()->add_externalips("169.254.169.254"); },
+       "external IP 169.254.169.254 is not an address that can be used here"},
+      {"everywhere", [](Service& s) { s.mutable_spec()->add_externalips("0.0.0.0"); },
+       "external IP 0.0.0.0 is not an address that can be used here"},
+      {"multicast", [](Service& s) { AddIngress(s, "224.0.0.1"); },
+       "load balancer IP 224.0.0.1 is not an address that can be used here"},
+      {"balancer", [](Service& s) { AddIngress(s, "1.2.3.4/8"); },
+       "load balancer IP \"1.2.3.4/8\" is not an IP address"},
+      {"other family", [](Service& s) { s.mutable_spec()->add_externalips("2001:db8::1"); }, ""},
+      {"affinity below 1",
+       [](Service& s) {
+         s.mutable_spec()->set_sessionaffinity("ClientIP");
+         s.mutable_spec()->mutable_sessionaffinityconfig()->mutable_clientip()->set_timeoutseconds(-5);
+       },
+       "session affinity of -5 seconds is not possible"},
+      {"node port", [](Service& s) { s.mutable_spec()->mutable_ports(0)->set_nodeport(95616); },
+       "node port 95616 is not a port"},
+      {"negative node port", [](Service& s) { s.mutable_spec()->mutable_ports(0)->set_nodeport(-1); },
+       "node port -1 is not a port"},
+      {"port twice", [](Service& s) { *s.mutable_spec()->add_ports() = s.spec().ports(0); },
+       "port name \"http\" is used twice"},
+      {"another port",
+       [](Service& s) {
+         auto* port = s.mutable_spec()->add_ports();
+         port->set_name("x");
+         port->set_port(65616);
+       },
+       "port 65616 is not a port"},
+      {"another protocol",
+       [](Service& s) {
+         auto* port = s.mutable_spec()->add_ports();
+         port->set_name("x");
+         port->set_protocol("tcp . 1 : drop }");
+         port->set_port(81);
+       },
+       "protocol \"tcp . 1 : drop }\" is not known"},
+  };
+  return kPoisons;
+}
+
+TEST(Rules, WhatCannotBeIsLeftOutAndToldAndTheRestIsServed) {
+  for (const auto& poison : Poisons()) {
+    Service s = Web();
+    s.mutable_spec()->add_externalips("198.51.100.7");
+    poison.put(s);
+    auto made = MakeRules({"default", "web"}, &s, {Slice({{"10.1.0.2", "n1"}})}, Family::kIPv4, {"n1"});
+    ASSERT_EQ(made.ports.size(), 1u) << poison.what;
+    const auto& rule = made.ports.begin()->second;
+    EXPECT_EQ(rule.external_ips, Strings{"198.51.100.7"}) << poison.what;
+    EXPECT_TRUE(rule.balancer_ips.empty()) << poison.what;
+    EXPECT_EQ(Ips(rule.cluster), Strings{"10.1.0.2"}) << poison.what;
+    EXPECT_EQ(made.problems, poison.problem.empty() ? Strings{} : Strings{poison.problem}) << poison.what;
+  }
+}
+
+TEST(Rules, AddressesAreCanonical) {
+  Service s = Web();
+  s.mutable_spec()->clear_clusterips();
+  s.mutable_spec()->set_clusterip("10.96.000.07");
+  for (const char* ip : {"8.8.8.09", "8.8.8.9", "::ffff:8.8.8.9"}) s.mutable_spec()->add_externalips(ip);
+  auto made = MakeRules({"default", "web"}, &s, {Slice({{"10.01.0.2", "n1"}})}, Family::kIPv4, {"n1"});
+  const auto& rule = made.ports.begin()->second;
+  EXPECT_EQ(rule.cluster_ip, "10.96.0.7");
+  EXPECT_EQ(rule.external_ips, Strings{"8.8.8.9"});
+  EXPECT_EQ(Ips(rule.cluster), Strings{"10.1.0.2"});
+  EXPECT_TRUE(made.problems.empty());
+  s.mutable_spec()->set_clusterip("FD00:0::0007");
+  s.mutable_spec()->add_externalips("2001:DB8::0:1");
+  auto six = MakeRules({"default", "web"}, &s, {}, Family::kIPv6, {"n1"});
+  EXPECT_EQ(six.ports.begin()->second.cluster_ip, "fd00::7");
+  EXPECT_EQ(six.ports.begin()->second.external_ips, Strings{"2001:db8::1"});
+}
+
+TEST(Rules, BadEndpointsAndPortsOfThemAreLeftOut) {
+  auto slice = std::make_shared<EndpointSlice>(*Slice({{"10.1.0.2", "n1"}, {"127.0.0.1", "n1"}, {"10.1.0.300", "n1"}}));
+  slice->add_ports()->set_port(70000);
+  slice->add_endpoints();  // without an address
+  Service s = Web();
+  auto made = MakeRules({"default", "web"}, &s, {slice}, Family::kIPv4, {"n1"});
+  EXPECT_EQ(Ips(made.ports.begin()->second.cluster), Strings{"10.1.0.2"});
+  EXPECT_EQ(made.problems.size(), 3u);
+}
+
+TEST(Rules, SourceRangesLimitEvenWhenTheyAreWrong) {
+  auto rule = [](const Strings& ranges) {
+    Service s = Web();
+    AddIngress(s, "198.51.100.9");
+    for (const auto& r : ranges) s.mutable_spec()->add_loadbalancersourceranges(r);
+    return Table(s, {}).begin()->second;
+  };
+  EXPECT_FALSE(rule({}).sources_limited);
+  EXPECT_FALSE(rule({"10.0.0.0/8", "0.0.0.0/0"}).sources_limited);
+  EXPECT_EQ(rule({" 10.1.2.3/8 ", "10.2.0.0/16", "010.0.0.0/8"}).source_ranges, Strings{"10.0.0.0/8"});
+  EXPECT_TRUE(rule({"10.0.0.0/33"}).sources_limited);
+  EXPECT_TRUE(rule({"10.0.0.0/33"}).source_ranges.empty());
+  EXPECT_EQ(rule({"10.0.0.0/33", "192.0.2.0/24"}).source_ranges, Strings{"192.0.2.0/24"});
+  // As the original: ranges of the other family alone leave this one open.
+  EXPECT_FALSE(rule({"2001:db8::/32"}).sources_limited);
 }
 
 }  // namespace

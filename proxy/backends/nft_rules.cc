@@ -20,10 +20,15 @@ std::string ShortHash(std::string_view text) {
   return out;
 }
 
-// nft names: letters, digits, / \ _ . and -, at most 255 bytes; 240 leave room for the kind's prefix.
+// nft names: letters, digits, / \ _ . and -, at most 255 bytes; 240 leave room for the kind's prefix. The names of
+// Services and ports come from users: what is no such character becomes _, the hash keeps the names apart.
 std::string NftName(std::string_view kind, const std::string& id) {
   std::string out = fmt::format("{}-{}-{}", kind, ShortHash(id), id);
-  std::ranges::replace(out, ':', '.');
+  for (char& c : out) {
+    bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (c == ':') c = '.';
+    if (!fine && std::string_view("/_.-").find(c) == std::string_view::npos) c = '_';
+  }
   if (out.size() > 240) out.resize(240);
   return out;
 }
@@ -69,9 +74,7 @@ NftRules::NftRules(const BackendOptions& options) : options_(options) {
       fmt::format("ct status dnat {0} saddr . {0} daddr . meta l4proto . th dport @hairpin-connections masquerade "
                   "fully-random",
                   ip_)};
-  auto& unused = c["cluster-ips-check"];
-  unused.push_back(fmt::format("{} daddr @cluster-ips reject", ip_));
-  if (!options.service_cidr.empty()) unused.push_back(fmt::format("{} daddr {} drop", ip_, options.service_cidr));
+  SetServiceCidrs({});
   c["reject-chain"] = {"reject"};
   c["filter-prerouting-pre-dnat"] = {"ct state new jump firewall-check"};
   c["filter-output-pre-dnat"] = {"ct state new jump firewall-check"};
@@ -81,6 +84,13 @@ NftRules::NftRules(const BackendOptions& options) : options_(options) {
   c["nat-prerouting"] = {"jump services"};
   c["nat-output"] = {"jump services"};
   c["nat-postrouting"] = {"jump masquerading"};
+}
+
+// Traffic to a ClusterIP that no rule took: a port the Service does not have is refused, an address nobody has silent.
+void NftRules::SetServiceCidrs(const std::vector<std::string>& cidrs) {
+  auto& unused = base_chains_["cluster-ips-check"];
+  unused = {fmt::format("{} daddr @cluster-ips reject", ip_)};
+  if (!cidrs.empty()) unused.push_back(fmt::format("{} daddr {{ {} }} drop", ip_, Join(cidrs, ", ")));
 }
 
 std::string NftRules::Skeleton() const {
@@ -182,10 +192,12 @@ Fragment NftRules::Render(const ServicePortName& name, const ServiceRule& rule) 
   Fragment f;
   std::string id = Id(name);
   auto destination = [&](const std::string& ip) { return fmt::format("{} . {} . {}", ip, rule.protocol, rule.port); };
-  f.elements["cluster-ips"][rule.cluster_ip] = "";
+  if (!rule.cluster_ip.empty()) f.elements["cluster-ips"][rule.cluster_ip] = "";
 
   const auto& internal = rule.Internal();
-  if (internal.empty()) {
+  if (rule.cluster_ip.empty()) {
+    // Another Service has it; what is left are the addresses outside.
+  } else if (internal.empty()) {
     bool drop = rule.internal_local && !rule.cluster.empty();
     f.elements["no-endpoint-services"][destination(rule.cluster_ip)] = drop ? "drop" : "goto reject-chain";
   } else {
@@ -213,9 +225,11 @@ Fragment NftRules::Render(const ServicePortName& name, const ServiceRule& rule) 
       if (rule.node_port != 0) f.elements["service-nodeports"][node_port] = verdict;
     }
   }
-  if (!rule.source_ranges.empty()) {
+  if (rule.sources_limited && !rule.balancer_ips.empty()) {
     std::string firewall = NftName("firewall", id);
-    f.chains[firewall] = {fmt::format("{} saddr != {{ {} }} drop", ip_, Join(rule.source_ranges, ", "))};
+    f.chains[firewall] = {rule.source_ranges.empty()
+                              ? "drop"
+                              : fmt::format("{} saddr != {{ {} }} drop", ip_, Join(rule.source_ranges, ", "))};
     for (const auto& ip : rule.balancer_ips) f.elements["firewall-ips"][destination(ip)] = "goto " + firewall;
   }
   for (const auto* backends : {&rule.cluster, &rule.local})
@@ -224,91 +238,127 @@ Fragment NftRules::Render(const ServicePortName& name, const ServiceRule& rule) 
   return f;
 }
 
-std::string NftRules::Transaction(const RuleTable& table, const std::set<ServicePortName>* changed) {
+NftRules::Element& NftRules::Touch(const std::string& set, const std::string& key) {
+  Element& e = elements_[{set, key}];
+  if (!undo_.full) undo_.elements.try_emplace({set, key}, e);
+  return e;
+}
+
+// Chains and dynamic sets of one service port.
+void NftRules::WriteFragment(const Fragment& old, const Fragment& next, Text& text) {
   const std::string& t = table_name_;
+  for (const auto& [set, declaration] : next.sets)
+    if (!old.sets.contains(set)) text.new_sets += fmt::format("add set {} {} {}\n", t, set, declaration);
+  for (const auto& [chain, lines] : next.chains) {
+    auto o = old.chains.find(chain);
+    if (o != old.chains.end() && o->second == lines) continue;
+    text.new_chains += fmt::format("add chain {} {}\n", t, chain);
+    if (o != old.chains.end()) text.flushes += fmt::format("flush chain {} {}\n", t, chain);
+    for (const auto& line : lines)
+      text.rules += fmt::format("add rule {} {} {} comment \"{}\"\n", t, chain, line, RuleMark(chain + line));
+  }
+  for (const auto& [chain, lines] : old.chains)
+    if (!next.chains.contains(chain)) {
+      text.flushes += fmt::format("flush chain {} {}\n", t, chain);
+      text.stale_chains += fmt::format("delete chain {} {}\n", t, chain);
+    }
+  for (const auto& [set, declaration] : old.sets)
+    if (!next.sets.contains(set)) text.stale_sets += fmt::format("delete set {} {}\n", t, set);
+}
+
+// Deletes, then adds, what became of the elements that were touched.
+std::string NftRules::ElementLines() {
+  std::map<std::string, std::vector<std::string>> removed, added;
+  auto write = [](const ElementKey& key, const Element& e) {
+    return e.value.empty() ? key.second : fmt::format("{} : {}", key.second, e.value);
+  };
+  if (undo_.full) {
+    for (const auto& [key, element] : elements_) added[key.first].push_back(write(key, element));
+  } else {
+    for (const auto& [key, was] : undo_.elements) {
+      auto it = elements_.find(key);
+      const Element& now = it->second;
+      bool existed = was.uses > 0, exists = now.uses > 0, differs = was.value != now.value;
+      if (existed && (!exists || differs)) removed[key.first].push_back(key.second);
+      if (exists && (!existed || differs)) added[key.first].push_back(write(key, now));
+      if (!exists) elements_.erase(it);
+    }
+  }
+  std::string text;
+  for (const auto& [set, keys] : removed)
+    text += fmt::format("delete element {} {} {{ {} }}\n", table_name_, set, Join(keys, ", "));
+  for (const auto& [set, keys] : added)
+    text += fmt::format("add element {} {} {{ {} }}\n", table_name_, set, Join(keys, ", "));
+  return text;
+}
+
+std::string NftRules::Transaction(const SyncRequest& request) {
   std::string out;
   std::set<ServicePortName> all;
+  const std::set<ServicePortName>* changed = request.changed;
+  undo_ = {};
   if (!changed) {
     out = Skeleton();
-    current_.clear();
-    elements_.clear();
-    for (const auto& [name, rule] : table) all.insert(name);
+    undo_.full = true;
+    undo_.fragments.swap(current_);
+    undo_.elements.swap(elements_);
+    for (const auto& [name, rule] : request.table) all.insert(name);
     changed = &all;
   }
 
-  std::string new_sets, new_chains, flushes, rules, drops, stale_chains, stale_sets;
-  std::map<std::pair<std::string, std::string>, Element> before;  // touched elements as they were
-  auto touch = [&](const std::string& set, const std::string& key) -> Element& {
-    Element& e = elements_[{set, key}];
-    before.try_emplace({set, key}, e);
-    return e;
-  };
   // Elements of every changed service are counted down, then up, so that one that moves between services survives.
-  std::vector<std::pair<ServicePortName, Fragment>> made;
   for (const auto& name : *changed) {
     auto old = current_.find(name);
-    if (old != current_.end())
-      for (const auto& [set, keys] : old->second.elements)
-        for (const auto& [key, value] : keys) --touch(set, key).uses;
+    if (old == current_.end()) continue;
+    for (const auto& [set, keys] : old->second.elements)
+      for (const auto& [key, value] : keys) --Touch(set, key).uses;
   }
+  Text text;
   for (const auto& name : *changed) {
-    static const Fragment kNothing;
-    auto wanted = table.find(name);
-    Fragment next = wanted == table.end() ? Fragment{} : Render(name, wanted->second);
-    auto found = current_.find(name);
-    const Fragment& old = found == current_.end() ? kNothing : found->second;
+    auto wanted = request.table.find(name);
+    bool absent = wanted == request.table.end() || (request.wanted && !request.wanted(name));
+    Fragment next = absent ? Fragment{} : Render(name, wanted->second);
     for (const auto& [set, keys] : next.elements)
       for (const auto& [key, value] : keys) {
-        Element& e = touch(set, key);
+        Element& e = Touch(set, key);
         ++e.uses;
         e.value = value;
       }
-    for (const auto& [set, declaration] : next.sets)
-      if (!old.sets.contains(set)) new_sets += fmt::format("add set {} {} {}\n", t, set, declaration);
-    for (const auto& [chain, lines] : next.chains) {
-      auto o = old.chains.find(chain);
-      if (o != old.chains.end() && o->second == lines) continue;
-      new_chains += fmt::format("add chain {} {}\n", t, chain);
-      if (o != old.chains.end()) flushes += fmt::format("flush chain {} {}\n", t, chain);
-      for (const auto& line : lines)
-        rules += fmt::format("add rule {} {} {} comment \"{}\"\n", t, chain, line, RuleMark(chain + line));
-    }
-    for (const auto& [chain, lines] : old.chains)
-      if (!next.chains.contains(chain)) {
-        flushes += fmt::format("flush chain {} {}\n", t, chain);
-        stale_chains += fmt::format("delete chain {} {}\n", t, chain);
-      }
-    for (const auto& [set, declaration] : old.sets)
-      if (!next.sets.contains(set)) stale_sets += fmt::format("delete set {} {}\n", t, set);
-    made.emplace_back(name, std::move(next));
-  }
-  for (auto& [name, fragment] : made) {
-    if (fragment == Fragment{}) {
+    Fragment old;
+    if (auto found = current_.find(name); found != current_.end()) old = std::move(found->second);
+    WriteFragment(old, next, text);
+    if (next == Fragment{}) {
       current_.erase(name);
     } else {
-      current_[name] = std::move(fragment);
+      current_[name] = std::move(next);
+    }
+    if (!undo_.full) undo_.fragments.emplace(name, std::move(old));
+  }
+  out += text.new_sets + text.new_chains + text.flushes + text.rules;
+  return out + ElementLines() + text.stale_chains + text.stale_sets;
+}
+
+void NftRules::Rollback() {
+  if (undo_.full) {
+    current_ = std::move(undo_.fragments);
+    elements_ = std::move(undo_.elements);
+  } else {
+    for (auto& [name, fragment] : undo_.fragments) {
+      if (fragment == Fragment{}) {
+        current_.erase(name);
+      } else {
+        current_[name] = std::move(fragment);
+      }
+    }
+    for (const auto& [key, element] : undo_.elements) {
+      if (element.uses > 0) {
+        elements_[key] = element;
+      } else {
+        elements_.erase(key);
+      }
     }
   }
-
-  std::map<std::string, std::vector<std::string>> removed, added;
-  for (const auto& [key, was] : before) {
-    auto it = elements_.find(key);
-    const Element& now = it->second;
-    bool existed = was.uses > 0, exists = now.uses > 0;
-    if (existed && (!exists || was.value != now.value)) removed[key.first].push_back(key.second);
-    if (exists && (!existed || was.value != now.value))
-      added[key.first].push_back(now.value.empty() ? key.second : fmt::format("{} : {}", key.second, now.value));
-    if (!exists) elements_.erase(it);
-  }
-  auto element_lines = [&](std::string_view command, const auto& sets) {
-    std::string text;
-    for (const auto& [set, keys] : sets)
-      text += fmt::format("{} element {} {} {{ {} }}\n", command, t, set, Join(keys, ", "));
-    return text;
-  };
-  out += new_sets + new_chains + flushes + rules;
-  out += element_lines("delete", removed) + element_lines("add", added);
-  return out + stale_chains + stale_sets;
+  undo_ = {};
 }
 
 std::map<std::string, std::vector<std::string>> NftRules::ExpectedChains() const {

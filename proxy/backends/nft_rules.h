@@ -26,9 +26,14 @@ class NftRules {
  public:
   explicit NftRules(const BackendOptions& options);
 
-  // nft commands that turn the present table into `table` where `changed` names the differences; "" when there are
-  // none. null `changed`: drops the whole table and builds it again. The object then assumes that they were executed.
-  std::string Transaction(const RuleTable& table, const std::set<ServicePortName>* changed);
+  // nft commands that turn the present table into the request's where `changed` names the differences; "" when there
+  // are none. null `changed`: drops the whole table and builds it again. The object then assumes that they were
+  // executed; Rollback after a failure.
+  std::string Transaction(const SyncRequest& request);
+  // The last Transaction did not take place.
+  void Rollback();
+  // In effect with the next full Transaction.
+  void SetServiceCidrs(const std::vector<std::string>& cidrs);
 
   // "ip kube-proxy"
   const std::string& table_name() const { return table_name_; }
@@ -44,7 +49,19 @@ class NftRules {
     int uses = 0;
     std::string value;
   };
+  using ElementKey = std::pair<std::string, std::string>;  // set or map, key
+  struct Undo {
+    bool full = false;  // then the maps are all there was
+    std::map<ServicePortName, Fragment> fragments;
+    std::map<ElementKey, Element> elements;
+  };
+  struct Text {
+    std::string new_sets, new_chains, flushes, rules, stale_chains, stale_sets;
+  };
   std::string Skeleton() const;
+  Element& Touch(const std::string& set, const std::string& key);
+  void WriteFragment(const Fragment& old, const Fragment& next, Text& text);
+  std::string ElementLines();
   void AddPolicyChain(Fragment& f, const ServiceRule& rule, const std::string& kind, const std::string& id,
                       const std::vector<Backend>& backends) const;
   void AddExternal(Fragment& f, const ServiceRule& rule, const std::string& id) const;
@@ -55,7 +72,8 @@ class NftRules {
   std::string mark_;
   std::map<std::string, std::vector<std::string>> base_chains_;
   std::map<ServicePortName, Fragment> current_;
-  std::map<std::pair<std::string, std::string>, Element> elements_;
+  std::map<ElementKey, Element> elements_;
+  Undo undo_;  // of the last Transaction
 };
 
 // The comment that marks a rule: eight characters that depend on its text.

@@ -67,19 +67,22 @@ class Nftables final : public RuleBackend {
  public:
   explicit Nftables(const BackendOptions& options) : rules_(options), options_(options) {}
 
-  base::Status Sync(const RuleTable& table, const std::set<ServicePortName>* changed) override {
-    std::string transaction = rules_.Transaction(table, changed);
+  base::Status Sync(const SyncRequest& request) override {
+    std::string transaction = rules_.Transaction(request);
     if (transaction.empty()) return base::Ok();
-    base::Result<std::string> done = Run(transaction, false);
+    base::Result<std::string> done = Run(transaction, request.try_only ? Mode::kTryOnly : Mode::kWrite);
+    if (!done || request.try_only) rules_.Rollback();
     if (!done) return done.error();
-    generation_ = Generation();
+    if (!request.try_only) generation_ = Generation();
     return base::Ok();
   }
+
+  void SetServiceCidrs(std::vector<std::string> cidrs) override { rules_.SetServiceCidrs(cidrs); }
 
   base::Result<bool> Verify() override {
     std::optional<uint32_t> now = Generation();
     if (now && now == generation_) return true;
-    auto listing = Run("list table " + rules_.table_name(), true);
+    auto listing = Run("list table " + rules_.table_name(), Mode::kList);
     // A table that is gone is the plainest of foreign changes.
     if (!listing) return false;
     TRY_ASSIGN(Value tree, machinery::value::FromJson(*listing));
@@ -90,7 +93,7 @@ class Nftables final : public RuleBackend {
 
   base::Status Cleanup() override {
     const std::string& t = rules_.table_name();
-    auto done = Run("add table " + t + "\ndelete table " + t + "\n", false);
+    auto done = Run("add table " + t + "\ndelete table " + t + "\n", Mode::kWrite);
     return done ? base::Ok() : done.error();
   }
 
@@ -120,12 +123,14 @@ class Nftables final : public RuleBackend {
     return chains == rules_.ExpectedChains() && elements == expected_elements;
   }
 
-  base::Result<std::string> Run(const std::string& commands, bool json) {
+  enum class Mode { kWrite, kTryOnly, kList };
+  base::Result<std::string> Run(const std::string& commands, Mode mode) {
     std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> context(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
     if (!context) return base::Err(base::ResourceExhausted("cannot open netfilter netlink"));
     nft_ctx_buffer_output(context.get());
     nft_ctx_buffer_error(context.get());
-    if (json) nft_ctx_output_set_flags(context.get(), NFT_CTX_OUTPUT_JSON);
+    nft_ctx_set_dry_run(context.get(), mode == Mode::kTryOnly);
+    if (mode == Mode::kList) nft_ctx_output_set_flags(context.get(), NFT_CTX_OUTPUT_JSON);
     if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) != 0) {
       std::string error = nft_ctx_get_error_buffer(context.get());
       if (error.size() > 2000) error.resize(2000);
