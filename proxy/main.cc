@@ -20,7 +20,7 @@ struct Options {
   std::string healthz_address = "0.0.0.0:10256", metrics_address = "127.0.0.1:10249", pod_routes;
   std::string bind_address = "0.0.0.0", logging_format = "text";
   std::vector<std::string> node_port_addresses;
-  base::Duration sync_period = std::chrono::seconds(30), min_sync_period = std::chrono::seconds(1);
+  base::Duration sync_period = std::chrono::seconds(30), min_sync_period{};
   bool masquerade_all = false, cleanup = false;
   int32_t masquerade_bit = 14, verbosity = 0;
 };
@@ -95,7 +95,9 @@ void AddFlags(base::FlagSet& flags, Options& o) {
       .Hidden();
   flags.Add("nftables-sync-period", &o.sync_period, "How often rules are checked against foreign changes.")
       .Config("nftables.syncPeriod");
-  flags.Add("nftables-min-sync-period", &o.min_sync_period, "The least time between two writes of rules.")
+  flags
+      .Add("nftables-min-sync-period", &o.min_sync_period,
+           "The least time between two writes of rules; 0: ten times what the last one took, at most a second.")
       .Config("nftables.minSyncPeriod");
   flags
       .Add("nodeport-addresses", &o.node_port_addresses,

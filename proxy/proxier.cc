@@ -229,10 +229,9 @@ base::Task<void> Proxier::Run(base::Context ctx) {
   co_await scope.CancelAndJoin();
 }
 
-// Writes what changed. Two writes may follow one another at once, more of them come min_sync_period apart.
+// Writes what changed, at the pace the options set.
 base::Task<void> Proxier::Work(base::Context ctx) {
   base::MonoTime next_verify = executor_.Now() + options_.sync_period;
-  base::MonoTime free_at = executor_.Now() - 2 * options_.min_sync_period;  // grows by a period with each write
   bool first = true;
   while (!ctx.done()) {
     base::MonoTime now = executor_.Now();
@@ -246,9 +245,12 @@ base::Task<void> Proxier::Work(base::Context ctx) {
       co_await SyncOnce();
       // A part of a large change: the rest follows without a pause, behind what came in meanwhile.
       if (pending() && dirty_.empty() && last_success_ >= begun) continue;
-      free_at = std::max(free_at, begun - options_.min_sync_period) + options_.min_sync_period;
-      base::Duration pause = free_at - executor_.Now();
-      if (pause > base::Duration::zero() && !(co_await base::Sleep(executor_, ctx, pause)).ok()) break;
+      base::Duration pause = options_.min_sync_period;
+      if (pause == base::Duration{})
+        pause = last_success_ >= begun
+                    ? std::min<base::Duration>(10 * (executor_.Now() - begun), std::chrono::seconds(1))
+                    : std::chrono::seconds(1);
+      if (!(co_await base::Sleep(executor_, ctx, pause)).ok()) break;
     } else if (next_verify <= now) {
       co_await VerifyAll();
       next_verify = executor_.Now() + options_.sync_period;

@@ -28,9 +28,11 @@ Ruleset::Claims Ruleset::ClaimsOf(const ServiceRules& rules) const {
     auto claim = [&](const std::string& ip, uint16_t port, Kind kind) {
       out.insert({Destination{ip, rule.protocol, port}, Claim{kind, rules.created_seconds, name}});
     };
-    claim(rule.cluster_ip, rule.port, Kind::kClusterIp);
-    out.insert({WholeAddress(rule.cluster_ip),
-                Claim{Kind::kClusterIp, rules.created_seconds, {name.namespace_name, name.name, "", ""}}});
+    if (!Contains(node_.ips, rule.cluster_ip)) {  // else it is not to be had, and must not keep others away
+      claim(rule.cluster_ip, rule.port, Kind::kClusterIp);
+      out.insert({WholeAddress(rule.cluster_ip),
+                  Claim{Kind::kClusterIp, rules.created_seconds, {name.namespace_name, name.name, "", ""}}});
+    }
     for (const auto& ip : rule.balancer_ips) claim(ip, rule.port, Kind::kBalancer);
     for (const auto& ip : rule.external_ips) claim(ip, rule.port, Kind::kExternal);
     if (rule.node_port == 0) continue;

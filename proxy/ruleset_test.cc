@@ -138,6 +138,9 @@ TEST(Ruleset, ClusterIpsThatAreNone) {
   Want on_node{"evil", "a", 1, "192.0.2.2", 6443};
   Put(set, on_node);
   EXPECT_TRUE(set.table().empty()) << "every other port of the node's address would be refused";
+  Want on_edge{"shop", "edge", 5, "10.96.0.9", 443, {"192.0.2.2"}};
+  Put(set, on_edge);
+  EXPECT_EQ(RuleOf(set, on_edge).external_ips, Strings{"192.0.2.2"});
   Want first{"shop", "web", 5, "10.96.0.7", 80}, second{"evil", "b", 6, "10.96.0.7", 80, {"198.51.100.4"}, {}, 30080};
   Put(set, second);
   Put(set, first);
