@@ -163,6 +163,20 @@ TEST(Metrics, Text) {
   EXPECT_THAT(text, HasSubstr("process_resident_memory_bytes "));
 }
 
+TEST(Metrics, SeriesFromOutsideAreBounded) {
+  MetricsRegistry registry;
+  auto& family = registry.AddCounter("a_total", "help", {"who"});
+  family.With({std::string(10'000, 'x')}).Add();
+  family.With({"a\xff\nb"}).Add();
+  for (int i = 0; i < 30'000; ++i) family.With({std::to_string(i)}).Add();
+  family.With({"19000"}).Add();
+  std::string text = registry.ToText();
+  EXPECT_THAT(text, HasSubstr("{who=\"" + std::string(256, 'x') + "\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("{who=\"a??b\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("{who=\"overflow\"} 10002\n"));
+  EXPECT_THAT(text, HasSubstr("{who=\"19000\"} 2\n")) << "what is there goes on counting";
+}
+
 TEST(Log, Formats) {
   testing::TempDir dir;
   auto lines = [&](LogFormat format) {

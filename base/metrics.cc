@@ -93,6 +93,10 @@ std::string LabelText(const std::vector<std::string>& names, const std::vector<s
   return out;
 }
 
+constexpr size_t kMaxSeries = 20'000;  // of one family; further ones count together
+constexpr std::string_view kOverflow = "overflow";
+constexpr size_t kMaxLabelBytes = 256;
+
 class AnyFamily {
  public:
   virtual ~AnyFamily() = default;
@@ -110,14 +114,19 @@ class FamilyOf final : public Family<M>, public AnyFamily {
   M& With(std::initializer_list<std::string_view> values) override {
     CHECK_MSG(values.size() == labels_.size(), help_);
     std::string key;
-    for (auto v : values) key.append(v).push_back('\0');
+    for (auto v : values) AppendLabel(key, v);
     {
       std::shared_lock lock(mutex_);
       if (auto it = cells_.find(key); it != cells_.end()) return it->second->cell;
     }
     std::unique_lock lock(mutex_);
+    // A series lives for ever, and what names it may come from outside.
+    if (cells_.size() >= kMaxSeries && !cells_.contains(key)) {
+      key.clear();
+      for (size_t i = 0; i < values.size(); ++i) AppendLabel(key, kOverflow);
+    }
     auto& slot = cells_[key];
-    if (!slot) slot = std::make_unique<Entry>(std::vector<std::string>(values.begin(), values.end()), bounds_);
+    if (!slot) slot = std::make_unique<Entry>(LabelsOf(key), bounds_);
     return slot->cell;
   }
 
@@ -138,6 +147,18 @@ class FamilyOf final : public Family<M>, public AnyFamily {
     std::vector<std::string> values;
     CellType cell;
   };
+
+  // Values as scrapers take them: short, and without a byte that could make the whole text unreadable.
+  static void AppendLabel(std::string& key, std::string_view value) {
+    for (char c : value.substr(0, kMaxLabelBytes)) key.push_back(c >= 0x20 && c < 0x7f ? c : '?');
+    key.push_back('\0');
+  }
+  static std::vector<std::string> LabelsOf(std::string_view key) {
+    std::vector<std::string> out;
+    for (size_t end; (end = key.find('\0')) != key.npos; key.remove_prefix(end + 1))
+      out.emplace_back(key.substr(0, end));
+    return out;
+  }
 
   void PrintCell(std::string& out, const std::string& name, const Entry& e) const {
     if constexpr (std::is_same_v<CellType, HistogramCell>) {

@@ -32,7 +32,9 @@ class Histogram {
 };
 
 // A family: one metric name, a cell per combination of label values (in the order the labels were declared). References
-// stay valid as long as the registry. With() locks: keep the reference where it is hot.
+// stay valid as long as the registry. With() locks: keep the reference where it is hot. A family holds 20,000 cells at
+// most; what would be more counts under the label values "overflow". Values are cut at 256 bytes, and bytes that are no
+// printable ASCII become question marks.
 template <class M>
 class Family {
  public:

@@ -6,6 +6,16 @@ Detached RunDetached(Task<void> task, Closure done) {
   co_await std::move(task);
   if (done) done();
 }
+
+static Detached RunCaught(Task<void> task, std::move_only_function<void(std::exception_ptr)> done) {
+  std::exception_ptr thrown;
+  try {
+    co_await std::move(task);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  done(thrown);
+}
 }  // namespace internal
 
 void Spawn(Executor& executor, Task<void> task, Closure done) {
@@ -14,4 +24,24 @@ void Spawn(Executor& executor, Task<void> task, Closure done) {
 }
 
 void SpawnNow(Task<void> task, Closure done) { internal::RunDetached(std::move(task), std::move(done)); }
+
+void SpawnCaught(const std::function<Task<void>()>& make, std::move_only_function<void(std::exception_ptr)> done) {
+  Task<void> task;
+  try {
+    task = make();
+  } catch (...) {
+    return done(std::current_exception());
+  }
+  internal::RunCaught(std::move(task), std::move(done));
+}
+
+std::string DescribeException(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "an exception of unknown type";
+  }
+}
 }  // namespace base

@@ -3,11 +3,17 @@
 //
 // Lifetime rules: a coroutine's parameters taken by reference must outlive it; prefer values and Context by value. A
 // lambda with captures must outlive the coroutine it creates: pass state as parameters.
+//
+// An exception (a library's, bad_alloc) passes from a task to whoever awaits it. Where it leaves the last one,
+// SpawnCaught hands it to its caller; under Spawn and SpawnNow it ends the process, because nobody could say what is
+// half done.
 #pragma once
 
 #include <coroutine>
 #include <exception>
+#include <functional>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -23,6 +29,7 @@ namespace internal {
 
 struct PromiseBase {
   std::coroutine_handle<> continuation = std::noop_coroutine();
+  std::exception_ptr thrown;
   struct Final {
     bool await_ready() const noexcept { return false; }
     template <class P>
@@ -33,7 +40,11 @@ struct PromiseBase {
   };
   std::suspend_always initial_suspend() const noexcept { return {}; }
   Final final_suspend() const noexcept { return {}; }
-  [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
+  void unhandled_exception() noexcept { thrown = std::current_exception(); }
+  void Rethrow() {
+    if (thrown) [[unlikely]]
+      std::rethrow_exception(std::exchange(thrown, nullptr));
+  }
 };
 
 template <class T>
@@ -48,14 +59,17 @@ struct Promise : PromiseBase {
     T result = std::forward<U>(v);
     value.emplace(std::move(result));
   }
-  T Take() { return std::move(*value); }
+  T Take() {
+    Rethrow();
+    return std::move(*value);
+  }
 };
 
 template <>
 struct Promise<void> : PromiseBase {
   Task<void> get_return_object();
   void return_void() const noexcept {}
-  void Take() const noexcept {}
+  void Take() { Rethrow(); }
 };
 
 }  // namespace internal
@@ -127,6 +141,11 @@ Detached RunDetached(Task<void> task, Closure done);
 void Spawn(Executor& executor, Task<void> task, Closure done = {});
 // Starts `task` at once, inside the call, until its first suspension.
 void SpawnNow(Task<void> task, Closure done = {});
+// As SpawnNow, for work on behalf of others (requests): `make` makes the task, `done` always runs behind it and learns
+// what ended it when that was an exception (null otherwise).
+void SpawnCaught(const std::function<Task<void>()>& make, std::move_only_function<void(std::exception_ptr)> done);
+// What an exception says of itself.
+std::string DescribeException(const std::exception_ptr& thrown);
 
 // co_await ResumeOn(e): the rest runs on e's strand, in a later turn.
 inline auto ResumeOn(Executor& executor) {
@@ -152,23 +171,29 @@ auto RunBlocking(BlockingPool& pool, Executor& home, F fn) -> Task<std::invoke_r
     Executor& home;
     F& fn;
     std::optional<std::conditional_t<std::is_void_v<T>, bool, T>> out;
+    std::exception_ptr thrown;
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> h) {
       pool.Run(
           [this] {
-            if constexpr (std::is_void_v<T>) {
-              fn();
-            } else {
-              out.emplace(fn());
+            try {
+              if constexpr (std::is_void_v<T>) {
+                fn();
+              } else {
+                out.emplace(fn());
+              }
+            } catch (...) {
+              thrown = std::current_exception();
             }
           },
           home, [h] { h.resume(); });
     }
     T await_resume() {
+      if (thrown) std::rethrow_exception(thrown);
       if constexpr (!std::is_void_v<T>) return std::move(*out);
     }
   };
-  Awaiter awaiter{pool, home, fn, {}};
+  Awaiter awaiter{pool, home, fn, {}, {}};
   co_return co_await awaiter;
 }
 

@@ -1,0 +1,7 @@
+#include "base/bug.h"
+
+namespace base {
+
+void ThrowRequestBug(const std::string& what) { throw RequestBug(what); }
+
+}  // namespace base
