@@ -21,7 +21,7 @@ struct DecodeReport {
 };
 struct DecodeOptions {
   DecodeReport* report = nullptr;  // null: unknown fields are dropped silently
-  int max_depth = 1000;
+  int max_depth = value::kMaxDepth;
 };
 
 // JSON text -> tree in schema order. Wrong types give the original's text: `json: cannot unmarshal string into Go

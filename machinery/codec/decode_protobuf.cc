@@ -240,7 +240,7 @@ class Decoder {
       *out = Value();
       return true;
     }
-    auto json = value::FromJson(*raw, {.max_depth = kMaxMessageDepth});
+    auto json = value::FromJson(*raw);
     if (!json) return Fail(std::string(json.error().message()));
     *out = std::move(*json);
     return true;

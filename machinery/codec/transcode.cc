@@ -327,7 +327,7 @@ class Transcoder {
       out_ += "null";
       return true;
     }
-    auto v = value::FromJson(*raw, {.max_depth = kMaxMessageDepth});
+    auto v = value::FromJson(*raw);
     if (!v) return Fail(std::string(v.error().message()));
     value::AppendJson(out_, *v);
     return true;

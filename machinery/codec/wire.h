@@ -9,10 +9,13 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "machinery/value/value.h"
 
 namespace machinery::codec {
 
-constexpr int kMaxMessageDepth = 1000;
+// Messages within messages. Any tree of value::kMaxDepth fits: a level of a tree is two messages at most (a schema in
+// its union), so that what was decoded from JSON and stored can always be read again.
+constexpr int kMaxMessageDepth = 2 * value::kMaxDepth + 8;
 
 enum class Wire : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kStartGroup = 3, kEndGroup = 4, kFixed32 = 5 };
 

@@ -81,7 +81,7 @@ Result<uint64_t> Range(const std::string& text, const Bounds& bounds, bool* star
     return base::Err(Bad("beginning of range " + number(low) + " beyond end of range " + number(high) + ": " + text));
   if (step == 0) return base::Err(Bad("step of range should be a positive number: " + text));
   uint64_t bits = 0;
-  for (int i = low; i <= high; i += step) bits |= uint64_t{1} << i;
+  for (int i = low; i <= high; i += std::min(step, 64)) bits |= uint64_t{1} << i;
   if (all && step == 1) *star = true;
   return bits;
 }
@@ -112,6 +112,8 @@ std::vector<std::string> Words(std::string_view text) {
   return words;
 }
 
+constexpr double kLongestDuration = 9223372036;  // what fits Go's nanoseconds
+
 // Go's time.ParseDuration in seconds, rounded down.
 std::optional<double> Duration(std::string_view text) {
   if (text.starts_with("+")) text.remove_prefix(1);
@@ -136,6 +138,7 @@ std::optional<double> Duration(std::string_view text) {
                                                                     : 0;
     if (seconds == 0) return {};
     total += n * seconds;
+    if (!(total <= kLongestDuration)) return {};
     text.remove_prefix(letters);
   }
   return total;

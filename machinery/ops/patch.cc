@@ -5,6 +5,7 @@
 
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
+#include "machinery/ops/patch_budget.h"
 
 namespace machinery::ops {
 namespace {
@@ -46,36 +47,19 @@ std::optional<size_t> ParseIndex(std::string_view token, size_t size) {
 struct Place {
   Value* container = nullptr;
   std::string key;
+  int depth = 0;  // of what stands here; the document's root has 0
 
   Value* Get() const {
     if (container->is_map()) return container->map().Find(key);
     std::optional<size_t> i = ParseIndex(key, container->list().size());
     return i ? &container->list()[*i] : nullptr;
   }
-  bool Add(Value v) const {
-    if (container->is_map()) {
-      container->map().Set(key, std::move(v));
-      return true;
-    }
-    List& list = container->list();
-    std::optional<size_t> i = key == "-" ? list.size() : ParseIndex(key, list.size() + 1);
-    if (!i) return false;
-    list.insert(list.begin() + static_cast<ptrdiff_t>(*i), std::move(v));
-    return true;
-  }
-  bool Remove() const {
-    if (container->is_map()) return container->map().Remove(key);
-    std::optional<size_t> i = ParseIndex(key, container->list().size());
-    if (!i) return false;
-    container->list().erase(container->list().begin() + static_cast<ptrdiff_t>(*i));
-    return true;
-  }
 };
 
 std::optional<Place> Find(Value& doc, std::string_view pointer) {
   std::vector<std::string> tokens = object::Split(pointer, '/');
-  if (tokens.size() < 2) return std::nullopt;
-  Place place{&doc, DecodeToken(tokens.back())};
+  if (tokens.size() < 2 || tokens.size() > value::kMaxDepth) return std::nullopt;
+  Place place{&doc, DecodeToken(tokens.back()), static_cast<int>(tokens.size()) - 1};
   for (size_t i = 1; i + 1 < tokens.size(); ++i) {
     if (!place.container->is_map() && !place.container->is_list()) return std::nullopt;
     place.container = Place{place.container, DecodeToken(tokens[i])}.Get();
@@ -85,53 +69,92 @@ std::optional<Place> Find(Value& doc, std::string_view pointer) {
   return place;
 }
 
-bool Replace(Value& doc, std::string_view path, const Value& v) {
-  if (path.empty()) {
-    if (!v.is_map() && !v.is_list()) return false;
-    doc = v;
+// Applies the operations of one patch within its budget; false: one does not apply, or costs too much.
+class JsonPatcher {
+ public:
+  explicit JsonPatcher(Value& doc) : doc_(doc) {}
+
+  bool Apply(const Value& op) {
+    std::string_view kind = op.At("op").string_or();
+    if (!op.At("path").is_string()) return false;
+    std::string_view path = op.At("path").string_or();
+    const Value& v = op.At("value");
+    if (kind == "test") return Test(path, v);
+    if (kind == "replace") return Replace(path, v);
+    if (kind == "move" || kind == "copy") return MoveOrCopy(op, kind == "move");
+    if (kind != "add" && kind != "remove") return false;
+    std::optional<Place> place = Find(doc_, path);
+    if (!place) return false;
+    return kind == "add" ? Fits(*place, v) && Add(*place, v) : Remove(*place);
+  }
+
+ private:
+  bool Work(size_t n) { return (work_ += static_cast<int64_t>(n)) <= kMaxPatchWork; }
+  // The document stays as shallow as what is read.
+  static bool Fits(const Place& place, const Value& v) { return place.depth + Measure(v).depth <= value::kMaxDepth; }
+
+  bool Add(const Place& place, Value v) {
+    if (place.container->is_map()) {
+      place.container->map().Set(place.key, std::move(v));
+      return true;
+    }
+    List& list = place.container->list();
+    std::optional<size_t> i = place.key == "-" ? list.size() : ParseIndex(place.key, list.size() + 1);
+    if (!i || !Work(list.size() - *i)) return false;
+    list.insert(list.begin() + static_cast<ptrdiff_t>(*i), std::move(v));
     return true;
   }
-  std::optional<Place> place = Find(doc, path);
-  if (!place) return false;
-  if (place->container->is_map()) return place->Add(v);  // the original does not ask that the key exists
-  Value* old = place->Get();
-  if (old) *old = v;
-  return old != nullptr;
-}
 
-bool Test(Value& doc, std::string_view path, const Value& v) {
-  if (path.empty()) return doc == v;
-  std::optional<Place> place = Find(doc, path);
-  if (!place) return false;
-  Value* have = place->Get();
-  if (!have) return place->container->is_map() && v.is_null();
-  return *have == v;
-}
+  bool Remove(const Place& place) {
+    if (place.container->is_map())
+      return Work(place.container->map().size()) && place.container->map().Remove(place.key);
+    List& list = place.container->list();
+    std::optional<size_t> i = ParseIndex(place.key, list.size());
+    if (!i || !Work(list.size() - *i)) return false;
+    list.erase(list.begin() + static_cast<ptrdiff_t>(*i));
+    return true;
+  }
 
-bool MoveOrCopy(Value& doc, const Value& op, bool move) {
-  std::optional<Place> from = Find(doc, op.At("from").string_or());
-  if (!op.At("from").is_string() || !from) return false;
-  Value* found = from->Get();
-  if (!found && (move || from->container->is_list())) return false;
-  Value v = found ? *found : Value();
-  if (move) from->Remove();
-  std::optional<Place> to = Find(doc, op.At("path").string_or());
-  return to && to->Add(std::move(v));
-}
+  bool Replace(std::string_view path, const Value& v) {
+    if (path.empty()) {
+      if (!v.is_map() && !v.is_list()) return false;
+      doc_ = v;
+      return true;
+    }
+    std::optional<Place> place = Find(doc_, path);
+    if (!place || !Fits(*place, v)) return false;
+    if (place->container->is_map()) return Add(*place, v);  // the original does not ask that the key exists
+    Value* old = place->Get();
+    if (old) *old = v;
+    return old != nullptr;
+  }
 
-bool ApplyOne(Value& doc, const Value& op) {
-  std::string_view kind = op.At("op").string_or();
-  if (!op.At("path").is_string()) return false;
-  std::string_view path = op.At("path").string_or();
-  const Value& v = op.At("value");
-  if (kind == "test") return Test(doc, path, v);
-  if (kind == "replace") return Replace(doc, path, v);
-  if (kind == "move" || kind == "copy") return MoveOrCopy(doc, op, kind == "move");
-  if (kind != "add" && kind != "remove") return false;
-  std::optional<Place> place = Find(doc, path);
-  if (!place) return false;
-  return kind == "add" ? place->Add(v) : place->Remove();
-}
+  bool Test(std::string_view path, const Value& v) {
+    if (path.empty()) return doc_ == v;
+    std::optional<Place> place = Find(doc_, path);
+    if (!place) return false;
+    Value* have = place->Get();
+    if (!have) return place->container->is_map() && v.is_null();
+    return *have == v;
+  }
+
+  bool MoveOrCopy(const Value& op, bool move) {
+    std::optional<Place> from = Find(doc_, op.At("from").string_or());
+    if (!op.At("from").is_string() || !from) return false;
+    Value* found = from->Get();
+    if (!found && (move || from->container->is_list())) return false;
+    TreeSize size = found ? Measure(*found) : TreeSize{.bytes = 4};
+    if (!Work(static_cast<size_t>(size.nodes))) return false;
+    if (!move && (copied_ += size.bytes) > kMaxCopyBytes) return false;
+    Value v = !found ? Value() : move ? std::move(*found) : *found;
+    if (move && !Remove(*from)) return false;
+    std::optional<Place> to = Find(doc_, op.At("path").string_or());
+    return to && to->depth + size.depth <= value::kMaxDepth && Add(*to, std::move(v));
+  }
+
+  Value& doc_;
+  int64_t work_ = 0, copied_ = 0;
+};
 
 const char* JsonTypeName(const Value& v) {
   switch (v.kind()) {
@@ -152,24 +175,6 @@ const char* JsonTypeName(const Value& v) {
   return "";
 }
 
-void DropNulls(Value& v) {
-  if (v.is_map()) {
-    auto& entries = v.map().entries();
-    bool any = false;
-    for (auto& e : entries) {
-      any |= e.value.is_null();
-      DropNulls(e.value);
-    }
-    if (!any) return;
-    Map kept;
-    for (auto& e : entries)
-      if (!e.value.is_null()) kept.Append(std::move(e.key), std::move(e.value));
-    v = Value(std::move(kept));
-  } else if (v.is_list()) {
-    for (Value& item : v.list()) DropNulls(item);
-  }
-}
-
 void MergeInto(Value& doc, const Value& patch) {
   if (!patch.is_map()) {
     doc = patch;
@@ -180,10 +185,13 @@ void MergeInto(Value& doc, const Value& patch) {
     DropNulls(doc);
     return;
   }
+  doc.map().EnsureIndex();
+  bool drop = false;
   for (const auto& e : patch.map()) {
+    Value* old = doc.map().Find(e.key);
     if (e.value.is_null()) {
-      doc.Remove(e.key);
-    } else if (Value* old = doc.map().Find(e.key); old && !old->is_null()) {
+      drop = true;
+    } else if (old && !old->is_null()) {
       MergeInto(*old, e.value);
     } else {
       Value fresh = e.value;
@@ -191,6 +199,11 @@ void MergeInto(Value& doc, const Value& patch) {
       doc.Set(e.key, std::move(fresh));
     }
   }
+  if (!drop) return;
+  doc.map().RemoveIf([&](const auto& e) {
+    const Value* asked = patch.map().Find(e.key);
+    return asked != nullptr && asked->is_null();
+  });
 }
 
 }  // namespace
@@ -210,8 +223,9 @@ Result<Value> ApplyJsonPatch(Value doc, const Value& patch) {
                                                    std::to_string(kMaxJsonPatchOperations) + ", got " +
                                                    std::to_string(patch.list().size())));
   }
+  JsonPatcher patcher(doc);
   for (const Value& op : patch.list())
-    if (!ApplyOne(doc, op)) return base::Err(DoesNotApply());
+    if (!patcher.Apply(op)) return base::Err(DoesNotApply());
   return doc;
 }
 

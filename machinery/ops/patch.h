@@ -14,8 +14,9 @@ namespace machinery::ops {
 
 inline constexpr size_t kMaxJsonPatchOperations = 10000;
 
-// RFC 6902. An operation that does not apply answers 422 without words, as the original does; more than
-// kMaxJsonPatchOperations operations 413; a patch that is no list of objects 400.
+// RFC 6902. An operation that does not apply answers 422 without words, as the original does, and so does one beyond
+// the patch's budget (patch_budget.h); more than kMaxJsonPatchOperations operations 413; a patch that is no list of
+// objects 400.
 base::Result<value::Value> ApplyJsonPatch(value::Value doc, const value::Value& patch);
 
 // RFC 7386. 400 when the patch is no object.

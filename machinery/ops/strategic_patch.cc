@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <set>
 
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/ops/patch.h"
+#include "machinery/ops/patch_budget.h"
 
 namespace machinery::ops {
 namespace {
@@ -89,27 +91,11 @@ const Type* ElementOf(const Type* list) { return list && list->shape == Shape::k
 bool StripDirectives(Value& v) {
   if (v.is_map()) {
     if (v.map().Has(kDirective)) return false;
-    std::vector<std::string> drop;
-    for (auto& e : v.map().entries())
-      if (!StripDirectives(e.value)) drop.push_back(e.key);
-    for (const std::string& key : drop) v.map().Remove(key);
+    std::erase_if(v.map().entries(), [](Map::Entry& e) { return !StripDirectives(e.value); });
   } else if (v.is_list()) {
     std::erase_if(v.list(), [](Value& item) { return !StripDirectives(item); });
   }
   return true;
-}
-
-void DropNulls(Value& v) {
-  if (v.is_map()) {
-    std::vector<std::string> drop;
-    for (auto& e : v.map().entries()) {
-      if (e.value.is_null()) drop.push_back(e.key);
-      DropNulls(e.value);
-    }
-    for (const std::string& key : drop) v.map().Remove(key);
-  } else if (v.is_list()) {
-    for (Value& item : v.list()) DropNulls(item);
-  }
 }
 
 // Identity of a list element: its merge key's value, or itself where there is no key.
@@ -117,37 +103,28 @@ const Value& IdentityOf(const Value& item, const std::string& key) {
   return key.empty() || !item.is_map() ? item : item.At(key);
 }
 
-ptrdiff_t IndexOf(const List& list, const Value& item, const std::string& key) {
-  const Value& id = IdentityOf(item, key);
-  for (size_t i = 0; i < list.size(); ++i)
-    if (IdentityOf(list[i], key) == id) return static_cast<ptrdiff_t>(i);
-  return -1;
-}
-
 // Elements of one merged list: those the patch names come in the patch's order, the others keep the server's, and the
 // two are woven together by the server's order where both sides know it.
 List Order(List merged, const List& patch_order, const List& server_order, const std::string& key) {
+  const IdentityIndex in_patch(patch_order, key), in_server(server_order, key);
   List from_patch, server_only;
-  for (Value& item : merged) {
-    bool named = IndexOf(patch_order, item, key) >= 0;
-    (named ? from_patch : server_only).push_back(std::move(item));
-  }
-  auto sort_by = [&](List& items, const List& order) {
+  for (Value& item : merged) (in_patch.Has(item) ? from_patch : server_only).push_back(std::move(item));
+  auto sort_by = [](List& items, const IdentityIndex& order) {
     std::vector<std::pair<ptrdiff_t, size_t>> places;
-    for (size_t i = 0; i < items.size(); ++i) places.emplace_back(IndexOf(order, items[i], key), i);
+    for (size_t i = 0; i < items.size(); ++i) places.emplace_back(order.Find(items[i]), i);
     std::sort(places.begin(), places.end());
     List sorted;
     for (auto& [place, i] : places) sorted.push_back(std::move(items[i]));
     items = std::move(sorted);
   };
-  sort_by(from_patch, patch_order);
-  sort_by(server_only, server_order);
+  sort_by(from_patch, in_patch);
+  sort_by(server_only, in_server);
   List out;
   size_t i = 0, j = 0;
   while (i < server_only.size() || j < from_patch.size()) {
     bool left = j >= from_patch.size();
     if (!left && i < server_only.size()) {
-      ptrdiff_t li = IndexOf(server_order, server_only[i], key), ri = IndexOf(server_order, from_patch[j], key);
+      ptrdiff_t li = in_server.Find(server_only[i]), ri = in_server.Find(from_patch[j]);
       left = li >= 0 && ri >= 0 && li < ri;
     }
     out.push_back(std::move(left ? server_only[i++] : from_patch[j++]));
@@ -171,23 +148,28 @@ Result<Kind> ElementKind(const List& a, const List& b) {
 
 Result<Value> MergeMap(const Type* type, Value original, Value patch);
 
-// One element of a keyed list into the list.
-Status MergeElement(const Type* element, List& original, Value item, const std::string& key) {
-  if (!item.map().Has(key)) return NoMergeKey(item, key).error();
-  ptrdiff_t at = IndexOf(original, item, key);
-  if (at < 0) {
-    original.push_back(std::move(item));
-    return {};
+// The elements of a keyed list into the list.
+Status MergeElements(const Type* element, List& original, List items, const std::string& key) {
+  IdentityIndex index(original, key);
+  for (Value& item : items) {
+    if (!item.map().Has(key)) return NoMergeKey(item, key).error();
+    ptrdiff_t at = index.Find(item);
+    if (at < 0) {
+      index.Add(item, static_cast<ptrdiff_t>(original.size()));
+      original.push_back(std::move(item));
+      continue;
+    }
+    auto place = static_cast<size_t>(at);
+    Result<Value> merged = MergeMap(element, std::move(original[place]), std::move(item));
+    if (!merged) return merged.error();
+    original[place] = std::move(*merged);
   }
-  Result<Value> merged = MergeMap(element, std::move(original[at]), std::move(item));
-  if (!merged) return merged.error();
-  original[at] = std::move(*merged);
   return {};
 }
 
 Result<List> MergeMaps(const Type* element, List original, List patch, const std::string& key) {
   if (key.empty()) return Plain("cannot merge lists without merge key for slice");
-  List server_order = original, items;
+  List server_order = original, items, deleted;
   bool replace = false;
   for (Value& item : patch) {
     const Value* directive = item.map().Find(kDirective);
@@ -195,7 +177,7 @@ Result<List> MergeMaps(const Type* element, List original, List patch, const std
       items.push_back(std::move(item));
     } else if (directive->string_or() == "delete") {
       if (!item.map().Has(key)) return NoMergeKey(item, key);
-      std::erase_if(original, [&](const Value& v) { return v.At(key) == item.At(key); });
+      deleted.push_back(std::move(item));
     } else if (directive->string_or() == "replace") {
       replace = true;
     } else if (directive->string_or() == "merge") {
@@ -205,17 +187,26 @@ Result<List> MergeMaps(const Type* element, List original, List patch, const std
     }
   }
   if (replace) return items;
+  if (!deleted.empty()) {
+    const IdentityIndex gone(deleted, key);
+    std::erase_if(original, [&](const Value& v) { return gone.Has(v); });
+  }
   List patch_order = items;
-  for (Value& item : items) TRY(MergeElement(element, original, std::move(item), key));
+  TRY(MergeElements(element, original, std::move(items), key));
   return Order(std::move(original), patch_order, server_order, key);
 }
 
 Result<List> MergeScalars(List original, const List& patch) {
+  const std::string whole;
   List server_order = original, merged;
+  IdentityIndex seen({}, whole);
   original.insert(original.end(), patch.begin(), patch.end());
-  for (Value& v : original)
-    if (IndexOf(merged, v, "") < 0) merged.push_back(std::move(v));
-  return Order(std::move(merged), patch, server_order, "");
+  for (Value& v : original) {
+    if (seen.Has(v)) continue;
+    seen.Add(v, 0);
+    merged.push_back(std::move(v));
+  }
+  return Order(std::move(merged), patch, server_order, whole);
 }
 
 Result<List> MergeLists(const Rule& rule, List original, List patch) {
@@ -233,15 +224,14 @@ Status RetainKeys(Value& original, Value& patch) {
   if (!found->is_list()) return BadFormat("retainKeys").error();
   List keep = found->list();
   patch.map().Remove(kRetainKeys);
-  auto kept = [&](const std::string& key) { return IndexOf(keep, Value(key), "") >= 0; };
+  const std::string whole;
+  const IdentityIndex names(keep, whole);
+  auto kept = [&](const std::string& key) { return names.Has(Value(key)); };
   for (const auto& e : patch.map()) {
     if (e.value.is_null() || e.key.starts_with(kDeleteFrom) || e.key.starts_with(kSetOrder)) continue;
     if (!kept(e.key)) return BadFormat("retainKeys").error();
   }
-  std::vector<std::string> drop;
-  for (const auto& e : original.map())
-    if (!kept(e.key)) drop.push_back(e.key);
-  for (const std::string& key : drop) original.map().Remove(key);
+  original.map().RemoveIf([&](const auto& e) { return !kept(e.key); });
   return {};
 }
 
@@ -263,16 +253,19 @@ Status CheckOrder(const List& patch, const List& order, const std::string& key) 
   return {};
 }
 
-// $setElementOrder/f: merges f at once and puts it in that order; f is taken out of the patch.
-Status SetElementOrder(const Type* type, Value& original, Value& patch, const std::string& directive) {
-  Value order = *patch.map().Find(directive);
-  patch.map().Remove(directive);
+// Fields of a patch that an order has dealt with already, directives among them: one may name another.
+using Done = std::set<std::string, std::less<>>;
+
+// $setElementOrder/f: merges f at once and puts it in that order; f counts as done.
+Status SetElementOrder(const Type* type, Value& original, Value& patch, const std::string& directive, Done& done) {
+  if (!done.insert(directive).second) return {};
+  const Value order = std::move(*patch.map().Find(directive));
   if (!order.is_list()) return BadArgument("[]interface {}", order).error();
   if (directive.size() < kSetOrder.size() + 2 || directive[kSetOrder.size()] != '/')
     return BadFormat("setElementOrder list").error();
   std::string name = directive.substr(kSetOrder.size() + 1);
   Value* old_list = original.map().Find(name);
-  Value* new_list = patch.map().Find(name);
+  Value* new_list = done.contains(name) ? nullptr : patch.map().Find(name);
   for (Value* v : {old_list, new_list})
     if (v && !v->is_list()) return BadArgument("[]interface {}", *v).error();
   Result<Rule> rule = RuleOf(type, name);
@@ -292,11 +285,12 @@ Status SetElementOrder(const Type* type, Value& original, Value& patch, const st
   for (const Value& item : merged)
     if (!rule->key.empty() && item.is_map() && !item.map().Has(rule->key)) return NoMergeKey(item, rule->key).error();
   original.Set(name, Value(Order(std::move(merged), order.list(), server_order, rule->key)));
-  patch.map().Remove(name);
+  done.insert(std::move(name));
   return {};
 }
 
-Status MergeField(const Type* type, Value& original, std::string name, Value v) {
+// Fields that go are left to the caller, in `gone`.
+Status MergeField(const Type* type, Value& original, std::string name, Value v, Done& gone) {
   bool delete_from = name.starts_with(kDeleteFrom);
   if (delete_from) {
     if (name.size() < kDeleteFrom.size() + 2 || name[kDeleteFrom.size()] != '/')
@@ -304,7 +298,7 @@ Status MergeField(const Type* type, Value& original, std::string name, Value v) 
     name = name.substr(kDeleteFrom.size() + 1);
   }
   if (v.is_null()) {
-    original.map().Remove(name);
+    gone.insert(std::move(name));
     return {};
   }
   Value* old = original.map().Find(name);
@@ -315,20 +309,23 @@ Status MergeField(const Type* type, Value& original, std::string name, Value v) 
     if (StripDirectives(v)) {
       original.Set(name, std::move(v));
     } else {
-      original.map().Remove(name);
+      gone.insert(std::move(name));
     }
     return {};
   }
   Result<Rule> rule = RuleOf(type, name);
   if (!rule) return rule.error();
   if (v.is_map()) {
-    Result<Value> merged = rule->replace ? Result<Value>(std::move(v)) : MergeMap(rule->type, *old, std::move(v));
+    Result<Value> merged =
+        rule->replace ? Result<Value>(std::move(v)) : MergeMap(rule->type, std::move(*old), std::move(v));
     if (!merged) return merged.error();
     original.Set(name, std::move(*merged));
   } else if (delete_from) {
-    std::erase_if(old->list(), [&](const Value& item) { return IndexOf(v.list(), item, "") >= 0; });
+    const std::string whole;
+    const IdentityIndex listed(v.list(), whole);
+    std::erase_if(old->list(), [&](const Value& item) { return listed.Has(item); });
   } else {
-    Result<List> merged = MergeLists(*rule, old->list(), std::move(v.list()));
+    Result<List> merged = MergeLists(*rule, std::move(old->list()), std::move(v.list()));
     if (!merged) return merged.error();
     original.Set(name, Value(std::move(*merged)));
   }
@@ -345,11 +342,16 @@ Result<Value> MergeMap(const Type* type, Value original, Value patch) {
     return BadDirective(*directive, patch);
   }
   TRY(RetainKeys(original, patch));
+  original.map().EnsureIndex();
+  patch.map().EnsureIndex();
   std::vector<std::string> orders;
-  for (const auto& e : patch.map())
+  for (const auto& e : std::as_const(patch).map())
     if (e.key.starts_with(kSetOrder)) orders.push_back(e.key);
-  for (const std::string& order : orders) TRY(SetElementOrder(type, original, patch, order));
-  for (auto& e : patch.map().entries()) TRY(MergeField(type, original, e.key, std::move(e.value)));
+  Done done, gone;
+  for (const std::string& order : orders) TRY(SetElementOrder(type, original, patch, order, done));
+  for (auto& e : patch.map().entries())
+    if (!done.contains(e.key)) TRY(MergeField(type, original, e.key, std::move(e.value), gone));
+  if (!gone.empty()) original.map().RemoveIf([&](const auto& e) { return gone.contains(e.key); });
   return original;
 }
 

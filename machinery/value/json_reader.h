@@ -59,6 +59,6 @@ class JsonReader {
 };
 
 // Why `text` is no JSON, in the words of Go's encoding/json; "" when it is well-formed.
-std::string JsonSyntaxError(std::string_view text, int max_depth = 10000);
+std::string JsonSyntaxError(std::string_view text, int max_depth = kMaxDepth);
 
 }  // namespace machinery::value

@@ -52,6 +52,24 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+bool IsValidUtf8(const Value& v) {
+  if (v.is_string()) return IsValidUtf8(std::string_view(v.as_string()));
+  if (v.is_list()) {
+    for (const Value& item : v.list())
+      if (!IsValidUtf8(item)) return false;
+  } else if (v.is_map()) {
+    for (const auto& e : v.map())
+      if (!IsValidUtf8(std::string_view(e.key)) || !IsValidUtf8(e.value)) return false;
+  }
+  return true;
+}
+
+std::string_view Utf8Prefix(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && Continues(static_cast<unsigned char>(text[bytes]))) --bytes;
+  return text.substr(0, bytes);
+}
+
 std::string ToValidUtf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/bug.h"
+
 namespace machinery::value {
 
 namespace {
@@ -13,8 +15,8 @@ namespace {
 // Below this a scan over short keys beats hashing them.
 constexpr size_t kIndexFrom = 24;
 
-uint32_t HashKey(std::string_view key) {
-  uint64_t h = 0x9E3779B97F4A7C15ull ^ key.size();
+uint32_t HashKey(std::string_view key, uint64_t seed) {
+  uint64_t h = seed ^ key.size();
   const char* p = key.data();
   size_t n = key.size();
   auto mix = [&h](uint64_t word) {
@@ -32,6 +34,12 @@ uint32_t HashKey(std::string_view key) {
   return static_cast<uint32_t>(h);
 }
 
+[[noreturn, gnu::cold]] void Mistaken(const char* wanted, Kind kind) {
+  static constexpr const char* kNames[] = {"null", "bool", "int", "number", "string", "list", "map"};
+  base::ThrowRequestBug(std::string("a ") + wanted + " was expected in the tree, found a " +
+                        kNames[static_cast<int>(kind)]);
+}
+
 bool IsInteger(std::string_view text, int64_t* v) {
   if (text.empty() || text == "-0") return false;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *v);
@@ -43,6 +51,9 @@ bool IsInteger(std::string_view text, int64_t* v) {
 // Open addressing over positions in `entries_`: keys stay where they are, so growing the vector does not disturb it.
 struct Map::Index {
   std::vector<uint32_t> slots;  // position + 1; 0 is empty
+  // Where it happens to lie: who does not know it cannot choose keys that fall on one another. Nothing that can be seen
+  // depends on it, because entries stand in the order they came.
+  uint64_t seed = 0x9E3779B97F4A7C15ull ^ reinterpret_cast<uintptr_t>(this);
 
   explicit Index(const std::vector<Entry>& entries) {
     size_t n = 64;
@@ -51,12 +62,12 @@ struct Map::Index {
     for (size_t i = 0; i < entries.size(); ++i) Insert(entries[i].key, i);
   }
   void Insert(std::string_view key, size_t position) {
-    size_t i = HashKey(key) & (slots.size() - 1);
+    size_t i = HashKey(key, seed) & (slots.size() - 1);
     while (slots[i] != 0) i = (i + 1) & (slots.size() - 1);
     slots[i] = static_cast<uint32_t>(position + 1);
   }
   size_t Find(const std::vector<Entry>& entries, std::string_view key) const {
-    for (size_t i = HashKey(key) & (slots.size() - 1); slots[i] != 0; i = (i + 1) & (slots.size() - 1)) {
+    for (size_t i = HashKey(key, seed) & (slots.size() - 1); slots[i] != 0; i = (i + 1) & (slots.size() - 1)) {
       if (entries[slots[i] - 1].key == key) return slots[i] - 1;
     }
     return entries.size();
@@ -122,40 +133,40 @@ Value& Value::operator=(const Value& other) {
 }
 
 bool Value::as_bool() const {
-  CHECK(is_bool());
+  if (!is_bool()) Mistaken("bool", kind_);
   return bool_;
 }
 int64_t Value::as_int() const {
-  CHECK(is_int());
+  if (!is_int()) Mistaken("int", kind_);
   return int_;
 }
 double Value::as_double() const {
-  CHECK(is_number());
+  if (!is_number()) Mistaken("number", kind_);
   if (is_int()) return static_cast<double>(int_);
   return std::strtod(text_.c_str(), nullptr);
 }
 std::string_view Value::number_text() const {
-  CHECK(kind_ == Kind::kNumber);
+  if (kind_ != Kind::kNumber) Mistaken("number text", kind_);
   return text_;
 }
 const std::string& Value::as_string() const {
-  CHECK(is_string());
+  if (!is_string()) Mistaken("string", kind_);
   return text_;
 }
 const List& Value::list() const {
-  CHECK(is_list());
+  if (!is_list()) Mistaken("list", kind_);
   return list_;
 }
 List& Value::list() {
-  CHECK(is_list());
+  if (!is_list()) Mistaken("list", kind_);
   return list_;
 }
 const Map& Value::map() const {
-  CHECK(is_map());
+  if (!is_map()) Mistaken("map", kind_);
   return map_;
 }
 Map& Value::map() {
-  CHECK(is_map());
+  if (!is_map()) Mistaken("map", kind_);
   return map_;
 }
 
@@ -277,6 +288,16 @@ bool Map::Remove(std::string_view key) {
   entries_.erase(entries_.begin() + static_cast<ptrdiff_t>(i));
   DropIndex();
   return true;
+}
+
+size_t Map::RemoveIf(const std::function<bool(const Entry&)>& gone) {
+  size_t removed = std::erase_if(entries_, gone);
+  if (removed) DropIndex();
+  return removed;
+}
+
+void Map::EnsureIndex() {
+  if (!index_ && entries_.size() > kIndexFrom) index_ = new Index(entries_);
 }
 
 void Map::Clear() {

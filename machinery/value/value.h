@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <new>
@@ -44,6 +45,10 @@ class Map {
   Value& Append(std::string key, Value v);
   bool Remove(std::string_view key);
   void Clear();
+  // Removes the entries that `gone` names in one pass; the others keep their order.
+  size_t RemoveIf(const std::function<bool(const Entry&)>& gone);
+  // Makes Find fast on a large map whose index was dropped: before a loop of lookups.
+  void EnsureIndex();
   size_t size() const;
   bool empty() const;
   const std::vector<Entry>& entries() const { return entries_; }
@@ -107,7 +112,7 @@ class Value {
   bool is_list() const { return kind_ == Kind::kList; }
   bool is_map() const { return kind_ == Kind::kMap; }
 
-  // CHECK the kind.
+  // Of another kind: a bug of the caller, which ends the request that met it and not the process (base/bug.h).
   bool as_bool() const;
   int64_t as_int() const;
   double as_double() const;              // any number
@@ -232,8 +237,15 @@ std::string IndentJson(std::string_view compact);
 // The text with every byte that is no UTF-8 replaced by U+FFFD.
 std::string ToValidUtf8(std::string_view text);
 bool IsValidUtf8(std::string_view text);
+// Every text and key of the tree is.
+bool IsValidUtf8(const Value& v);
+// The longest beginning of at most `bytes` bytes that cuts no character of a valid text.
+std::string_view Utf8Prefix(std::string_view text, size_t bytes);
+// How deep a tree may be that comes from outside: whoever walks a tree (or frees it) recurses, and the stack holds many
+// times this depth. The original reads 10,000 levels of JSON and says the same words beyond.
+inline constexpr int kMaxDepth = 1000;
 struct ParseOptions {
-  int max_depth = 10000;
+  int max_depth = kMaxDepth;
   size_t max_nodes = 5'000'000;
   bool reject_duplicates = false;
 };

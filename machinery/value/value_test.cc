@@ -1,4 +1,5 @@
 #include "machinery/value/value.h"
+#include "base/bug.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -134,8 +135,37 @@ TEST(Json, ErrorsAreGosWords) {
 }
 
 TEST(Json, DeepTextIsReadAndFreed) {
-  std::string deep = std::string(10000, '[') + std::string(10000, ']');
+  std::string deep = std::string(kMaxDepth, '[') + std::string(kMaxDepth, ']');
   EXPECT_EQ(ToJson(Json(deep)), deep);
+  EXPECT_EQ(JsonError("[" + deep + "]"), "exceeded max depth");
+}
+
+TEST(Value, ATreeTakenForWhatItIsNotThrows) {
+  EXPECT_THROW((void)Value(1).list(), base::RequestBug);
+  EXPECT_THROW((void)Value("x").map(), base::RequestBug);
+  EXPECT_THROW((void)Value().as_string(), base::RequestBug);
+  EXPECT_THROW((void)Value("1").as_int(), base::RequestBug);
+}
+
+TEST(Value, MapsLoseManyEntriesAtOnce) {
+  Map map;
+  for (int i = 0; i < 100; ++i) map.Append(std::to_string(i), Value(i));
+  EXPECT_EQ(map.RemoveIf([](const MapEntry& e) { return e.value.as_int() % 2 == 0; }), 50u);
+  EXPECT_FALSE(map.Has("4"));
+  EXPECT_EQ(map.Find("51")->as_int(), 51);
+  map.EnsureIndex();
+  EXPECT_EQ(map.Find("51")->as_int(), 51);
+  map.Set("4", Value(5));
+  EXPECT_EQ(map.Find("4")->as_int(), 5);
+}
+
+TEST(Utf8, IsLookedForInWholeTreesAndNeverCut) {
+  EXPECT_TRUE(IsValidUtf8(Json(R"({"a":["\u00e9",{"é":1}]})")));
+  EXPECT_FALSE(IsValidUtf8(Value(List{Value("a\xc3")})));
+  EXPECT_FALSE(IsValidUtf8(Value(Map{{"\xff", Value(1)}})));
+  EXPECT_EQ(Utf8Prefix("aé", 2), "a");
+  EXPECT_EQ(Utf8Prefix("aé", 3), "aé");
+  EXPECT_EQ(Utf8Prefix("\xf0\x9f\x98\x80", 3), "");
 }
 
 TEST(Yaml, ScalarsFollowYaml11) {
@@ -169,6 +199,17 @@ TEST(Yaml, ErrorsAreGoYamls) {
   ASSERT_FALSE(strict.has_value());
   EXPECT_EQ(strict.error().message(),
             "yaml: unmarshal errors:\n  line 4: key \"c\" already set in map\n  line 5: key \"a\" already set in map");
+}
+
+TEST(Yaml, DeepTextIsRefused) {
+  for (const std::string& deep : {std::string(9500, '['), std::string(9500, '[') + std::string(9500, ']')}) {
+    auto v = FromYaml(deep);
+    ASSERT_FALSE(v.has_value());
+  }
+  std::string block, keys;
+  for (int i = 0; i < 1200; ++i) block += "- ", keys += "? ";
+  EXPECT_FALSE(FromYaml(block + "x").has_value());
+  EXPECT_FALSE(FromYaml(keys + "x").has_value());
 }
 
 TEST(Yaml, HostileTextCostsLittle) {

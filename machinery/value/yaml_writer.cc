@@ -103,6 +103,7 @@ class Emitter {
     static_cast<std::string*>(out)->append(reinterpret_cast<const char*>(bytes), n);
     return 1;
   }
+  // unreachable from outside: texts are valid UTF-8 (Text sees to it), so it fails only without memory
   void Emit(yaml_event_t* event) { CHECK_MSG(yaml_emitter_emit(&emitter_, event), emitter_.problem); }
 
   void Scalar(std::string_view text, yaml_scalar_style_t style, const char* tag = nullptr) {
