@@ -22,6 +22,8 @@ class Answer final : public base::net::Exchange {
   const base::Context& context() const override { return inner_.context(); }
   base::Executor& executor() override { return inner_.executor(); }
   base::Task<base::Result<std::string>> ReadBody(base::Context ctx) override { return inner_.ReadBody(std::move(ctx)); }
+  base::Status HoldBody(size_t bytes) override { return inner_.HoldBody(bytes); }
+  void ReleaseBody() override { inner_.ReleaseBody(); }
   std::optional<std::string> TakeWholeBody() override { return inner_.TakeWholeBody(); }
 
   using Exchange::Respond;

@@ -169,6 +169,8 @@ base::Status Server::Impl::MakeFronts() {
 
 base::Status Server::Impl::Listen() {
   base::net::ServerLimits limits;
+  limits.header_timeout = std::chrono::seconds(32);
+  limits.idle_timeout = limits.http2_idle_timeout = std::chrono::seconds(90);
   if (options.http2_max_streams_per_connection > 0)
     limits.max_concurrent_streams = options.http2_max_streams_per_connection;
   auto handle = [this](base::net::Exchange& exchange) -> base::Task<void> {

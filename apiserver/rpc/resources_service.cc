@@ -78,12 +78,34 @@ base::Result<Request> Decode(const std::string& bytes) {
   return r;
 }
 
-base::Task<base::Result<Request>> Admit(chain::Chain& chain, const GrpcCall& call, const std::string& bytes) {
+// Before a byte of the request is read.
+base::Task<base::Status> Identify(chain::Chain& chain, GrpcCall& call) {
   auto who = chain::ImpersonationOf(call.headers);
   auth::Credentials credentials{chain::BearerTokenOf(call.headers), &call.peer, &call.headers};
   CO_TRY_ASSIGN(auto identity, co_await chain.Identify(call.ctx, credentials, who));
+  call.caller = std::make_shared<const machinery::request::Identity>(std::move(identity));
+  co_return base::Ok();
+}
+
+// An error's Status object; without its causes, and then with half its words, where it is too long to be sent.
+std::string DetailsOf(const base::Status& s, size_t max_bytes) {
+  machinery::value::Value status = object::ToStatusObject(s);
+  std::string text = machinery::value::ToJson(status);
+  if (text.size() > max_bytes && status.At("details").is_map()) {
+    status.Ensure("details").Remove("causes");
+    text = machinery::value::ToJson(status);
+  }
+  if (text.size() > max_bytes) {
+    std::string message(machinery::value::Utf8Prefix(status.At("message").string_or(), max_bytes / 8));
+    status.Set("message", std::move(message));
+    text = machinery::value::ToJson(status);
+  }
+  return text.size() > max_bytes ? std::string() : text;
+}
+
+base::Task<base::Result<Request>> Admit(chain::Chain& chain, const GrpcCall& call, const std::string& bytes) {
   CO_TRY_ASSIGN(Request r, Decode(bytes));
-  r.identity = std::move(identity);
+  r.identity = *static_cast<const machinery::request::Identity*>(call.caller.get());
   r.source_address = call.peer.address;
   co_return r;
 }
@@ -98,7 +120,7 @@ std::string Encode(const Response& response) {
   wire::Response head;
   head.set_code(response.code);
   head.set_content_type(response.content_type);
-  for (const auto& w : response.warnings) head.add_warnings(w);
+  for (const auto& w : response.warnings) head.add_warnings(machinery::value::ToValidUtf8(w));
   std::string out = head.SerializeAsString();
   if (!response.body || response.body->empty()) return out;
   out.reserve(out.size() + response.body->size() + 8);
@@ -139,7 +161,8 @@ void AddResources(base::net::GrpcService& service, chain::Chain& chain) {
   service.Unary(std::string(kDo),
                 [&chain](const GrpcCall& call, std::string bytes) { return Do(chain, call, std::move(bytes)); });
   service.Stream(std::string(kWatch), [&chain](GrpcServerStream& stream) { return Watch(chain, stream); });
-  service.encode_details = [](const base::Status& s) { return machinery::value::ToJson(object::ToStatusObject(s)); };
+  service.SetInterceptor([&chain](const std::string&, GrpcCall& call) { return Identify(chain, call); });
+  service.encode_details = DetailsOf;
 }
 
 }  // namespace apiserver::rpc

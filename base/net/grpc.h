@@ -34,6 +34,7 @@ struct GrpcCall {
   Context ctx;  // ends at the deadline or when the client cancels
   Executor& executor;
   GrpcLongAnswer* long_answer = nullptr;  // of unary calls over HTTP/2
+  std::shared_ptr<const void> caller;     // what the interceptor found out about it
 };
 
 // One call seen from the server: read requests, write answers.
@@ -65,15 +66,17 @@ class GrpcService {
   // `method` is "/etcdserverpb.KV/Range". A duplicate aborts.
   void Unary(std::string method, GrpcUnaryHandler handler);
   void Stream(std::string method, GrpcStreamHandler handler);
-  // Sees every call before its handler; an error ends the call (authentication, metrics). Optional.
-  void SetInterceptor(std::function<Task<Status>(const std::string& method, const GrpcCall& call)> interceptor);
+  // Sees every call before its handler and before a byte of its messages is read: what it does not know yet who sends,
+  // stays in the flow control window. An error ends the call (authentication, metrics). Optional.
+  using Interceptor = std::function<Task<Status>(const std::string& method, GrpcCall& call)>;
+  void SetInterceptor(Interceptor interceptor);
   // True for content-type application/grpc* over HTTP/2.
   static bool Accepts(const Exchange& exchange);
   // Runs one call to its end; an unknown method gets kUnimplemented. Status details are carried as
   // grpc-status-details-bin when `StatusDetails` is set.
   Task<void> Serve(Exchange& exchange);
-  // Encodes a Status payload for grpc-status-details-bin, and back (client). Optional.
-  std::function<std::string(const Status&)> encode_details;
+  // Encodes a Status payload for grpc-status-details-bin in at most `max_bytes` ("" = not at all). Optional.
+  std::function<std::string(const Status&, size_t max_bytes)> encode_details;
 
  private:
   struct Method {
@@ -89,7 +92,7 @@ class GrpcService {
     using is_transparent = void;
   };
   std::unordered_map<std::string, Method, Hash, std::equal_to<>> methods_;
-  std::function<Task<Status>(const std::string&, const GrpcCall&)> interceptor_;
+  Interceptor interceptor_;
 };
 
 class GrpcClientStream {

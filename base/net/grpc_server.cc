@@ -1,4 +1,5 @@
 // The server's half of gRPC over HTTP/2 (github.com/grpc/grpc doc/PROTOCOL-HTTP2.md).
+#include "base/log.h"
 #include "base/net/grpc.h"
 #include "base/net/grpc_wire.h"
 
@@ -11,13 +12,26 @@ Headers ResponseHead() {
   return h;
 }
 
-void AddStatus(Headers& out, const Status& status, const std::function<std::string(const Status&)>& encode_details) {
+// Clients in use take heads of 8 to 16 KiB; beyond, they end the call without a word of ours.
+constexpr size_t kMaxMessage = 2 << 10;
+constexpr size_t kMaxDetails = 4 << 10;  // before base64
+
+using EncodeDetails = std::function<std::string(const Status&, size_t)>;
+
+void AddStatus(Headers& out, const Status& status, const EncodeDetails& encode_details) {
   out.Add("grpc-status", std::to_string(static_cast<int>(status.code())));
   if (status.ok()) return;
-  if (!status.message().empty()) out.Add("grpc-message", EncodeGrpcMessage(status.message()));
+  std::string_view message = status.message();
+  if (message.size() > kMaxMessage) {
+    size_t end = kMaxMessage;
+    while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
+    message = message.substr(0, end);
+  }
+  if (!message.empty()) out.Add("grpc-message", EncodeGrpcMessage(message));
   if (encode_details) {
-    std::string details = encode_details(status);
-    if (!details.empty()) out.Add("grpc-status-details-bin", EncodeGrpcBinary(details));
+    std::string details = encode_details(status, kMaxDetails);
+    if (!details.empty() && details.size() <= kMaxDetails)
+      out.Add("grpc-status-details-bin", EncodeGrpcBinary(details));
   }
 }
 
@@ -47,6 +61,13 @@ Status TooLong(uint64_t size, const GrpcLimits& limits) {
                            std::to_string(limits.max_send_bytes) + ")");
 }
 
+// What a client hears of a handler that threw; the log says the rest.
+Status Broken(const Exchange& exchange, const std::exception_ptr& thrown) {
+  Status error = Internal(DescribeException(thrown));
+  LogError("A call was ended by an exception", error, {{"method", exchange.path()}});
+  return Internal("the server failed while it handled the call");
+}
+
 // One call's state, both kinds.
 class ServerStream final : public GrpcServerStream {
  public:
@@ -61,7 +82,11 @@ class ServerStream final : public GrpcServerStream {
   Task<Result<std::optional<std::string>>> Read() override {
     for (;;) {
       CO_TRY_ASSIGN(auto message, reader_.Next());
-      if (message) co_return message;
+      if (message) {
+        exchange_.ReleaseBody();
+        co_return message;
+      }
+      if (!reader_.empty()) CO_TRY(exchange_.HoldBody(reader_.size()));
       CO_TRY_ASSIGN(std::string piece, co_await exchange_.ReadBody(call_.ctx));
       if (piece.empty()) {
         if (!reader_.empty()) co_return Err(Internal("unexpected EOF"));
@@ -121,11 +146,14 @@ Task<Result<std::string>> ReadUnary(Exchange& exchange, const Context& ctx, cons
     reader.Feed(std::move(*whole));
   } else {
     for (;;) {
+      CO_TRY(exchange.HoldBody(reader.size()));
       CO_TRY_ASSIGN(std::string piece, co_await exchange.ReadBody(ctx));
       if (piece.empty()) break;
       reader.Feed(std::move(piece));
       CO_TRY(reader.CheckSize());
+      if (reader.HasMore()) co_return Err(Internal("more than one message in a unary call"));
     }
+    exchange.ReleaseBody();
   }
   CO_TRY_ASSIGN(auto message, reader.Next());
   if (!message) co_return Err(Internal(reader.empty() ? "no request message" : "unexpected EOF"));
@@ -136,15 +164,14 @@ Task<Result<std::string>> ReadUnary(Exchange& exchange, const Context& ctx, cons
 }  // namespace
 
 void GrpcService::Unary(std::string method, GrpcUnaryHandler handler) {
+  // unreachable from outside: the table is made at start
   CHECK_MSG(methods_.try_emplace(method, Method{std::move(handler), nullptr}).second, method);
 }
 void GrpcService::Stream(std::string method, GrpcStreamHandler handler) {
+  // unreachable from outside: the table is made at start
   CHECK_MSG(methods_.try_emplace(method, Method{nullptr, std::move(handler)}).second, method);
 }
-void GrpcService::SetInterceptor(
-    std::function<Task<Status>(const std::string& method, const GrpcCall& call)> interceptor) {
-  interceptor_ = std::move(interceptor);
-}
+void GrpcService::SetInterceptor(Interceptor interceptor) { interceptor_ = std::move(interceptor); }
 
 bool GrpcService::Accepts(const Exchange& exchange) {
   std::string_view type = exchange.headers().Get("content-type");
@@ -184,7 +211,12 @@ Task<void> GrpcService::Serve(Exchange& exchange) {
   if (head.timeout) ctx = ctx.WithTimeout(exchange.executor(), *head.timeout);
   GrpcCall call{exchange.headers(), exchange.peer(), ctx, exchange.executor()};
   if (interceptor_) {
-    Status allowed = co_await interceptor_(it->first, call);
+    Status allowed;
+    try {
+      allowed = co_await interceptor_(it->first, call);
+    } catch (...) {
+      allowed = Broken(exchange, std::current_exception());
+    }
     if (!allowed.ok()) {
       (void)co_await SendStatus(exchange, allowed, {});
       co_return;
@@ -205,7 +237,12 @@ Task<void> GrpcService::ServeUnary(Exchange& exchange, GrpcCall call, const Grpc
   }
   LongAnswer long_answer(exchange, limits_);
   call.long_answer = &long_answer;
-  auto response = co_await handler(call, std::move(*request));
+  Result<std::string> response;
+  try {
+    response = co_await handler(call, std::move(*request));
+  } catch (...) {
+    response = Err(Broken(exchange, std::current_exception()));
+  }
   Headers trailers;
   if (long_answer.begun()) {
     AddStatus(trailers, StatusOf(response), encode_details);
@@ -225,7 +262,12 @@ Task<void> GrpcService::ServeUnary(Exchange& exchange, GrpcCall call, const Grpc
 
 Task<void> GrpcService::ServeStream(Exchange& exchange, const GrpcCall& call, const GrpcStreamHandler& handler) {
   ServerStream stream(exchange, call, limits_);
-  Status status = co_await handler(stream);
+  Status status;
+  try {
+    status = co_await handler(stream);
+  } catch (...) {
+    status = Broken(exchange, std::current_exception());
+  }
   if (!stream.started()) {
     if (status.ok() || !stream.head().fields().empty()) {
       // Metadata was set, or a client waits for headers before it looks at trailers.

@@ -5,6 +5,8 @@
 
 namespace base::net {
 
+static constexpr uint32_t kReserveUpTo = 256 << 10;
+
 std::string GrpcPrefix(size_t message_size) {
   std::string out(1, '\0');
   PutBigEndian32(out, static_cast<uint32_t>(message_size));
@@ -37,13 +39,18 @@ Status GrpcMessageReader::CheckSize() const {
   return Ok();
 }
 
+bool GrpcMessageReader::HasMore() const {
+  return size() > 5 && size() - 5 > size_t{GetBigEndian32(buffer_.data() + offset_ + 1)};
+}
+
 Result<std::optional<std::string>> GrpcMessageReader::Next() {
   TRY(CheckSize());
   size_t have = buffer_.size() - offset_;
   if (have < 5) return std::nullopt;
   uint32_t size = GetBigEndian32(buffer_.data() + offset_ + 1);
   if (have < 5 + size_t{size}) {
-    buffer_.reserve(offset_ + 5 + size);
+    // What is only announced takes no memory yet.
+    if (size <= kReserveUpTo) buffer_.reserve(offset_ + 5 + size);
     return std::nullopt;
   }
   if (have == 5 + size_t{size}) {

@@ -23,6 +23,9 @@ class GrpcMessageReader {
   // Fails early when the announced size is over the limit.
   Status CheckSize() const;
   bool empty() const { return offset_ == buffer_.size(); }
+  size_t size() const { return buffer_.size() - offset_; }
+  // Something has come behind the first message.
+  bool HasMore() const;
 
  private:
   size_t max_;

@@ -28,6 +28,9 @@ class Headers {
   // All values, in order.
   std::vector<std::string_view> GetAll(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
+  // Makes the fields fit into `limit` bytes (as RFC 9113 counts them), which are few: long values are cut, binary ones
+  // dropped, then fields from the end.
+  void Fit(size_t limit);
 
  private:
   std::vector<std::pair<std::string, std::string>> fields_;
@@ -44,6 +47,7 @@ struct Peer {
   std::vector<std::string> organizations;  // of the leaf's subject
   std::vector<std::string> dns_names;      // subject alternative names
   std::vector<std::string> ip_addresses;   // likewise
+  bool local = false;                      // loopback or a unix socket
 };
 
 // Bytes both ways: what is left of a connection after an upgrade (HTTP/1.1 101) or a CONNECT, and what the client half

@@ -177,7 +177,24 @@ struct Http2Callbacks {
     return 0;
   }
 
+  // A head that does not fit into a frame of the library's: its stream would hang.
+  static int FrameNotSent(nghttp2_session* s, const nghttp2_frame* frame, int, void* user) {
+    if (frame->hd.type == NGHTTP2_HEADERS && Find(s, frame->hd.stream_id, user) != nullptr)
+      nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+    return 0;
+  }
+
   static int FrameSent(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+      // For the peer's mistakes; what we give up by ourselves does not count.
+      uint32_t code = frame->rst_stream.error_code;
+      bool mistake = code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
+                     code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_REFUSED_STREAM ||
+                     code == NGHTTP2_FRAME_SIZE_ERROR;
+      Http2Session& self = Self(user);
+      if (self.options_.server && mistake) (void)self.CountFlood(self.resets_, self.options_.max_resets);
+      return 0;
+    }
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
     Http2Stream* stream = Find(s, frame->hd.stream_id, user);
     if (stream == nullptr) return 0;
@@ -186,8 +203,19 @@ struct Http2Callbacks {
     return 0;
   }
 
+  static int BeginFrame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+    Http2Session& self = Self(user);
+    if (!self.options_.server) return 0;
+    bool idle = head->type == NGHTTP2_SETTINGS || head->type == NGHTTP2_PRIORITY ||
+                (head->type == NGHTTP2_DATA && head->length == 0 && !(head->flags & NGHTTP2_FLAG_END_STREAM));
+    if (idle) (void)self.CountFlood(self.idle_frames_, kMaxIdleFrames);
+    if (head->type == NGHTTP2_PING) (void)self.CountFlood(self.pings_, kMaxPings);
+    return 0;
+  }
+
   static int BeginHeaders(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
     Http2Session& self = Self(user);
+    if (!(frame->hd.flags & NGHTTP2_FLAG_END_HEADERS)) self.head_open_since_ = self.loop().impl().TurnTime();
     if (!self.options_.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
       if (Http2Stream* stream = Find(s, frame->hd.stream_id, user)) stream->header_bytes_ = 0;
       return 0;
@@ -211,6 +239,9 @@ struct Http2Callbacks {
     stream->header_bytes_ += name_length + value_length + 32;  // as RFC 9113 counts them
     if (stream->header_bytes_ > Self(user).options_.max_header_bytes) {
       stream->headers_too_large_ = true;
+      // Its end may be answered; one without end is not listened to.
+      if (stream->header_bytes_ > 16 * Self(user).options_.max_header_bytes)
+        nghttp2_session_terminate_session(s, NGHTTP2_ENHANCE_YOUR_CALM);
       return 0;
     }
     std::string_view n{reinterpret_cast<const char*>(name), name_length};
@@ -233,6 +264,7 @@ struct Http2Callbacks {
     Http2Stream* stream = frame->hd.stream_id != 0 ? Find(s, frame->hd.stream_id, user) : nullptr;
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
+        self.head_open_since_.reset();
         if (stream == nullptr) break;
         if (self.options_.server) {
           bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -263,7 +295,7 @@ struct Http2Callbacks {
         self.OnGoAwayReceived(frame->goaway.last_stream_id);
         break;
       case NGHTTP2_RST_STREAM:
-        if (self.options_.server && !self.CountReset()) nghttp2_session_terminate_session(s, NGHTTP2_ENHANCE_YOUR_CALM);
+        if (self.options_.server) (void)self.CountFlood(self.resets_, self.options_.max_resets);
         break;
       default:
         break;
@@ -303,10 +335,13 @@ struct Http2Callbacks {
   static nghttp2_session_callbacks* Table() {
     static const std::unique_ptr<nghttp2_session_callbacks, CallbacksFree> table = [] {
       nghttp2_session_callbacks* c = nullptr;
+      // unreachable from outside: fails only without memory
       CHECK(nghttp2_session_callbacks_new(&c) == 0);
       nghttp2_session_callbacks_set_send_callback(c, Send);
       nghttp2_session_callbacks_set_send_data_callback(c, SendData);
       nghttp2_session_callbacks_set_on_frame_send_callback(c, FrameSent);
+      nghttp2_session_callbacks_set_on_frame_not_send_callback(c, FrameNotSent);
+      nghttp2_session_callbacks_set_on_begin_frame_callback(c, BeginFrame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(c, BeginHeaders);
       nghttp2_session_callbacks_set_on_header_callback(c, Header);
       nghttp2_session_callbacks_set_on_frame_recv_callback(c, FrameReceived);
@@ -322,6 +357,7 @@ Http2Session::Http2Session(std::unique_ptr<Transport> transport, const Http2Opti
     : transport_(std::move(transport)), options_(options) {
   transport_->SetUser(*this);
   nghttp2_option* raw = nullptr;
+  // unreachable from outside: fails only without memory
   CHECK(nghttp2_option_new(&raw) == 0);
   std::unique_ptr<nghttp2_option, OptionFree> option(raw);
   nghttp2_option_set_no_auto_window_update(raw, 1);
@@ -333,6 +369,7 @@ Http2Session::Http2Session(std::unique_ptr<Transport> transport, const Http2Opti
   if (options.server) nghttp2_option_set_no_http_messaging(raw, 1);
   int made = options.server ? nghttp2_session_server_new2(&session_, Http2Callbacks::Table(), this, raw)
                             : nghttp2_session_client_new2(&session_, Http2Callbacks::Table(), this, raw);
+  // unreachable from outside: fails only without memory
   CHECK_MSG(made == 0, "nghttp2_session_new");
   last_receive_ = loop().impl().TurnTime();
 }
@@ -354,6 +391,7 @@ void Http2Session::SubmitSettings() {
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
+  // unreachable from outside: fails only without memory
   CHECK(nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) == 0);
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
                                         static_cast<int32_t>(options_.connection_window));
@@ -367,14 +405,18 @@ void Http2Session::Greet(std::string_view received) {
   if (!ended_) transport_->ReadLater();
 }
 
-bool Http2Session::CountReset() {
-  MonoTime now = loop().Now();
-  if (now - resets_since_ > kResetPeriod) {
-    resets_since_ = now;
-    resets_ = 0;
+bool Http2Session::CountFlood(uint32_t& count, uint32_t most) {
+  MonoTime now = loop().impl().TurnTime();
+  if (now - flood_since_ > kFloodPeriod) {
+    flood_since_ = now;
+    resets_ = idle_frames_ = pings_ = 0;
   }
-  return ++resets_ <= options_.max_resets;
+  if (++count <= most) return true;
+  nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+  return false;
 }
+
+bool Http2Session::Backlogged() const { return nghttp2_session_get_outbound_queue_size(session_) > kMaxQueuedFrames; }
 
 bool Http2Session::Receive(std::string_view bytes) {
   ssize_t n = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
@@ -391,6 +433,10 @@ void Http2Session::OnReadable() {
   if (ended_ || !begun_) return;
   last_receive_ = loop().impl().TurnTime();
   for (int i = 0; i < kReadsPerEvent; ++i) {
+    if (Backlogged()) {
+      paused_ = true;
+      return transport_->Kick();
+    }
     Transport::ReadResult r = transport_->Read(ReadBuffer(), kReadBufferBytes);
     if (r.end == Transport::ReadEnd::kEof) return End(Unavailable("connection closed by peer"));
     if (r.end != Transport::ReadEnd::kData) {
@@ -409,6 +455,10 @@ void Http2Session::OnFill() {
   if (rv != 0) return End(Unavailable(std::string("http2: ") + nghttp2_strerror(rv)));
   OnBatchEnd();
   if (ended_) return;
+  if (paused_ && !Backlogged()) {
+    paused_ = false;
+    transport_->ReadLater();
+  }
   if (!nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_)) {
     if (transport_->unsent() == 0) {
       End(Unavailable("http2: connection ended"));

@@ -109,9 +109,16 @@ struct Http2Options {
   uint32_t stream_window = 256 << 10;
   uint32_t connection_window = 1 << 20;
   size_t max_header_bytes = 64 << 10;
-  uint32_t max_resets = 1000;  // within kResetPeriod
+  uint32_t max_resets = 1000;  // within kFloodPeriod
 };
-inline constexpr std::chrono::seconds kResetPeriod{30};
+// Floods are counted over this time. A stream may be reset as often as the options say, whoever's fault it is; frames
+// that cost us more than their sender may come kMaxIdleFrames times (settings, priorities, empty data), pings
+// kMaxPings times. Beyond: GOAWAY, ENHANCE_YOUR_CALM.
+inline constexpr std::chrono::seconds kFloodPeriod{30};
+inline constexpr uint32_t kMaxIdleFrames = 2000;
+inline constexpr uint32_t kMaxPings = 100'000;  // gRPC measures a busy path with one after the other
+// Frames of ours that wait for a peer that reads nothing, beyond which nothing more is read from it.
+inline constexpr size_t kMaxQueuedFrames = 5000;
 // OnClosed's code when the whole connection ended; no error code of HTTP/2.
 inline constexpr uint32_t kConnectionLost = 0xffffffff;
 
@@ -139,6 +146,8 @@ class Http2Session : public TransportUser {
   // PINGs without an answer yet.
   int pings_missed() const { return pings_missed_; }
   MonoTime last_receive() const { return last_receive_; }
+  // When the block of header fields began whose end has not come; nullopt: there is none.
+  const std::optional<MonoTime>& head_open_since() const { return head_open_since_; }
   Transport& transport() { return *transport_; }
   const Transport& transport() const { return *transport_; }
   Loop& loop() { return transport_->loop(); }
@@ -170,7 +179,9 @@ class Http2Session : public TransportUser {
   friend class Http2Stream;
   friend struct Http2Callbacks;
   bool Receive(std::string_view bytes);
-  bool CountReset();
+  // False, and the session is told to end, when there were too many.
+  bool CountFlood(uint32_t& count, uint32_t most);
+  bool Backlogged() const;
   void SubmitSettings();
 
   std::unique_ptr<Transport> transport_;
@@ -182,8 +193,10 @@ class Http2Session : public TransportUser {
   bool ended_ = false, going_away_ = false, begun_ = false;
   int pings_missed_ = 0;
   MonoTime last_receive_{};
-  uint32_t resets_ = 0;
-  MonoTime resets_since_{};
+  uint32_t resets_ = 0, idle_frames_ = 0, pings_ = 0;
+  MonoTime flood_since_{};
+  std::optional<MonoTime> head_open_since_;
+  bool paused_ = false;  // until the peer has read some of our frames
   Status why_;
 };
 

@@ -18,6 +18,10 @@
 
 namespace base::net {
 
+namespace {
+constexpr std::string_view kTooManyBodies = "the server holds too many unread requests, please try again later";
+}  // namespace
+
 // ---- Exchange: what both protocols share ---------------------------------------------------------------------------
 
 Task<Result<std::string>> Exchange::ReadAll(Context ctx, size_t limit) {
@@ -27,8 +31,12 @@ Task<Result<std::string>> Exchange::ReadAll(Context ctx, size_t limit) {
   }
   std::string all;
   for (;;) {
+    CO_TRY(HoldBody(all.size()));
     CO_TRY_ASSIGN(std::string piece, co_await ReadBody(ctx));
-    if (piece.empty()) co_return all;
+    if (piece.empty()) {
+      ReleaseBody();
+      co_return all;
+    }
     if (all.size() + piece.size() > limit) co_return Err(ResourceExhausted("request body too large"));
     all.empty() ? void(all = std::move(piece)) : void(all += piece);
   }
@@ -45,24 +53,81 @@ ExchangeBase::ExchangeBase(Shard& shard, std::shared_ptr<const Peer> peer)
       readable_(shard.loop()),
       writable_(shard.loop()) {}
 
-ExchangeBase::~ExchangeBase() = default;
+ExchangeBase::~ExchangeBase() { Uncount(counted_); }
+
+bool ExchangeBase::Count(size_t n) {
+  ServerCore& core = shard_->core();
+  size_t limit = peer_->local || peer_->verified_chain ? core.limits.unread_bytes : core.limits.unread_bytes / 2;
+  if (core.unread.fetch_add(n, std::memory_order_relaxed) + n > limit) {
+    core.unread.fetch_sub(n, std::memory_order_relaxed);
+    return false;
+  }
+  counted_ += n;
+  return true;
+}
+
+void ExchangeBase::Uncount(size_t n) {
+  counted_ -= n;
+  if (n > 0) shard_->core().unread.fetch_sub(n, std::memory_order_relaxed);
+}
+
+void ExchangeBase::BodyArrived(std::string_view bytes) {
+  body_received_ += bytes.size();
+  if (body_failure_.ok() && Count(bytes.size())) {
+    body_.append(bytes);
+  } else {
+    if (body_failure_.ok()) body_failure_ = Unavailable(std::string(kTooManyBodies));
+    GrantBody(bytes.size());
+  }
+  readable_.NotifyAll();
+}
+
+Status ExchangeBase::HoldBody(size_t bytes) {
+  if (!held_since_) held_since_ = shard_->loop().Now();
+  if (bytes <= held_) return Ok();
+  if (!Count(bytes - held_)) return Unavailable(std::string(kTooManyBodies));
+  held_ = bytes;
+  return Ok();
+}
+
+void ExchangeBase::ReleaseBody() {
+  held_since_.reset();
+  Uncount(std::exchange(held_, 0));
+}
+
+void ExchangeBase::CheckBody(MonoTime now) {
+  if (!held_since_ || body_ended_ || !body_failure_.ok()) return;
+  const ServerLimits& l = shard_->limits();
+  Duration allowed = Duration(l.body_grace) + std::chrono::seconds(body_received_ / l.min_body_rate);
+  if (now - *held_since_ <= allowed) return;
+  body_failure_ = DeadlineExceeded("the body of the request comes too slowly");
+  readable_.NotifyAll();
+}
 
 void ExchangeBase::Start() {
   shard_->ExchangeBegan();
   auto self = shared_from_this();
-  SpawnNow(shard_->handler()(*this), [self] {
-    self->handler_done_ = true;
-    if (self->failure_.ok() && self->answer_ == Answer::kNone) {
-      Headers headers;
-      headers.Add("content-type", "text/plain; charset=utf-8");
-      (void)self->BeginAnswer(Answer::kDone);
-      self->SendHead(500, headers, true);
-    } else if (self->failure_.ok() && self->answer_ == Answer::kOpen) {
-      self->BreakOff();
-    }
-    self->OnHandlerDone();
-    self->shard_->ExchangeEnded();
-  });
+  SpawnCaught([this] { return shard_->handler()(*this); },
+              [self](const std::exception_ptr& thrown) {
+                if (thrown)
+                  LogError("A request was ended by an exception", Internal(DescribeException(thrown)),
+                           {{"method", self->method()}, {"path", self->path()}});
+                self->HandlerEnded();
+              });
+}
+
+void ExchangeBase::HandlerEnded() {
+  handler_done_ = true;
+  if (failure_.ok() && answer_ == Answer::kNone) {
+    Headers headers;
+    headers.Add("content-type", "text/plain; charset=utf-8");
+    (void)BeginAnswer(Answer::kDone);
+    SendHead(500, headers, true);
+  } else if (failure_.ok() && answer_ == Answer::kOpen) {
+    BreakOff();
+  }
+  OnHandlerDone();
+  shard_->ExchangeEnded();
 }
 
 void ExchangeBase::Fail(const Status& why) {
@@ -76,18 +141,21 @@ void ExchangeBase::Fail(const Status& why) {
 Task<Result<std::string>> ExchangeBase::ReadBody(Context ctx) {
   BeforeRead();
   while (body_.empty()) {
+    if (!body_failure_.ok()) co_return Err(body_failure_);
     if (body_ended_) co_return std::string();
     if (!failure_.ok()) co_return Err(failure_);
     CO_TRY(co_await readable_.Wait(ctx));
   }
   std::string piece = std::exchange(body_, {});
+  Uncount(piece.size());
   GrantBody(piece.size());
   co_return piece;
 }
 
 std::optional<std::string> ExchangeBase::TakeWholeBody() {
-  if (!body_ended_) return std::nullopt;
+  if (!body_ended_ || !body_failure_.ok()) return std::nullopt;
   std::string whole = std::exchange(body_, {});
+  Uncount(whole.size());
   GrantBody(whole.size());
   return whole;
 }
@@ -113,6 +181,7 @@ Task<Status> ExchangeBase::Respond(int status, Headers headers, SharedBytes body
   bool allowed = status >= 200 && status != 204 && status != 304;
   if (allowed && !headers.Has("content-length")) headers.Add("content-length", std::to_string(size));
   bool empty = size == 0 || !allowed || method_ == "HEAD";
+  headers.Fit(max_head_bytes());
   SendHead(status, headers, empty);
   if (empty) co_return Ok();
   SendPiece({}, std::move(body));
@@ -123,6 +192,8 @@ Task<Status> ExchangeBase::Respond(int status, Headers headers, SharedBytes body
 Task<Status> ExchangeBase::RespondOnce(int status, Headers headers, std::string prefix, SharedBytes piece,
                                        Headers trailers) {
   CO_TRY(BeginAnswer(Answer::kDone));
+  headers.Fit(max_head_bytes());
+  trailers.Fit(max_head_bytes());
   SendHead(status, headers, false);
   SendPiece(prefix, std::move(piece));
   SendEnd(std::move(trailers));
@@ -131,6 +202,7 @@ Task<Status> ExchangeBase::RespondOnce(int status, Headers headers, std::string 
 
 Task<Status> ExchangeBase::StartResponse(int status, Headers headers) {
   CO_TRY(BeginAnswer(Answer::kOpen));
+  headers.Fit(max_head_bytes());
   SendHead(status, headers, false);
   co_return Ok();
 }
@@ -155,6 +227,7 @@ Task<Status> ExchangeBase::Finish(Headers trailers) {
   if (!failure_.ok()) co_return failure_;
   if (answer_ != Answer::kOpen) co_return FailedPrecondition("the answer has not begun or is over");
   answer_ = Answer::kDone;
+  trailers.Fit(max_head_bytes());
   SendEnd(std::move(trailers));
   co_return Ok();
 }
@@ -256,15 +329,19 @@ constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 class Sniffer final : public ServerConnection, public TransportUser {
  public:
-  Sniffer(Shard& shard, int fd, SslPtr ssl, std::string address)
+  Sniffer(Shard& shard, int fd, SslPtr ssl, std::string address, bool local)
       : shard_(shard), transport_(std::make_unique<Transport>(shard.loop(), fd, std::move(ssl), *this)) {
     peer_.address = std::move(address);
+    peer_.local = local;
     began_ = shard.loop().Now();
   }
   Status Start() { return transport_->Start(false); }
 
   void Tick(MonoTime now) override {
-    if (now - began_ > shard_.limits().header_timeout) Abort(DeadlineExceeded("no request came"));
+    Duration patience = shard_.limits().header_timeout;
+    // Where others wait for a place, whoever has not said anything must be quick.
+    if (!peer_.local && shard_.core().book->Crowded()) patience /= 6;
+    if (now - began_ > patience) Abort(DeadlineExceeded("no request came"));
   }
   void Drain() override { Abort(Unavailable("server is shutting down")); }
   void Abort(const Status&) override {
@@ -274,6 +351,7 @@ class Sniffer final : public ServerConnection, public TransportUser {
 
   void OnConnected() override {
     DescribePeer(transport_->ssl(), peer_);
+    if (!shard_.Welcome(this, peer_)) return Abort(ResourceExhausted("too many connections"));
     if (NegotiatedAlpn(transport_->ssl()) == "h2") Become(NewHttp2Connection);
   }
   void OnReadable() override {
@@ -310,48 +388,50 @@ class Sniffer final : public ServerConnection, public TransportUser {
 
 // ---- Shard ---------------------------------------------------------------------------------------------------------
 
-void Shard::Adopt(int fd, std::shared_ptr<ServerTls> tls, std::string address) {
-  loop_.Post([self = shared_from_this(), fd, tls = std::move(tls), address = std::move(address)]() mutable {
-    self->Start(fd, std::move(tls), std::move(address));
-  });
+void Shard::Adopt(int fd, std::shared_ptr<ServerTls> tls, std::string address, ConnectionBook::Place place) {
+  loop_.Post(
+      [self = shared_from_this(), fd, tls = std::move(tls), address = std::move(address),
+       place = std::move(place)]() mutable { self->Start(fd, std::move(tls), std::move(address), std::move(place)); });
 }
 
-void Shard::Start(int fd, std::shared_ptr<ServerTls> tls, std::string address) {
+void Shard::Start(int fd, std::shared_ptr<ServerTls> tls, std::string address, ConnectionBook::Place place) {
   if (draining_) {
     ::close(fd);
-    --core_->connections;
     return;
   }
   SslPtr ssl = tls ? NewServerSsl(*tls, fd) : nullptr;
-  auto connection = std::make_unique<Sniffer>(*this, fd, std::move(ssl), std::move(address));
+  auto connection = std::make_unique<Sniffer>(*this, fd, std::move(ssl), std::move(address), place.local());
   Sniffer& raw = *connection;
-  Add(std::move(connection));
+  Add(std::move(connection), std::move(place));
   Status started = raw.Start();
   if (!started.ok()) Remove(&raw);
 }
 
-void Shard::Add(std::unique_ptr<ServerConnection> connection) {
+void Shard::Add(std::unique_ptr<ServerConnection> connection, ConnectionBook::Place place) {
   ServerConnection* raw = connection.get();
-  connections_.emplace(raw, std::move(connection));
+  connections_.emplace(raw, Held{std::move(connection), std::move(place)});
   ScheduleTick();
+}
+
+bool Shard::Welcome(ServerConnection* connection, const Peer& peer) {
+  auto it = connections_.find(connection);
+  if (it == connections_.end()) return false;
+  if (peer.verified_chain) it->second.place.Identified();
+  return !it->second.place.Unwelcome();
 }
 
 void Shard::Remove(ServerConnection* connection) {
   auto it = connections_.find(connection);
   if (it == connections_.end()) return;
-  --core_->connections;
-  loop_.Post([self = shared_from_this(), dying = std::move(it->second)] {});
+  loop_.Post([self = shared_from_this(), dying = std::move(it->second.connection)] {});
   connections_.erase(it);
 }
 
 void Shard::Replace(ServerConnection* old, std::unique_ptr<ServerConnection> fresh) {
-  ++core_->connections;
+  auto it = connections_.find(old);
+  ConnectionBook::Place place = it == connections_.end() ? ConnectionBook::Place() : std::move(it->second.place);
   Remove(old);
-  if (fresh) {
-    Add(std::move(fresh));
-  } else {
-    --core_->connections;
-  }
+  if (fresh) Add(std::move(fresh), std::move(place));
 }
 
 void Shard::ScheduleTick() {
@@ -398,7 +478,8 @@ Task<void> Shard::Stop(Duration drain) {
   }
   // What has been answered still leaves.
   auto has_output = [this] {
-    return std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return c.second->HasOutput(); });
+    return std::any_of(connections_.begin(), connections_.end(),
+                       [](const auto& c) { return c.second.connection->HasOutput(); });
   };
   do (void)co_await Sleep(loop_, Context(), std::chrono::milliseconds(1));
   while (has_output() && !until.done());
@@ -438,13 +519,13 @@ class Listener final : public FdHandler {
         if (errno == EMFILE || errno == ENFILE) Pause();
         return;
       }
-      if (core_.connections.fetch_add(1) >= core_.limits.max_connections) {
-        --core_.connections;
+      auto place = core_.book->Enter(from, tls_ != nullptr);
+      if (!place) {
         ::close(fd);
         continue;
       }
       if (from.ss_family != AF_UNIX) TuneTcp(fd);
-      shards_[next_++ % shards_.size()]->Adopt(fd, tls_, AddressText(from));
+      shards_[next_++ % shards_.size()]->Adopt(fd, tls_, AddressText(from), std::move(*place));
     }
   }
 
@@ -503,10 +584,13 @@ struct Server::Impl {
 };
 
 Server::Server(std::vector<Loop*> loops, Handler handler, ServerLimits limits) : impl_(std::make_unique<Impl>()) {
+  // unreachable from outside: the daemon's own call at start
   CHECK_MSG(!loops.empty(), "a server needs a loop");
   impl_->core = std::make_shared<ServerCore>();
   impl_->core->handler = std::move(handler);
   impl_->core->limits = limits;
+  size_t kept = std::min(limits.kept_connections, limits.max_connections / 4);
+  impl_->core->book = std::make_shared<ConnectionBook>(limits.max_connections, limits.max_connections_per_peer, kept);
   impl_->loops = std::move(loops);
   for (Loop* loop : impl_->loops) impl_->shards.push_back(std::make_shared<Shard>(*loop, impl_->core));
 }
@@ -566,6 +650,6 @@ Task<void> Server::Stop(Duration drain) {
   co_await scope.Join();
 }
 
-size_t Server::connections() const { return impl_->core->connections; }
+size_t Server::connections() const { return impl_->core->book->size(); }
 
 }  // namespace base::net

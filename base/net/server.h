@@ -38,8 +38,13 @@ class Exchange {
 
   // The next piece of the body; "" at its end. Flow control is granted as pieces are read.
   virtual Task<Result<std::string>> ReadBody(Context ctx) = 0;
-  // The whole body; kResourceExhausted when it is longer than `limit` bytes.
+  // The whole body; kResourceExhausted when it is longer than `limit` bytes, else as HoldBody.
   Task<Result<std::string>> ReadAll(Context ctx, size_t limit);
+  // For whoever puts a message together from pieces of the body: `bytes` of it are at hand and nothing is done with
+  // them yet. They count towards the server's bound on unread bodies (kUnavailable beyond), and until ReleaseBody the
+  // client must send at the least rate the limits ask for, or ReadBody fails with kDeadlineExceeded.
+  virtual Status HoldBody(size_t bytes) = 0;
+  virtual void ReleaseBody() = 0;
 
   // Begins the answer. Exactly one of Respond, StartResponse, Upgrade is called; a handler that calls none answers 500.
   // `content-length` is set by Respond; StartResponse is chunked (HTTP/1.1) or framed (HTTP/2).
@@ -78,9 +83,17 @@ struct ServerLimits {
   uint32_t stream_window = 256 << 10;     // HTTP/2 receive windows
   uint32_t connection_window = 1 << 20;
   size_t max_connections = 15000;
-  uint32_t max_resets_per_connection = 1000;     // within 30 s: rapid reset is answered with GOAWAY
+  size_t max_connections_per_peer = 3000;  // of strangers: neither from this machine nor with a trusted certificate
+  size_t kept_connections = 500;           // of max_connections, not for strangers
+  // Bytes of requests, over all connections, that nobody works on yet: bodies unread or incomplete, long heads.
+  // Strangers get half.
+  size_t unread_bytes = 64 << 20;
+  std::chrono::seconds body_grace{30};           // for the beginning of a body that is waited for, then
+  size_t min_body_rate = 16 << 10;               // bytes a second
+  uint32_t max_resets_per_connection = 1000;     // within 30 s, the peer's or for its mistakes: answered with GOAWAY
   std::chrono::seconds header_timeout{30};       // from the first byte (or accept) to the end of the headers
-  std::chrono::seconds idle_timeout{180};        // HTTP/1.1 keep-alive; HTTP/2 without streams is pinged
+  std::chrono::seconds idle_timeout{180};        // HTTP/1.1 keep-alive
+  std::chrono::seconds http2_idle_timeout{0};    // HTTP/2 without streams: told to go (GOAWAY); 0 = stays
   std::chrono::seconds ping_interval{30};        // HTTP/2: a peer that misses two is closed
   std::chrono::seconds write_stall_timeout{60};  // a peer that takes no byte for so long is closed
 };

@@ -14,6 +14,16 @@ constexpr size_t kPipelinedBytes = 64 << 10;    // read ahead of the request tha
 constexpr size_t kDiscardBytes = 256 << 10;     // of a body nobody read, before the connection is given up
 constexpr std::chrono::seconds kLingerTime{2};  // for the peer to read an error before the connection dies
 
+// One field as a line. What would end the line or the head is no part of a value.
+void AppendField(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ");
+  size_t start = out.size();
+  out.append(value);
+  for (size_t i = start; i < out.size(); ++i)
+    if (out[i] == '\r' || out[i] == '\n' || out[i] == '\0') out[i] = ' ';
+  out.append("\r\n");
+}
+
 class Http1Connection;
 
 class Http1Exchange final : public ExchangeBase {
@@ -156,7 +166,7 @@ void Http1Exchange::SendHead(int status, const Headers& headers, bool end) {
     if (name == "transfer-encoding") continue;
     has_length |= name == "content-length";
     has_date |= name == "date";
-    text.append(name).append(": ").append(value).append("\r\n");
+    AppendField(text, name, value);
   }
   if (!has_date) text.append("date: ").append(HttpDate(shard_->loop().clock())).append("\r\n");
   if (end && !has_length && !no_body) text.append("content-length: 0\r\n");
@@ -193,7 +203,7 @@ void Http1Exchange::SendPiece(std::string_view prefix, SharedBytes piece) {
 void Http1Exchange::SendEnd(Headers trailers) {
   if (connection_ == nullptr || !chunked_) return;
   std::string text = "0\r\n";
-  for (const auto& [name, value] : trailers.fields()) text.append(name).append(": ").append(value).append("\r\n");
+  for (const auto& [name, value] : trailers.fields()) AppendField(text, name, value);
   out().Append(text.append("\r\n"));
 }
 
@@ -211,7 +221,7 @@ Task<Result<std::unique_ptr<ByteStream>>> Http1Exchange::Upgrade(Headers headers
   if (head_sent_) co_return Err(FailedPrecondition("the answer has already begun"));
   head_sent_ = true;
   std::string text = "HTTP/1.1 101 Switching Protocols\r\n";
-  for (const auto& [name, value] : headers.fields()) text.append(name).append(": ").append(value).append("\r\n");
+  for (const auto& [name, value] : headers.fields()) AppendField(text, name, value);
   out().Append(text.append("\r\n"));
   upgraded_ = true;
   MarkUpgraded();
@@ -393,7 +403,7 @@ void Http1Connection::Tick(MonoTime now) {
     if (transport_->shutdown_sent() && now - since_ > kLingerTime) Abort(Unavailable("closed"));
     return;
   }
-  if (current_) return;
+  if (current_) return current_->CheckBody(now);
   if (head_begun_) {
     if (now - since_ > l.header_timeout) Reject(408, "the head of the request did not come in time");
   } else if (now - since_ > l.idle_timeout) {

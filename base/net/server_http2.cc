@@ -7,6 +7,8 @@
 namespace base::net {
 namespace {
 
+constexpr size_t kUncountedHead = 4 << 10;
+
 class Http2Connection;
 
 class Http2Exchange final : public ExchangeBase, public Http2Stream {
@@ -16,6 +18,7 @@ class Http2Exchange final : public ExchangeBase, public Http2Stream {
 
   int http_major() const override { return 2; }
   size_t unsent_bytes() const override { return out_bytes(); }
+  size_t max_head_bytes() const override;
   Task<Result<std::unique_ptr<ByteStream>>> Upgrade(Headers) override {
     co_return Err(Unimplemented("HTTP/2 has no upgrades"));
   }
@@ -87,7 +90,10 @@ class Http2Connection final : public ServerConnection, public Http2Session {
     }
     if (!ended()) Http2Session::OnReadable();
   }
-  std::shared_ptr<Http2Stream> OnNewStream() override { return std::make_shared<Http2Exchange>(shard_, peer_, *this); }
+  std::shared_ptr<Http2Stream> OnNewStream() override {
+    last_request_ = shard_.loop().impl().TurnTime();
+    return std::make_shared<Http2Exchange>(shard_, peer_, *this);
+  }
   void OnBatchEnd() override;
   void OnPeerSettings() override { greeted_ = true; }
   void OnSessionEnd(const Status&) override {
@@ -98,12 +104,19 @@ class Http2Connection final : public ServerConnection, public Http2Session {
   Shard& shard_;
   std::shared_ptr<const Peer> peer_;
   std::string received_;
-  MonoTime began_, last_ping_{};
+  MonoTime began_, last_ping_{}, last_request_{};
   std::vector<std::shared_ptr<Http2Exchange>> ready_;
   bool begun_ = false, greeted_ = false, in_batch_ = false;
 };
 
 // ---- Http2Exchange -------------------------------------------------------------------------------------------------
+
+size_t Http2Exchange::max_head_bytes() const {
+  size_t most = ExchangeBase::max_head_bytes();
+  if (session() == nullptr) return most;
+  return std::min<size_t>(
+      most, nghttp2_session_get_remote_settings(session()->native(), NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE));
+}
 
 void Http2Exchange::OnHeader(std::string_view name, std::string_view value) {
   if (head_complete_) return;  // trailers of a request say nothing we use
@@ -129,9 +142,11 @@ void Http2Exchange::OnHeader(std::string_view name, std::string_view value) {
 
 void Http2Exchange::OnHeadersEnd() {
   if (std::exchange(head_complete_, true)) return;
-  if (headers_too_large_) {
+  // Short heads are bounded by the number of streams.
+  bool counted = header_bytes_ <= kUncountedHead || Count(header_bytes_);
+  if (headers_too_large_ || !counted) {
     rejected_ = true;
-    SendHead(431, {}, true);
+    SendHead(headers_too_large_ ? 431 : 503, {}, true);
     return;
   }
   if (!cookies_.empty()) headers_.Add("cookie", std::move(cookies_));
@@ -208,11 +223,17 @@ void Http2Connection::Tick(MonoTime now) {
   if (!greeted_ && now - began_ > l.header_timeout) return End(DeadlineExceeded("no SETTINGS came"));
   if (transport().unsent() > 0 && now - transport().last_progress() > l.write_stall_timeout)
     return End(DeadlineExceeded("the peer reads nothing"));
+  if (head_open_since() && now - *head_open_since() > l.header_timeout)
+    return End(DeadlineExceeded("the head of a request did not come in time"));
   if (going_away() && stream_count() == 0 && transport().unsent() == 0) return End(Unavailable("drained"));
+  if (stream_count() > 0) last_request_ = now;
+  if (l.http2_idle_timeout > Duration::zero() && now - std::max(last_request_, began_) > l.http2_idle_timeout) GoAway();
   // Only a peer that grants no window can hold a stream's output back for so long.
   std::vector<std::shared_ptr<Http2Stream>> stalled;
-  for (const auto& [id, stream] : streams())
+  for (const auto& [id, stream] : streams()) {
     if (stream->out_bytes() > 0 && now - stream->out_progress() > l.write_stall_timeout) stalled.push_back(stream);
+    static_cast<Http2Exchange&>(*stream).CheckBody(now);  // the only streams OnNewStream makes
+  }
   for (auto& stream : stalled) stream->Reset(NGHTTP2_CANCEL);
   if (now - last_receive() > l.ping_interval && now - last_ping_ > l.ping_interval) {
     if (pings_missed() >= 2) return End(DeadlineExceeded("keepalive ping not answered"));

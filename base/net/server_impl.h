@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/net/connection_book.h"
 #include "base/net/server.h"
 #include "base/net/transport.h"
 #include "base/sync.h"
@@ -21,7 +22,8 @@ namespace base::net {
 struct ServerCore {
   Handler handler;
   ServerLimits limits;
-  std::atomic<size_t> connections{0};
+  std::shared_ptr<ConnectionBook> book;
+  std::atomic<size_t> unread{0};  // see ServerLimits::unread_bytes
 };
 
 class ServerConnection {
@@ -43,8 +45,8 @@ class Shard : public std::enable_shared_from_this<Shard> {
   Shard(Loop& loop, std::shared_ptr<ServerCore> core) : loop_(loop), core_(std::move(core)), idle_(loop) {}
 
   // Thread-safe: takes an accepted socket over.
-  void Adopt(int fd, std::shared_ptr<ServerTls> tls, std::string address);
-  void Add(std::unique_ptr<ServerConnection> connection);
+  void Adopt(int fd, std::shared_ptr<ServerTls> tls, std::string address, ConnectionBook::Place place);
+  void Add(std::unique_ptr<ServerConnection> connection, ConnectionBook::Place place);
   // Destroys it in a later turn.
   void Remove(ServerConnection* connection);
   // Replaces one connection object by the next of the same socket.
@@ -54,6 +56,9 @@ class Shard : public std::enable_shared_from_this<Shard> {
 
   Loop& loop() { return loop_; }
   const ServerLimits& limits() const { return core_->limits; }
+  ServerCore& core() { return *core_; }
+  // The handshake has told who the peer is; false: there is no room for the likes of it.
+  bool Welcome(ServerConnection* connection, const Peer& peer);
   const Handler& handler() const { return core_->handler; }
   bool draining() const { return draining_; }
   void ExchangeBegan() { ++exchanges_; }
@@ -62,13 +67,17 @@ class Shard : public std::enable_shared_from_this<Shard> {
   }
 
  private:
-  void Start(int fd, std::shared_ptr<ServerTls> tls, std::string address);
+  struct Held {
+    std::unique_ptr<ServerConnection> connection;
+    ConnectionBook::Place place;
+  };
+  void Start(int fd, std::shared_ptr<ServerTls> tls, std::string address, ConnectionBook::Place place);
   void ScheduleTick();
   void Tick();
 
   Loop& loop_;
   std::shared_ptr<ServerCore> core_;
-  std::unordered_map<ServerConnection*, std::unique_ptr<ServerConnection>> connections_;
+  std::unordered_map<ServerConnection*, Held> connections_;
   size_t exchanges_ = 0;
   Event idle_;
   bool draining_ = false, ticking_ = false;
@@ -97,6 +106,10 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   Executor& executor() override { return shard_->loop(); }
 
   Task<Result<std::string>> ReadBody(Context ctx) override;
+  Status HoldBody(size_t bytes) override;
+  void ReleaseBody() override;
+  // Ends the wait for a body that comes too slowly.
+  void CheckBody(MonoTime now);
   std::optional<std::string> TakeWholeBody() override;
   Task<Status> Respond(int status, Headers headers, SharedBytes body) override;
   Task<Status> RespondOnce(int status, Headers headers, std::string prefix, SharedBytes piece,
@@ -126,10 +139,7 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   // Answers what the handler did not finish: breaks the exchange off.
   virtual void BreakOff() = 0;
 
-  void BodyArrived(std::string_view bytes) {
-    body_.append(bytes);
-    readable_.NotifyAll();
-  }
+  void BodyArrived(std::string_view bytes);
   void BodyEnded() {
     body_ended_ = true;
     readable_.NotifyAll();
@@ -139,6 +149,11 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   void Fail(const Status& why);
   // Waits that heed the context end; the answer may still be given.
   void CancelContext(const Status& why) { ctx_.Cancel(why); }
+  // Counts bytes as unread until the exchange ends or Uncount; false: over the server's bound, nothing is counted.
+  bool Count(size_t n);
+  void Uncount(size_t n);
+  // What the client may be sent as a head.
+  virtual size_t max_head_bytes() const { return kMaxAnswerHead; }
   // An Upgrade has taken the connection: no answer will follow.
   void MarkUpgraded() { answer_ = Answer::kDone; }
 
@@ -149,11 +164,19 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
 
  private:
   enum class Answer { kNone, kOpen, kDone };
+  // An answer that the handler left out is given, one that it left open is broken off.
+  void HandlerEnded();
   Status BeginAnswer(Answer next);
   Task<Status> WaitForRoom();
 
+  static constexpr size_t kMaxAnswerHead = 48 << 10;  // nghttp2 sends no more than 64 KiB
+
   Context ctx_;
   std::string body_;
+  size_t counted_ = 0, held_ = 0;
+  uint64_t body_received_ = 0;
+  std::optional<MonoTime> held_since_;  // somebody waits for the rest of a message
+  Status body_failure_;
   bool body_ended_ = false, handler_done_ = false;
   Answer answer_ = Answer::kNone;
   Status failure_;

@@ -201,6 +201,7 @@ void SetVerification(SSL_CTX* ctx, const TlsFiles& files, bool server) {
 Result<SslCtxPtr> BuildContext(const TlsFiles& files, bool server, const std::string& ca, const std::string& cert,
                                const std::string& key) {
   SslCtxPtr ctx(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()), SslCtxFree());
+  // unreachable from outside: fails only without memory
   CHECK_MSG(ctx != nullptr, "SSL_CTX_new");
   SSL_CTX_set_min_proto_version(ctx.get(), files.minimum_version >= 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
   if (files.maximum_version == 12) SSL_CTX_set_max_proto_version(ctx.get(), TLS1_2_VERSION);
@@ -351,6 +352,7 @@ SslPtr NewServerSsl(ServerTls& tls, int fd) {
   auto& settings = *static_cast<ServerTlsImpl&>(tls).settings;
   SslCtxPtr ctx = settings.Current();
   SslPtr ssl(SSL_new(ctx.get()));
+  // unreachable from outside: fails only without memory
   CHECK_MSG(ssl != nullptr, "SSL_new");
   SSL_set_fd(ssl.get(), fd);
   SSL_set_accept_state(ssl.get());
@@ -362,6 +364,7 @@ Result<SslPtr> NewClientSsl(ClientTls& tls, int fd, const std::string& host, con
   const TlsFiles& files = settings.files();
   SslCtxPtr ctx = settings.Current();
   SslPtr ssl(SSL_new(ctx.get()));
+  // unreachable from outside: fails only without memory
   CHECK_MSG(ssl != nullptr, "SSL_new");
   SSL_set_fd(ssl.get(), fd);
   SSL_set_connect_state(ssl.get());

@@ -240,6 +240,9 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   limits.max_concurrent_streams = config.max_concurrent_streams;
   // Of each stream, besides what the kernel holds: thousands of watches may stand still.
   limits.write_buffer = 32 << 10;
+  // etcd bounds neither; what its clients may send at once is bounded by --max-request-bytes and their streams.
+  limits.max_connections_per_peer = limits.max_connections;
+  limits.unread_bytes = 512 << 20;
   base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return api.Handle(e); }, limits);
   if (failure.ok()) CO_TRY(ListenAll(server, config));
   base::TaskScope tasks(daemon.loop(), daemon.context());
