@@ -29,6 +29,7 @@ Core::Core(base::Executor& executor, storage::Storage& storage, base::Random ran
     : impl_(std::make_unique<Impl>(executor, storage, random, options)) {
   auto& registry = impl_->registry;
   Wiring wiring = wire ? wire(registry) : Wiring{};
+  if (wiring.metrics) registry.mirror().CountErrorsIn(*wiring.metrics);
   auto chain = admission::Chain::Make({&executor, &registry, wiring.authorizer}, options.enable_admission_plugins,
                                       options.disable_admission_plugins);
   if (!chain) base::LogFatal("Unable to set up admission", chain.error());

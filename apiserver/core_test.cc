@@ -198,5 +198,78 @@ TEST_F(CoreTest, FinalizersHoldDeletion) {
   EXPECT_TRUE(machinery::object::IsNotFound(Do(Of(Verb::kGet, "held")).error()));
 }
 
+TEST_F(CoreTest, WhatDoesNotDecodeIsSkippedReportedAndDeletable) {
+  ASSERT_TRUE(Create("good").has_value());
+  auto made = Create("bad");
+  ASSERT_TRUE(made.has_value());
+  Request watch = Of(Verb::kWatch);
+  watch.options.resource_version = made->At("metadata", "resourceVersion").string_or();
+  auto stream = Wait(transport_->Watch(base::Context(), watch));
+  ASSERT_TRUE(stream.has_value());
+  const std::string key = "/registry/configmaps/default/bad";
+  auto now = Wait(storage_.Get(base::Context(), key, 0));
+  ASSERT_TRUE(now && now->kv);
+  ASSERT_TRUE(Wait(storage_.Update(base::Context(), key, base::Share(std::string("k8s\0rubbish", 11)),
+                                   now->kv->mod_revision, 0))
+                  .has_value());
+  EXPECT_EQ(Seen(**stream, 1), std::vector<std::string>{"DELETED bad"});
+  for (bool anew : {false, true}) {
+    if (anew) {
+      Stop();
+      Start();
+    }
+    EXPECT_EQ(Do(Of(Verb::kList))->At("items").list().size(), 1u);
+    auto got = Do(Of(Verb::kGet, "bad"));
+    ASSERT_FALSE(got.has_value());
+    EXPECT_EQ(machinery::object::HttpCodeOf(got.error()), 500);
+    EXPECT_NE(got.error().message().find(key), std::string_view::npos) << got.error().message();
+    EXPECT_EQ(machinery::object::HttpCodeOf(Do(Of(Verb::kDelete, "bad")).error()), 500);
+  }
+  auto unread = [&](std::string name) {
+    Request r = Write(Verb::kDelete, std::move(name), R"({"ignoreStoreReadErrorWithClusterBreakingPotential":true})");
+    return Do(r);
+  };
+  EXPECT_EQ(machinery::object::HttpCodeOf(unread("good").error()), 422) << "only for what is broken";
+  EXPECT_TRUE(unread("bad").has_value());
+  EXPECT_TRUE(machinery::object::IsNotFound(Do(Of(Verb::kGet, "bad")).error()));
+  EXPECT_TRUE(Create("bad").has_value());
+}
+
+TEST_F(CoreTest, TheStateOfAWatchIsReadToItsEndUnderSteadyWrites) {
+  constexpr int kObjects = 1500;  // more than a slow watcher may leave unread
+  for (int i = 0; i < kObjects; ++i) ASSERT_TRUE(Create("c" + std::to_string(i)).has_value());
+  Request r = Of(Verb::kWatch);
+  r.options.send_initial_events = true;
+  r.options.resource_version_match = "NotOlderThan";
+  r.options.allow_watch_bookmarks = true;
+  auto stream = Wait(transport_->Watch(base::Context(), r));
+  ASSERT_TRUE(stream.has_value()) << stream.error().ToString();
+  bool ended = false;
+  for (int i = 0; i < kObjects + 1 && !ended; ++i) {
+    ASSERT_TRUE(Create("d" + std::to_string(i)).has_value());
+    auto event = Wait((*stream)->Next(base::Context()));
+    ASSERT_TRUE(event && *event) << i;
+    ended = (*event)->type == EventType::kBookmark;
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(Seen(**stream, 2), (std::vector<std::string>{"ADDED d0", "ADDED d1"}));
+}
+
+TEST_F(CoreTest, NoTextIsCutInsideACharacter) {
+  for (const std::string& prefix : {std::string(57, 'a') + "\u00e9", std::string(56, 'a') + "\u20ac"}) {
+    Request r = Of(Verb::kCreate);
+    r.group = "rbac.authorization.k8s.io";
+    r.resource = "clusterroles";
+    r.namespace_name.clear();
+    r.content_type = machinery::request::kJson;
+    r.body = base::Share(R"({"metadata":{"generateName":")" + prefix + R"("},"rules":[]})");
+    auto made = Do(r);
+    ASSERT_TRUE(made.has_value()) << made.error().ToString();
+    std::string name(made->At("metadata", "name").string_or());
+    EXPECT_TRUE(machinery::value::IsValidUtf8(std::string_view(name)));
+    EXPECT_EQ(name.size(), prefix.size() - (prefix.size() - prefix.find_last_of('a') - 1) + 5);
+  }
+}
+
 }  // namespace
 }  // namespace apiserver

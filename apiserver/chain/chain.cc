@@ -4,6 +4,7 @@
 
 #include "apiserver/chain/encode.h"
 #include "apiserver/chain/negotiate.h"
+#include "apiserver/chain/warnings.h"
 #include "base/log.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
@@ -64,6 +65,15 @@ std::string ForbiddenText(const auth::Attributes& a) {
   text += " resource " + object::GoQuote(resource) + " in API group " + object::GoQuote(a.group);
   return a.namespace_name.empty() ? text + " at the cluster scope"
                                   : text + " in the namespace " + object::GoQuote(a.namespace_name);
+}
+
+// What authenticators and headers say of a caller ends up in objects (CSRs, bindings) and in answers.
+bool IsText(const Identity& who) {
+  auto valid = [](std::string_view s) { return machinery::value::IsValidUtf8(s); };
+  bool good = valid(who.name) && valid(who.uid) && std::all_of(who.groups.begin(), who.groups.end(), valid);
+  for (const auto& [key, values] : who.extra)
+    good = good && valid(key) && std::all_of(values.begin(), values.end(), valid);
+  return good;
 }
 
 // The original prints its own structure.
@@ -147,11 +157,13 @@ base::Task<base::Result<Identity>> Chain::Identify(base::Context ctx, const auth
     auto known = co_await services_.authenticator->Authenticate(ctx, credentials);
     if (!known || !*known) co_return base::Err(object::Unauthorized());
     identity = std::move(**known);
+    if (!IsText(identity)) co_return base::Err(object::Unauthorized());
   }
   if (!who.requested()) co_return identity;
   if (who.user.empty()) co_return base::Err(NobodyToImpersonate(who));
   CO_TRY(AuthorizeImpersonation(identity, who));
   Identity other{.name = who.user, .uid = who.uid, .groups = who.groups, .extra = who.extra};
+  if (!IsText(other)) co_return base::Err(object::BadRequest("impersonation headers must be valid UTF-8"));
   constexpr std::string_view kServiceAccount = "system:serviceaccount:";
   if (other.name.starts_with(kServiceAccount) && other.groups.empty()) {
     std::string rest = other.name.substr(kServiceAccount.size());
@@ -265,9 +277,13 @@ base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& r
     std::string_view scope = !request.name.empty()             ? "resource"
                              : !request.namespace_name.empty() ? "namespace"
                                                                : "cluster";
+    // A series lives for ever: what is not served counts under one.
+    auto served = services_.registry->Find(request.group, request.version, request.resource);
+    static const Request nothing;
+    const Request& known = served && KnowsSubresource(*served->kind, request) ? request : nothing;
     impl_->requests
-        ->With({code, "apiserver", request.options.dry_run.empty() ? "" : "All", request.group, request.resource, scope,
-                request.subresource, verb, request.version})
+        ->With({code, "apiserver", request.options.dry_run.empty() ? "" : "All", known.group, known.resource, scope,
+                known.subresource, verb, known.version})
         .Add();
   }
   co_return answer;
@@ -295,6 +311,7 @@ base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Req
   CO_TRY_ASSIGN(response.body, EncodeOutcome(c, *outcome));
   response.warnings = std::move(outcome->warnings);
   if (!deprecation.empty()) response.warnings.insert(response.warnings.begin(), std::move(deprecation));
+  response.warnings = FitWarnings(std::move(response.warnings));
   co_return response;
 }
 

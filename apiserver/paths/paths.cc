@@ -252,6 +252,7 @@ Paths::Task Paths::OpenApiV2(Exchange& e) {
     std::string text = openapi_.V2();
     if (protobuf) {
       auto tree = machinery::value::FromJson(text);
+      // unreachable from outside: the document is made here
       CHECK_MSG(tree.has_value(), "our own document parses");
       text = machinery::ops::OpenApiV2Protobuf(*tree);
     }

@@ -59,6 +59,7 @@ Subresource ScaleView(const machinery::schema::Kind& kind, Registry& registry) {
   s.project = Project;
   s.merge_back = MergeBack;
   s.projected_type = registry.schema().FindObject("autoscaling", "v1", "Scale");
+  // unreachable from outside: the schema is compiled in
   CHECK_MSG(s.projected_type, "autoscaling/v1 Scale must be in the schema");
   s.prepare = [](const Operation&, Value& obj, const Value& old) {
     if (!(obj.At("spec", "replicas") == old.At("spec", "replicas")) && object::GenerationOf(old) > 0)

@@ -40,6 +40,9 @@ struct WatchSession {
   base::Duration timeout{};
 };
 
+// What a reader hears of an object of the store that does not decode.
+base::Status CorruptObject(std::string_view store_key, const base::Status& why);
+
 class Store {
  public:
   Store(Registry& registry, const storage::Resource& resource, std::unique_ptr<Strategy> strategy);
@@ -136,6 +139,8 @@ class Store {
 
   // --- store_delete.cc ---
   struct Deletion;
+  // An object that does not decode, for whoever asks for that and may.
+  base::Task<base::Result<Outcome>> DeleteUnreadable(Operation op, std::string key);
   base::Task<base::Result<Outcome>> DeleteOne(Operation op, std::string key, Deletion options, ObjectPtr* shown);
 
   Registry& registry_;

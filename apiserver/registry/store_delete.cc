@@ -28,12 +28,14 @@ base::Result<machinery::request::Options> ReadDeleteOptions(const machinery::sch
   if (!r.body || r.body->empty()) return o;
   const auto* type = schema.FindObject("", "v1", "DeleteOptions");
   if (!type) type = schema.FindObject("meta.k8s.io", "v1", "DeleteOptions");
+  // unreachable from outside: the schema is compiled in
   CHECK_MSG(type, "DeleteOptions must be in the schema");
   TRY_ASSIGN(Value body, DecodeObject(schema, *type, nullptr, r, warnings));
   if (const auto& v = body.At("gracePeriodSeconds"); !v.is_null()) o.grace_period_seconds = v.int_or();
   if (const auto& v = body.At("orphanDependents"); !v.is_null()) o.orphan_dependents = v.bool_or();
   if (const auto& v = body.At("propagationPolicy"); !v.is_null()) o.propagation_policy = v.string_or();
   if (const auto& v = body.At("dryRun"); v.is_list() && !v.list().empty()) o.dry_run = object::StringsOf(v);
+  o.ignore_store_read_error = body.At("ignoreStoreReadErrorWithClusterBreakingPotential").bool_or();
   const auto& p = body.At("preconditions");
   if (const auto& v = p.At("uid"); !v.is_null()) o.precondition_uid = v.string_or();
   if (const auto& v = p.At("resourceVersion"); !v.is_null()) o.precondition_resource_version = v.string_or();
@@ -196,6 +198,8 @@ base::Task<base::Result<Outcome>> Store::Delete(base::Context ctx, const Kind& v
   effective.options = deletion.options;
   CO_TRY(CheckWriteOptions(effective));
   Operation op = NewOperation(ctx, version, effective, &warnings);
+  if (effective.options.ignore_store_read_error)
+    co_return co_await DeleteUnreadable(op, KeyOf(r.namespace_name, r.name));
   co_return co_await DeleteOne(op, KeyOf(r.namespace_name, r.name), std::move(deletion), nullptr);
 }
 

@@ -94,6 +94,10 @@ base::Task<base::Result<ObjectPtr>> Store::Read(base::Context ctx, const std::st
                                                 const std::string& revision) {
   CO_TRY_ASSIGN(uint64_t wanted, ParseRevision(revision));
   CO_TRY(co_await cache_->WaitReady(ctx));
+  if (cache_->Unreadable(key)) {
+    CO_TRY_ASSIGN(storage::GetResult got, co_await registry_.storage().Get(ctx, StoreKey(key)));
+    co_return FromStore(got.kv);
+  }
   if (revision == "0") co_return cache_->Get(key);
   if (!revision.empty()) {
     auto wait = ctx.WithTimeout(registry_.executor(), kFreshnessWait);
@@ -114,7 +118,10 @@ base::Result<ObjectPtr> Store::FromStore(const std::optional<storage::KeyValue>&
   if (!kv) return ObjectPtr();
   auto cached = cache_->Get(std::string_view(kv->key).substr(resource_.prefix.size()));
   if (cached && cached->revision() == kv->mod_revision) return cached;
-  return storage::Mirror::Decode(resource_, registry_.budget(), *kv);
+  auto decoded = storage::Mirror::Decode(resource_, registry_.budget(), *kv);
+  if (decoded) return decoded;
+  registry_.mirror().Report(resource_, kv->key, decoded.error());
+  return base::Err(CorruptObject(kv->key, decoded.error()));
 }
 
 ObjectPtr Store::Cached(std::string_view ns, std::string_view name) const { return cache_->Get(KeyOf(ns, name)); }
@@ -245,8 +252,8 @@ base::Task<base::Result<Outcome>> Store::ListFromStorage(base::Context ctx, cons
         page.next_key = page.objects.back()->key() + '\0';
         break;
       }
-      CO_TRY_ASSIGN(ObjectPtr o, FromStore(kv));
-      if (filter.Matches(*o)) page.objects.push_back(std::move(o));
+      auto o = FromStore(kv);
+      if (o && filter.Matches(**o)) page.objects.push_back(std::move(*o));  // what does not decode has been reported
     }
     if (!page.next_key.empty()) break;
     if (more) options.start_key = got.kvs.back().key + '\0';

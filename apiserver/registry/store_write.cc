@@ -169,6 +169,7 @@ base::Task<base::Result<Outcome>> Store::Create(base::Context ctx, const Kind& v
     CO_TRY_ASSIGN(Value answer, co_await strategy_->Answer(op, std::move(obj)));
     auto gv = object::ParseGroupVersion(object::ApiVersionOf(answer));
     const auto* type = registry_.schema().FindObject(gv.group, gv.version, object::KindOf(answer));
+    // unreachable from outside: the answer is a strategy's own
     CHECK_MSG(type, "an answer is of a known kind");
     co_return Outcome{
         .form = Outcome::Form::kTree, .code = 201, .tree = std::move(answer), .type = type, .warnings = warnings};
@@ -181,7 +182,7 @@ base::Task<base::Result<Outcome>> Store::Create(base::Context ctx, const Kind& v
 base::Task<base::Result<ObjectPtr>> Store::CreateNew(Operation op, Value obj) {
   object::SetMeta(obj, "creationTimestamp", NowText(registry_.executor()));
   object::SetUid(obj, registry_.NewUid());
-  std::string prefix(object::GenerateNameOf(obj).substr(0, kMaxGeneratedPrefix));
+  std::string prefix(machinery::value::Utf8Prefix(object::GenerateNameOf(obj), kMaxGeneratedPrefix));
   bool generate = object::NameOf(obj).empty() && !prefix.empty();
   for (int attempt = 1;; ++attempt) {
     // Another name may have to be tried: only then is the object needed again.
@@ -215,6 +216,9 @@ base::Task<base::Result<ObjectPtr>> Store::Write(const Operation& op, const std:
   object::SetMeta(obj, "selfLink", nullptr);
   object::SetResourceVersion(obj, "");
   const auto& type = *resource_.storage_kind->type;
+  // The last gate: what is stored can be read again by everybody, wherever its parts came from.
+  if (!machinery::value::IsValidUtf8(obj))
+    co_return base::Err(object::BadRequest("the object holds text that is not valid UTF-8"));
   std::string bytes = codec::EncodeProtobuf(type, obj);
   if (old) {
     CO_TRY_ASSIGN(std::string before, codec::SpliceResourceVersion(*old->message(), ""));

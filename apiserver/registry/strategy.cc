@@ -135,6 +135,7 @@ storage::SelectableField FieldOf(const machinery::schema::Type& type, std::strin
     auto dot = json_path.find('.');
     std::vector<const machinery::schema::Field*> via;
     const auto* field = at->Find(json_path.substr(0, dot), &via);
+    // unreachable from outside: paths are compiled in
     CHECK_MSG(field && field->number > 0, f.name);
     for (const auto* v : via)
       if (v != field) f.path.push_back(v->number);

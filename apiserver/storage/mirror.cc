@@ -44,6 +44,8 @@ struct Mirror::Impl {
   std::shared_ptr<Batch> next;
   bool reading = false;
 
+  base::Family<base::Counter>* decode_errors = nullptr;
+
   WatchCache* Find(std::string_view store_key) const {
     auto it = caches.upper_bound(store_key);
     if (it == caches.begin()) return nullptr;
@@ -51,6 +53,7 @@ struct Mirror::Impl {
     return store_key.starts_with(it->first) ? it->second : nullptr;
   }
   void Apply(const Event& event);
+  void Report(const Resource& resource, std::string_view store_key, const base::Status& why);
   base::Task<void> ReadRevisions(Storage& storage, base::Context ctx, base::Executor& executor);
 };
 
@@ -58,6 +61,7 @@ Mirror::Mirror(base::Executor& executor, Storage& storage, std::string root)
     : executor_(executor), storage_(storage), root_(std::move(root)), impl_(std::make_unique<Impl>(executor)) {}
 Mirror::~Mirror() = default;
 
+// unreachable from outside: caches are added at start
 void Mirror::Add(WatchCache& cache) { CHECK(impl_->caches.emplace(cache.resource().prefix, &cache).second); }
 
 base::Result<ObjectPtr> Mirror::Decode(const Resource& resource, EncodingBudget& budget, const KeyValue& kv) {
@@ -80,6 +84,21 @@ void Mirror::NoteWrite(const std::string& store_key, ObjectPtr object) {
   impl_->noted[store_key] = std::move(object);
 }
 
+void Mirror::CountErrorsIn(base::MetricsRegistry& metrics) {
+  impl_->decode_errors =
+      &metrics.AddCounter("apiserver_storage_decode_errors_total",
+                          "Number of stored object decode errors split by object type", {"group", "resource"});
+}
+
+void Mirror::Report(const Resource& resource, std::string_view store_key, const base::Status& why) {
+  impl_->Report(resource, store_key, why);
+}
+
+void Mirror::Impl::Report(const Resource& resource, std::string_view store_key, const base::Status& why) {
+  base::LogError("Unable to decode a stored object", why, {{"key", store_key}});
+  if (decode_errors) decode_errors->With({resource.group, resource.resource}).Add();
+}
+
 void Mirror::Impl::Apply(const Event& event) {
   WatchCache* cache = Find(event.kv.key);
   if (!cache) return;
@@ -87,6 +106,8 @@ void Mirror::Impl::Apply(const Event& event) {
   change->revision = event.revision();
   change->previous = cache->Get(std::string_view(event.kv.key).substr(cache->resource().prefix.size()));
   auto note = noted.find(event.kv.key);
+  std::string_view key = std::string_view(event.kv.key).substr(cache->resource().prefix.size());
+  cache->SetUnreadable(key, false);
   if (event.type == EventType::kDelete) {
     if (note != noted.end() && note->second->revision() < event.revision()) noted.erase(note);
     if (!change->previous) return;
@@ -98,12 +119,16 @@ void Mirror::Impl::Apply(const Event& event) {
       noted.erase(note);
     } else {
       auto decoded = Decode(cache->resource(), cache->budget(), event.kv);
-      // One broken object must not stop the server; it stays visible in the store.
-      if (!decoded) {
-        base::LogError("Unable to decode a stored object", decoded.error(), {{"key", event.kv.key}});
-        return;
+      if (decoded) {
+        change->object = std::move(*decoded);
+      } else {
+        // One broken object must not stop the server. Readers see it go; a get and a deletion ask the store.
+        Report(cache->resource(), event.kv.key, decoded.error());
+        cache->SetUnreadable(key, true);
+        if (!change->previous) return;
+        change->deleted = true;
+        change->object = change->Gone();
       }
-      change->object = std::move(*decoded);
     }
   }
   cache->Apply(std::move(change));
@@ -115,6 +140,7 @@ using Objects = std::map<std::string, ObjectPtr, std::less<>>;
 
 struct Listing {
   std::map<WatchCache*, Objects> objects;
+  std::vector<std::pair<std::string, base::Status>> unreadable;  // by store key
   uint64_t revision = 0;
 };
 
@@ -133,7 +159,7 @@ base::Task<base::Result<Listing>> ListEverything(Storage& storage, std::string r
       if (!cache) continue;
       auto object = Mirror::Decode(cache->resource(), cache->budget(), kv);
       if (!object) {
-        base::LogError("Unable to decode a stored object", object.error(), {{"key", kv.key}});
+        listing.unreadable.emplace_back(kv.key, object.error());
         continue;
       }
       listing.objects[cache].emplace((*object)->key(), *object);
@@ -174,6 +200,11 @@ base::Task<base::Status> Mirror::Load(base::Context ctx) {
   revision_ = listing.revision;
   impl_->ready_at = std::max(now, revision_);
   for (auto& [prefix, cache] : impl_->caches) cache->Reset(std::move(listing.objects[cache]), revision_);
+  for (const auto& [key, why] : listing.unreadable) {
+    WatchCache* cache = impl_->Find(key);
+    impl_->Report(cache->resource(), key, why);
+    cache->SetUnreadable(std::string_view(key).substr(cache->resource().prefix.size()), true);
+  }
   Reached();
   if (!ready_) impl_->scope->Spawn(BecomeReady(impl_->scope->context()));
   co_return base::Ok();

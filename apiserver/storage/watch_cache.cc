@@ -50,14 +50,21 @@ void CacheWatcher::Offer(const ChangePtr& c) {
   Item item{now ? (before ? Type::kModified : Type::kAdded) : Type::kDeleted, c, nullptr, c->revision};
   item.object = now || c->deleted ? c->object : c->Gone();
   Push(std::move(item));
-  if (cache_ && queue_.size() > cache_->limits_.watcher_queue) {
+  if (Full()) {
     queue_.clear();
     End(base::Aborted("the watcher did not keep up"));
   }
 }
 
+bool CacheWatcher::Full() const {
+  if (!cache_) return false;
+  const CacheLimits& l = cache_->limits_;
+  return queue_.size() - initial_ > (initial_ > 0 ? l.watcher_queue_at_start : l.watcher_queue);
+}
+
 std::optional<CacheWatcher::Item> CacheWatcher::TryNext() {
   if (queue_.empty()) return std::nullopt;
+  if (initial_ > 0) --initial_;
   Item item = std::move(queue_.front());
   queue_.pop_front();
   return item;
@@ -195,6 +202,7 @@ base::Result<std::unique_ptr<CacheWatcher>> WatchCache::Watch(Filter filter, uin
   // Not yet enlisted: replaying the window may exceed the queue of a watcher that could not read yet.
   w->cache_ = nullptr;
   for (; first != window_.end(); ++first) w->Offer(*first);
+  w->initial_ = w->queue_.size();
   w->cache_ = this;
   Enlist(w.get());
   return w;
@@ -211,6 +219,7 @@ std::unique_ptr<CacheWatcher> WatchCache::WatchWithState(Filter filter, bool end
     CacheWatcher::Item item{CacheWatcher::Item::Type::kBookmark, nullptr, nullptr, revision_, true};
     w->queue_.push_back(std::move(item));
   }
+  w->initial_ = w->queue_.size();
   Enlist(w.get());
   return w;
 }
@@ -226,6 +235,7 @@ void WatchCache::Reset(std::map<std::string, ObjectPtr, std::less<>> objects, ui
     for (const auto& [key, object] : objects) observer(Change{object->revision(), false, object, Get(key)});
   }
   objects_ = std::move(objects);
+  unreadable_.clear();
   window_.clear();
   window_bytes_ = 0;
   revision_ = window_start_ = revision;
@@ -259,6 +269,14 @@ void WatchCache::Apply(ChangePtr c) {
     offer_at(by_node_, node);
     if (c->previous)
       if (auto before = c->previous->field(resource_.node_name_field); before != node) offer_at(by_node_, before);
+  }
+}
+
+void WatchCache::SetUnreadable(std::string_view key, bool unreadable) {
+  if (unreadable) {
+    unreadable_.emplace(key);
+  } else if (!unreadable_.empty()) {
+    if (auto it = unreadable_.find(key); it != unreadable_.end()) unreadable_.erase(it);
   }
 }
 

@@ -14,11 +14,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "apiserver/storage/interface.h"
 #include "apiserver/storage/object.h"
+#include "base/metrics.h"
 #include "base/sync.h"
 
 namespace apiserver::storage {
@@ -56,6 +58,8 @@ struct CacheLimits {
   size_t window = 2048;           // changes kept per resource
   size_t window_bytes = 8 << 20;  // message bytes kept alive only by the window
   size_t watcher_queue = 1000;    // undelivered changes; a slower watcher is closed
+  // The same while a watcher still reads the state (or the past) that it asked for.
+  size_t watcher_queue_at_start = 10'000;
 };
 
 class WatchCache;
@@ -91,8 +95,11 @@ class CacheWatcher {
   WatchCache* cache_;
   uint64_t id_;
   Filter filter_;
+  // What Offer may add to the queue: the state it began with counts for nothing.
+  bool Full() const;
   bool bookmarks_ = false;
   std::deque<Item> queue_;
+  size_t initial_ = 0;  // items at the front of the queue that were there at the beginning
   std::function<bool(const Item&)> sink_;
   base::Event ready_;
   base::Status ended_;
@@ -112,6 +119,8 @@ class WatchCache {
   base::Task<base::Status> WaitReady(base::Context ctx);
 
   ObjectPtr Get(std::string_view key) const;  // "ns/name"; null when absent
+  // There is something at the key that does not decode: the store itself can say what.
+  bool Unreadable(std::string_view key) const { return unreadable_.contains(key); }
   size_t size() const { return objects_.size(); }
 
   struct ListQuery {
@@ -144,6 +153,7 @@ class WatchCache {
   // --- for the Mirror ---
   void Reset(std::map<std::string, ObjectPtr, std::less<>> objects, uint64_t revision);
   void Apply(ChangePtr change);
+  void SetUnreadable(std::string_view key, bool unreadable);
   void Advance(uint64_t revision);  // nothing of this resource changed up to here
   void OfferBookmarks();
   EncodingBudget& budget() { return budget_; }
@@ -165,6 +175,7 @@ class WatchCache {
   uint64_t revision_ = 0;
   uint64_t window_start_ = 0;
   std::map<std::string, ObjectPtr, std::less<>> objects_;
+  std::set<std::string, std::less<>> unreadable_;
   std::deque<ChangePtr> window_;
   size_t window_bytes_ = 0;
   base::Event advanced_;
@@ -195,6 +206,11 @@ class Mirror {
   base::Task<base::Result<uint64_t>> WaitCurrent(base::Context ctx);
   // Tells the mirror what a write of ours put at (key, revision), so that its own event needs no decoding.
   void NoteWrite(const std::string& store_key, ObjectPtr object);
+
+  // Objects of the store that do not decode are counted there, by resource; they are no part of lists and watches.
+  void CountErrorsIn(base::MetricsRegistry& metrics);
+  // Logs and counts one.
+  void Report(const Resource& resource, std::string_view store_key, const base::Status& why);
 
   // Decodes what the store holds into an Object: envelope or JSON, defaults filled in, resourceVersion spliced.
   static base::Result<ObjectPtr> Decode(const Resource& resource, EncodingBudget& budget, const KeyValue& kv);

@@ -60,6 +60,7 @@ struct Options {
   std::string propagation_policy;  // "", "Orphan", "Background", "Foreground"
   std::optional<bool> orphan_dependents;
   std::optional<std::string> precondition_uid, precondition_resource_version;
+  bool ignore_store_read_error = false;  // an object that does not decode; of a DeleteOptions body alone
   // Table rendering.
   std::string include_object;  // "", "None", "Metadata", "Object"
 };
