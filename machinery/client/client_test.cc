@@ -172,7 +172,8 @@ TEST_F(ClientTest, ControllerReconcilesOwnersAndRetries) {
   Controller controller(sim_, "test", 2, [&](base::Context, Key key) -> base::Task<base::Result<Done>> {
     co_await base::Yield(sim_);
     worked.push_back(key);
-    if (failures-- > 0) co_return base::Err(base::Internal("not yet"));
+    if (failures-- == 2) throw std::runtime_error("a library's");
+    if (failures == 0) co_return base::Err(base::Internal("not yet"));
     co_return Done{};
   });
   controller.For(sets).Owns<ReplicaSet>(pods);

@@ -25,7 +25,13 @@ base::Task<void> Controller::Work(base::Context ctx) {
   for (;;) {
     auto key = co_await queue_.Get(ctx);
     if (!key) co_return;
-    auto done = co_await reconcile_(ctx, *key);
+    base::Result<Done> done;
+    try {
+      done = co_await reconcile_(ctx, *key);
+    } catch (...) {
+      // One object that is not as it was thought to be must not stop the work on all others.
+      done = base::Err(base::Internal(base::DescribeException(std::current_exception())));
+    }
     queue_.Done(*key);
     if (ctx.done()) co_return;
     if (!done) {

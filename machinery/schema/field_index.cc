@@ -139,6 +139,7 @@ void Flatten(const Type& type, FieldIndex& index) {
     }
     for (const FlatField& inner : field.type->index->flat) add(field, &inner);
   }
+  // unreachable from outside: made of descriptors, compiled in
   CHECK_MSG(index.flat.size() <= kMaxFlatFields, type.name);
   for (size_t i = 0; i < index.flat.size(); ++i) {
     const uint64_t bit = uint64_t{1} << (i % 64);
