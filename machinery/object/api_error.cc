@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <set>
 
 #include "machinery/object/go_text.h"
 
@@ -357,10 +358,9 @@ void AppendInvalid(FieldErrors& errors, const std::string& field, const Value& v
 
 std::string Aggregate(const FieldErrors& errors) {
   std::vector<std::string> texts;
-  for (const FieldError& e : errors) {
-    std::string text = e.ToString();
-    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(std::move(text));
-  }
+  std::set<std::string> seen;
+  for (const FieldError& e : errors)
+    if (std::string text = e.ToString(); seen.insert(text).second) texts.push_back(std::move(text));
   return texts.size() == 1 ? texts[0] : "[" + Join(texts, ", ") + "]";
 }
 

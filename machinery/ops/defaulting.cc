@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/status.h"
 #include "machinery/object/go_text.h"
@@ -44,11 +45,14 @@ bool IsResourceList(const Type& owner, const Field& f) {
 void RoundAmounts(Value& amounts) {
   if (!amounts.is_map()) return;
   constexpr int kMilli = -3;
-  for (auto& e : amounts.map().entries()) {
+  // Looked at without touching: a map that somebody may change loses its index.
+  std::vector<std::pair<std::string, std::string>> rounded;
+  for (const auto& e : std::as_const(amounts).map()) {
     if (!e.value.is_string() || object::Quantity::IsPlain(e.value.as_string())) continue;
     auto q = object::Quantity::Parse(e.value.as_string());
-    if (q && q->IsFinerThan(kMilli)) e.value = Value(q->RoundedUp(kMilli).ToString());
+    if (q && q->IsFinerThan(kMilli)) rounded.emplace_back(e.key, q->RoundedUp(kMilli).ToString());
   }
+  for (auto& [name, amount] : rounded) amounts.Set(name, std::move(amount));
 }
 
 }  // namespace

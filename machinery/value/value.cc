@@ -310,6 +310,8 @@ void Map::SortByKey() {
   if (std::is_sorted(entries_.begin(), entries_.end(), before)) return;
   DropIndex();
   std::sort(entries_.begin(), entries_.end(), before);
+  // Maps of decoded objects are sorted, and looked into afterwards.
+  if (entries_.size() > kIndexFrom) index_ = new Index(entries_);
 }
 
 }  // namespace machinery::value
