@@ -1,6 +1,7 @@
 // The life of an object on its way in: decode, default, convert, admit, prepare, validate, encode, store.
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "apiserver/registry/body.h"
 #include "apiserver/registry/list_options.h"
@@ -37,6 +38,27 @@ std::string ManagerOf(const Request& r) {
 
 std::string NowText(base::Executor& executor) {
   return object::FormatTime(std::chrono::floor<std::chrono::seconds>(executor.WallNow()).time_since_epoch().count());
+}
+
+// References that say the same thing twice are one; the writer is told. `when` follows "duplicate entries".
+void DropRepeatedOwners(Value& obj, std::vector<std::string>& warnings, std::string_view when) {
+  const Value& owners = object::OwnerReferencesOf(obj);
+  if (!owners.is_list() || owners.list().size() < 2) return;
+  machinery::value::List kept;
+  std::set<std::string> seen;
+  std::vector<std::string> repeated;
+  for (const Value& owner : owners.list()) {
+    if (seen.insert(machinery::value::ToJson(owner, false, true)).second)
+      kept.push_back(owner);
+    else
+      repeated.emplace_back(owner.At("uid").string_or());
+  }
+  if (repeated.empty()) return;
+  warnings.push_back(".metadata.ownerReferences contains duplicate entries" + std::string(when) +
+                     "; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; "
+                     "please fix your requests; duplicate UID(s) observed: " +
+                     object::Join(repeated, ", "));
+  object::SetMeta(obj, "ownerReferences", Value(std::move(kept)));
 }
 
 }  // namespace
@@ -116,6 +138,8 @@ FieldErrors Store::ValidatePrivileges(const Value& obj) const {
 // --- create ---
 
 base::Task<base::Result<std::unique_ptr<Reservation>>> Store::BeforeCreate(Operation op, Value& obj) {
+  // Nobody's ownership of fields is tracked yet; what a client sends of it is not even looked at.
+  object::SetMeta(obj, "managedFields", nullptr);
   CO_TRY_ASSIGN(auto reservation, co_await strategy_->BeginCreate(op, obj));
   object::SetMeta(obj, "deletionTimestamp", nullptr);
   object::SetMeta(obj, "deletionGracePeriodSeconds", nullptr);
@@ -160,6 +184,7 @@ base::Task<base::Result<Outcome>> Store::Create(base::Context ctx, const Kind& v
   CO_TRY(MatchNamespace(r.namespace_name, decoded));
   registry_.Default(version, decoded);
   CO_TRY_ASSIGN(Value obj, ToStorageVersion(version, std::move(decoded)));
+  DropRepeatedOwners(obj, warnings, "");
   CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &obj, nullptr, true));
 
   if (strategy_->CreateOnly()) {
@@ -190,7 +215,8 @@ base::Task<base::Result<ObjectPtr>> Store::CreateNew(Operation op, Value obj) {
     if (generate) object::SetName(candidate, prefix + registry_.random().NameSuffix(5));
     CO_TRY_ASSIGN(auto reservation, co_await BeforeCreate(op, candidate));
     CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &candidate, nullptr, false));
-    if (!object::ResourceVersionOf(candidate).empty())
+    // The store would refuse it; a dry run does not get that far.
+    if (!op.dry_run && !object::ResourceVersionOf(candidate).empty())
       co_return base::Err(object::Unclassified("resourceVersion should not be set on objects to be created"));
     std::string name(object::NameOf(candidate)), key = KeyOf(object::NamespaceOf(candidate), name);
     ObjectPtr fresh;
@@ -342,6 +368,7 @@ base::Task<base::Result<Store::Plan>> Store::BeforeUpdate(Operation op, Value ob
                                                           const Subresource* sub, const std::string& subresource) {
   const Value old = current->Tree();
   CO_TRY(co_await Admit(op, admission::Operation::kUpdate, subresource, &obj, &old, true));
+  if (op.warnings) DropRepeatedOwners(obj, *op.warnings, " after mutating admission happens");
   CO_TRY(CheckVersions(obj, old));
   Plan plan;
   if (!sub) {
@@ -429,6 +456,7 @@ base::Task<base::Result<Outcome>> Store::Update(base::Context ctx, const Kind& v
   } else {
     registry_.Default(version, body);
     CO_TRY_ASSIGN(body, ToStorageVersion(version, std::move(body)));
+    DropRepeatedOwners(body, warnings, "");
   }
   Updater updated = [&](const ObjectPtr& current) -> base::Result<Value> {
     if (current) TRY(CheckUid(body, *current));

@@ -119,7 +119,8 @@ FieldErrors ValidateMountOptions(const Value& mount, const Value& container, con
   std::string sub_path = Text(mount.At("subPath")), expression = Text(mount.At("subPathExpr"));
   if (!sub_path.empty()) Append(errors, ValidateLocalPath(sub_path, Child(list, "subPath")));
   if (!expression.empty()) Append(errors, ValidateLocalPath(expression, Child(list, "subPathExpr")));
-  if (const Value& propagation = mount.At("mountPropagation"); !NoText(propagation)) {
+  const Value &propagation = mount.At("mountPropagation"), &recursive = mount.At("recursiveReadOnly");
+  if (propagation.is_string()) {
     std::string at = Child(list, "mountPropagation");
     if (!Contains({"Bidirectional", "HostToContainer", "None"}, propagation.string_or()))
       errors.push_back(NotSupported(at, propagation, {"Bidirectional", "HostToContainer", "None"}));
@@ -128,6 +129,16 @@ FieldErrors ValidateMountOptions(const Value& mount, const Value& container, con
           FieldForbidden(at, "Bidirectional mount propagation is available only to privileged containers"));
     }
   }
+  if (!recursive.is_string() || recursive.as_string() == "Disabled") return errors;
+  std::string at = Child(list, "recursiveReadOnly");
+  if (!Contains({"Enabled", "IfPossible"}, recursive.as_string())) {
+    errors.push_back(NotSupported(at, recursive, {"Disabled", "Enabled", "IfPossible"}));
+    return errors;
+  }
+  if (!mount.At("readOnly").bool_or())
+    errors.push_back(FieldForbidden(at, "may only be specified when readOnly is true"));
+  if (propagation.is_string() && propagation.as_string() != "None")
+    errors.push_back(FieldForbidden(at, "may only be specified when mountPropagation is None or not specified"));
   return errors;
 }
 

@@ -444,9 +444,9 @@ FieldErrors ValidateNodeStatusUpdate(const Value& object, const Value& old) {
   FieldErrors errors = MetaUpdate(object, old);
   Append(errors, ValidateNodeResources(object));
   const List& addresses = Items(object.At("status", "addresses"));
+  std::set<std::pair<std::string, std::string>> seen;
   for (size_t i = 0; i < addresses.size(); ++i) {
-    if (std::find(addresses.begin(), addresses.begin() + static_cast<std::ptrdiff_t>(i), addresses[i]) !=
-        addresses.begin() + static_cast<std::ptrdiff_t>(i)) {
+    if (!seen.emplace(Text(addresses[i].At("type")), Text(addresses[i].At("address"))).second) {
       errors.push_back(Duplicate(Index("status.addresses", i),
                                  GoStruct(addresses[i], {{"Type", "type", ""}, {"Address", "address", ""}})));
     }

@@ -46,6 +46,9 @@ FieldErrors ValidatePodSecurity(const Value& sc, const Value& spec, const std::s
     errors.push_back(NotSupported(Child(path, "fsGroupChangePolicy"), policy, {"Always", "OnRootMismatch"}));
   Append(errors, ValidateSeccompProfile(sc.At("seccompProfile"), Child(path, "seccompProfile")));
   Append(errors, ValidateAppArmorProfile(sc.At("appArmorProfile"), Child(path, "appArmorProfile")));
+  if (const Value& policy = sc.At("supplementalGroupsPolicy");
+      policy.is_string() && !Contains({"Merge", "Strict"}, policy.as_string()))
+    errors.push_back(NotSupported(Child(path, "supplementalGroupsPolicy"), policy, {"Merge", "Strict"}));
   return errors;
 }
 
@@ -101,6 +104,20 @@ FieldErrors ValidateGates(const Value& spec, const std::string& path) {
     AppendInvalid(errors, at, name, object::IsQualifiedName(name));
     if (!seen.insert(name).second) errors.push_back(Duplicate(at, name));
   }
+  return errors;
+}
+
+FieldErrors ValidateHostnameOverride(const Value& spec, const std::string& path) {
+  constexpr size_t kMaxHostname = 64;
+  FieldErrors errors;
+  const Value& name = spec.At("hostnameOverride");
+  if (!name.is_string()) return errors;
+  if (spec.At("setHostnameAsFQDN").bool_or())
+    errors.push_back(FieldForbidden(path, "may not be specified when setHostnameAsFQDN is true"));
+  if (spec.At("hostNetwork").bool_or())
+    errors.push_back(FieldForbidden(path, "may not be specified when hostNetwork is true"));
+  if (name.as_string().size() > kMaxHostname) errors.push_back(object::TooLong(path, kMaxHostname));
+  AppendInvalid(errors, path, name, object::IsDns1123Subdomain(name.as_string()));
   return errors;
 }
 
@@ -328,6 +345,7 @@ FieldErrors ValidatePodSpec(const Value& spec, const std::string& path, const Po
   Append(errors,
          ValidateTopologySpread(spec.At("topologySpreadConstraints"), Child(path, "topologySpreadConstraints")));
   Append(errors, ValidateHostUsers(spec, path));
+  Append(errors, ValidateHostnameOverride(spec, Child(path, "hostnameOverride")));
   Append(errors, ValidateNames(spec, path));
   Append(errors, ValidateRest(spec, path));
   return errors;

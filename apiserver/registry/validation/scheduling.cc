@@ -1,4 +1,7 @@
 // Where a pod may run: selectors, affinity, tolerations, spreading.
+#include <map>
+#include <set>
+
 #include "apiserver/registry/validation/check.h"
 
 namespace apiserver::registry::validation {
@@ -70,6 +73,42 @@ FieldErrors ValidateWeight(const Value& term, const std::string& path) {
   return {Invalid(Child(path, "weight"), weight, "must be in the range 1-100")};
 }
 
+// matchLabelKeys and mismatchLabelKeys of an affinity term or a spread constraint. By now the selector has the
+// requirements that the keys stand for, so a key is the writer's own there only when it occurs twice.
+FieldErrors ValidateLabelKeys(const Value& term, const std::string& path) {
+  const Value& selector = term.At("labelSelector");
+  FieldErrors errors;
+  for (const char* field : {"matchLabelKeys", "mismatchLabelKeys"}) {
+    const List& keys = Items(term.At(field));
+    std::string at = Child(path, field);
+    if (!keys.empty() && !selector.is_map())
+      errors.push_back(FieldForbidden(at, "must not be specified when labelSelector is not set"));
+    else
+      for (size_t i = 0; i < keys.size(); ++i)
+        AppendInvalid(errors, Index(at, i), keys[i], object::IsQualifiedName(keys[i].string_or()));
+  }
+  std::map<std::string, size_t, std::less<>> match;
+  const List& keys = Items(term.At("matchLabelKeys"));
+  for (size_t i = 0; i < keys.size(); ++i) match[Text(keys[i])] = i;
+  std::set<std::string> seen;
+  if (const Value& labels = selector.At("matchLabels"); labels.is_map())
+    for (const auto& e : labels.map()) seen.insert(e.key);
+  for (const Value& e : Items(selector.At("matchExpressions"))) {
+    std::string key = Text(e.At("key"));
+    auto known = match.find(key);
+    if (known != match.end() && seen.contains(key))
+      errors.push_back(Invalid(Index(path, known->second), key, "exists in both matchLabelKeys and labelSelector"));
+    seen.insert(std::move(key));
+  }
+  std::set<std::string> mismatch;
+  for (const Value& key : Items(term.At("mismatchLabelKeys"))) mismatch.insert(Text(key));
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (mismatch.contains(Text(keys[i])))
+      errors.push_back(Invalid(Index(Child(path, "matchLabelKeys"), i), keys[i],
+                               "exists in both matchLabelKeys and mismatchLabelKeys"));
+  return errors;
+}
+
 FieldErrors ValidatePodTerm(const Value& term, const std::string& path) {
   FieldErrors errors = ops::ValidateLabelSelector(term.At("labelSelector"), Child(path, "labelSelector"));
   Append(errors, ops::ValidateLabelSelector(term.At("namespaceSelector"), Child(path, "namespaceSelector")));
@@ -78,6 +117,7 @@ FieldErrors ValidatePodTerm(const Value& term, const std::string& path) {
   std::string key = Text(term.At("topologyKey"));
   if (key.empty()) errors.push_back(Required(Child(path, "topologyKey"), "can not be empty"));
   AppendInvalid(errors, Child(path, "topologyKey"), key, object::IsQualifiedName(key));
+  Append(errors, ValidateLabelKeys(term, path));
   return errors;
 }
 
@@ -163,6 +203,10 @@ FieldErrors ValidateTolerations(const Value& tolerations, const std::string& pat
 FieldErrors ValidateTopologySpread(const Value& constraints, const std::string& path) {
   FieldErrors errors;
   const List& list = Items(constraints);
+  // Where a pair occurs last: all before it are said to be duplicates.
+  std::map<std::pair<std::string, std::string>, size_t> last;
+  for (size_t i = 0; i < list.size(); ++i)
+    last[{Text(list[i].At("topologyKey")), Text(list[i].At("whenUnsatisfiable"))}] = i;
   for (size_t i = 0; i < list.size(); ++i) {
     const Value& c = list[i];
     std::string at = Index(path, i), key = Text(c.At("topologyKey")), when = Text(c.At("whenUnsatisfiable"));
@@ -170,11 +214,8 @@ FieldErrors ValidateTopologySpread(const Value& constraints, const std::string& 
     if (key.empty()) errors.push_back(Required(Child(at, "topologyKey"), "can not be empty"));
     if (!Contains({"DoNotSchedule", "ScheduleAnyway"}, when))
       errors.push_back(NotSupported(Child(at, "whenUnsatisfiable"), when, {"DoNotSchedule", "ScheduleAnyway"}));
-    for (size_t j = i + 1; j < list.size(); ++j) {
-      if (Text(list[j].At("topologyKey")) != key || Text(list[j].At("whenUnsatisfiable")) != when) continue;
+    if (last[{key, when}] > i)
       errors.push_back(Duplicate(Child(at, "{topologyKey, whenUnsatisfiable}"), "{" + key + ", " + when + "}"));
-      break;
-    }
     if (const Value& domains = c.At("minDomains"); domains.is_int()) {
       Append(errors, Positive(domains.as_int(), Child(at, "minDomains")));
       if (when != "DoNotSchedule") {
@@ -185,6 +226,7 @@ FieldErrors ValidateTopologySpread(const Value& constraints, const std::string& 
     for (const char* policy : {"nodeAffinityPolicy", "nodeTaintsPolicy"})
       if (c.At(policy).is_string() && !Contains({"Honor", "Ignore"}, c.At(policy).as_string()))
         errors.push_back(NotSupported(Child(at, policy), c.At(policy), {"Honor", "Ignore"}));
+    Append(errors, ValidateLabelKeys(c, at));
     Append(errors, ops::ValidateLabelSelector(c.At("labelSelector"), Child(at, "labelSelector")));
   }
   return errors;
