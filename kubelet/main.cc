@@ -1,4 +1,5 @@
 // kubelet: the node agent. Flags and configuration keys are the original's; those that wait for their feature say so.
+#include <fmt/format.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ struct Options {
   bool cgroups_per_qos = true, fail_cgroup_v1 = true, fail_swap_on = true, cpu_cfs_quota = true;
   Duration cpu_cfs_quota_period = std::chrono::milliseconds(100);
   int32_t oom_score_adj = -999;
-  bool serialize_pulls = true, seccomp_default = false;
+  bool serialize_pulls = true, seccomp_default = false, protect_kernel = false;
   std::string log_max_size = "10Mi";
   int32_t log_max_files = 5, dead_per_container = 1;
   int32_t image_gc_high = 85, image_gc_low = 80;
@@ -118,7 +119,7 @@ const std::initializer_list<std::string_view> kUnsupported = {"application-metri
                                                               "memory-manager-policy",
                                                               "minimum-container-ttl-duration",
                                                               "pods-per-core",
-                                                              "protect-kernel-defaults",
+
                                                               "qos-reserved",
                                                               "registry-burst",
                                                               "registry-qps",
@@ -178,6 +179,10 @@ void AddNodeFlags(base::FlagSet& flags, Options& o) {
   flags.Add("machine-id-file", &o.machine_id_file, "Files that may hold the machine's id, in this order.");
   flags.Add("boot-id-file", &o.boot_id_file, "File that holds the boot's id.");
   flags.Add("oom-score-adj", &o.oom_score_adj, "The kubelet's own score when memory runs out.").Config("oomScoreAdj");
+  flags
+      .Add("protect-kernel-defaults", &o.protect_kernel,
+           "Refuse to start where the kernel's settings differ from those the kubelet wants.")
+      .Config("protectKernelDefaults");
   flags.Add("fail-swap-on", &o.fail_swap_on, "Refuse to start while the machine swaps.").Config("failSwapOn");
 }
 
@@ -338,6 +343,33 @@ std::vector<std::string> Split(const std::string& text) {
   return out;
 }
 
+// A configuration file has defaults of its own, stricter than those of flags alone.
+void DefaultByFile(const base::FlagSet& flags, Options& o) {
+  if (o.config.empty()) return;
+  if (!flags.Changed("anonymous-auth")) o.anonymous = false;
+  if (!flags.Changed("authentication-token-webhook")) o.webhook_tokens = true;
+  if (!flags.Changed("authorization-mode")) o.authorization_mode = "Webhook";
+}
+
+// What the kernel is to do when things go wrong, where its keeper wants it kept.
+base::Status CheckKernel() {
+  constexpr std::pair<const char*, long> kWanted[] = {{"vm/overcommit_memory", 1},
+                                                      {"vm/panic_on_oom", 0},
+                                                      {"kernel/panic", 10},
+                                                      {"kernel/panic_on_oops", 1},
+                                                      {"kernel/keys/root_maxkeys", 1000000},
+                                                      {"kernel/keys/root_maxbytes", 25000000}};
+  for (const auto& [name, wanted] : kWanted) {
+    long value = -1;
+    std::ifstream(std::string("/proc/sys/") + name) >> value;
+    if (value != wanted)
+      return base::FailedPrecondition(
+          fmt::format("failed to start ContainerManager: invalid kernel flag: {}, expected value: {}, actual value: {}",
+                      name, wanted, value));
+  }
+  return base::Ok();
+}
+
 std::string Configz(const base::FlagSet& flags) {
   base::JsonWriter w;
   w.BeginObject().Key("kubeletconfig").BeginObject();
@@ -452,6 +484,10 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
     transport = std::make_unique<machinery::client::GrpcTransport>(loop, config.options, config.token);
     client = std::make_unique<machinery::client::Client>(*transport, "kubelet");
   } else {
+    if (o.enable_server && o.webhook_tokens)
+      co_return base::FailedPrecondition("no client provided, cannot use webhook authentication");
+    if (o.enable_server && o.authorization_mode == "Webhook")
+      co_return base::FailedPrecondition("no client provided, cannot use webhook authorization");
     base::LogInfo("Standalone mode, no API client");
   }
   auto pool = base::NewThreadPool("volumes", 2);
@@ -515,11 +551,14 @@ int main(int argc, char** argv) {
   AddRuntimeFlags(flags, options);
   AddServerFlags(flags, options);
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
+  DefaultByFile(flags, options);
   base::LogOptions log;
   log.verbosity = options.verbosity;
   log.format = options.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
   if (auto status = base::SetupLogging(log); !status.ok()) base::LogFatal("Cannot set up logging", status);
   if (auto status = CheckHost(options); !status.ok()) base::LogFatal("command failed", status);
+  if (options.protect_kernel)
+    if (auto status = CheckKernel(); !status.ok()) base::LogFatal("command failed", status);
   SetOomScore(options.oom_score_adj);
   base::Daemon daemon;
   std::string configz = Configz(flags);

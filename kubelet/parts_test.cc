@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "kubelet/attributes.h"
 #include "kubelet/images.h"
 
 namespace kubelet {
@@ -106,6 +107,33 @@ TEST(Admission, AppArmor) {
   pod.mutable_spec()->clear_securitycontext();
   (*pod.mutable_metadata()->mutable_annotations())["container.apparmor.security.beta.kubernetes.io/c"] = "localhost/x";
   EXPECT_EQ(judge(pod, false), refused);
+}
+
+// The table of the original's reading (pkg/kubelet/server/auth.go).
+TEST(Attributes, OfRequests) {
+  auto of = [](const char* path) {
+    std::string out;
+    for (const auto& s : SubresourcesOf(path)) out += (out.empty() ? "" : ",") + s;
+    return out;
+  };
+  EXPECT_EQ(of("/pods"), "pods,proxy");
+  EXPECT_EQ(of("/pods/"), "pods,proxy");
+  EXPECT_EQ(of("/runningpods/"), "pods,proxy");
+  EXPECT_EQ(of("/healthz/ping"), "healthz,proxy");
+  EXPECT_EQ(of("/configz"), "configz,proxy");
+  EXPECT_EQ(of("/flagz"), "configz");
+  EXPECT_EQ(of("/statusz"), "statusz");
+  EXPECT_EQ(of("/stats/summary"), "stats");
+  EXPECT_EQ(of("/metrics/cadvisor"), "metrics");
+  EXPECT_EQ(of("/logs/"), "log");
+  EXPECT_EQ(of("/checkpoint/ns/p/c"), "checkpoint");
+  for (const char* path :
+       {"/", "", "/exec/ns/p/c", "/podsx", "/statsx", "/run/ns/p/c", "//pods", "/containerLogs/a/b/c"})
+    EXPECT_EQ(of(path), "proxy") << path;
+  EXPECT_EQ(VerbOf("GET"), "get");
+  EXPECT_EQ(VerbOf("POST"), "create");
+  EXPECT_EQ(VerbOf("HEAD"), "");
+  EXPECT_EQ(VerbOf("get"), "");
 }
 
 TEST(Backoff, DoublesAndForgets) {

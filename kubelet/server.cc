@@ -1,6 +1,7 @@
 #include "kubelet/server.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,6 +10,7 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/net/client.h"
+#include "kubelet/attributes.h"
 #include "kubelet/logs.h"
 #include "kubelet/manifests.h"
 #include "machinery/object/time.h"
@@ -55,25 +57,6 @@ base::Task<base::Status> Json(net::Exchange& e, std::string text) {
   net::Headers headers;
   headers.Add("content-type", "application/json");
   return e.Respond(200, std::move(headers), std::move(text));
-}
-
-// The part of nodes/... that a path belongs to.
-std::string SubresourceOf(const std::vector<std::string>& path) {
-  if (path.empty()) return "proxy";
-  if (path[0] == "stats") return "stats";
-  if (path[0] == "metrics") return "metrics";
-  if (path[0] == "logs") return "log";
-  if (path[0] == "pods" || path[0] == "runningpods" || path[0] == "healthz" || path[0] == "configz")
-    return path[0] == "runningpods" ? "pods" : path[0];
-  return "proxy";
-}
-
-std::string VerbOf(std::string_view method) {
-  if (method == "POST") return "create";
-  if (method == "PUT") return "update";
-  if (method == "PATCH") return "patch";
-  if (method == "DELETE") return "delete";
-  return "get";
 }
 
 using Query = std::vector<std::pair<std::string, std::string>>;
@@ -126,17 +109,27 @@ base::Task<void> Server::Handle(net::Exchange& e) {
     (void)co_await Text(e, 401, "Unauthorized");
     co_return;
   }
-  auto allowed = co_await Authorize(e, *user);
-  if (!allowed) {
-    (void)co_await Text(e, 500,
-                        fmt::format("Authorization error (user={}, verb={}, resource=nodes, subresource={})",
-                                    user->name, VerbOf(e.method()), SubresourceOf(SplitPath(e.path()))));
-    co_return;
+  if (!options_.webhook_authorization) co_return co_await Route(e);
+  const std::string verb = VerbOf(e.method());
+  std::vector<std::string> asked;
+  bool allowed = false;
+  for (const auto& part : SubresourcesOf(net::PercentDecode(e.path()))) {
+    asked.push_back(part);
+    auto answer = co_await Ask(e.context(), *user, verb, part);
+    if (!answer) {
+      base::LogError("Authorization error", answer.error(), {{"user", user->name}, {"subresource", part}});
+      (void)co_await Text(e, 500,
+                          fmt::format("Authorization error (user={}, verb={}, resource=nodes, subresource={})",
+                                      user->name, verb, part));
+      co_return;
+    }
+    allowed = *answer;
+    if (allowed) break;
   }
-  if (!*allowed) {
+  if (!allowed) {
     (void)co_await Text(e, 403,
                         fmt::format("Forbidden (user={}, verb={}, resource=nodes, subresource(s)=[{}])", user->name,
-                                    VerbOf(e.method()), SubresourceOf(SplitPath(e.path()))));
+                                    verb, fmt::join(asked, " ")));
     co_return;
   }
   co_await Route(e);
@@ -145,7 +138,7 @@ base::Task<void> Server::Handle(net::Exchange& e) {
 base::Task<base::Result<Server::User>> Server::Authenticate(net::Exchange& e) {
   const auto& peer = e.peer();
   if (peer.verified_chain && !peer.common_name.empty()) {
-    User user{peer.common_name, "", peer.organizations};
+    User user{peer.common_name, "", peer.organizations, {}};
     user.groups.push_back("system:authenticated");
     co_return user;
   }
@@ -170,27 +163,20 @@ base::Task<base::Result<Server::User>> Server::Authenticate(net::Exchange& e) {
       co_return base::Err(base::Unauthenticated("the token is not valid"));
     }
     const auto& u = answer->status().user();
-    User user{u.username(), u.uid(), {u.groups().begin(), u.groups().end()}};
+    User user{u.username(), u.uid(), {u.groups().begin(), u.groups().end()}, {}};
+    for (const auto& [name, values] : u.extra()) user.extra[name] = {values.items().begin(), values.items().end()};
     tokens_[key] = {user, loop_.Now() + options_.token_ttl};
     co_return user;
   }
-  if (options_.anonymous && header.empty()) co_return User{"system:anonymous", "", {"system:unauthenticated"}};
+  if (options_.anonymous && header.empty()) co_return User{"system:anonymous", "", {"system:unauthenticated"}, {}};
   co_return base::Err(base::Unauthenticated("no credentials"));
-}
-
-base::Task<base::Result<bool>> Server::Authorize(net::Exchange& e, const User& user) {
-  if (!options_.webhook_authorization) co_return true;
-  std::string verb = VerbOf(e.method()), part = SubresourceOf(SplitPath(e.path()));
-  auto allowed = co_await Ask(e.context(), user, verb, part);
-  // Whoever may do everything (proxy) may do each.
-  bool fine = part == "pods" || part == "healthz" || part == "configz";
-  if (allowed && !*allowed && fine) co_return co_await Ask(e.context(), user, verb, "proxy");
-  co_return allowed;
 }
 
 base::Task<base::Result<bool>> Server::Ask(base::Context ctx, const User& user, std::string verb, std::string part) {
   std::string key = user.name + "\n" + verb + "\n" + part;
   for (const auto& g : user.groups) key += "\n" + g;
+  for (const auto& [name, values] : user.extra)
+    for (const auto& v : values) key += "\n" + name + "=" + v;
   auto it = decisions_.find(key);
   if (it != decisions_.end() && loop_.Now() < it->second.until) co_return it->second.value;
   if (!client_) co_return base::Err(base::Unavailable("nobody can be asked without an API server"));
@@ -199,6 +185,8 @@ base::Task<base::Result<bool>> Server::Ask(base::Context ctx, const User& user, 
   spec->set_user(user.name);
   spec->set_uid(user.uid);
   for (const auto& g : user.groups) spec->add_groups(g);
+  for (const auto& [name, values] : user.extra)
+    for (const auto& v : values) (*spec->mutable_extra())[name].add_items(v);
   auto* a = spec->mutable_resourceattributes();
   a->set_verb(verb);
   a->set_version("v1");
@@ -388,8 +376,16 @@ base::Task<void> Server::PortForward(net::Exchange& e, std::vector<std::string> 
   }
   cri::PortForwardRequest r;
   r.set_pod_sandbox_id(observed->sandboxes.front().id);
-  for (const auto& [k, v] : net::ParseQuery(e.query()))
-    if (k == "port") r.add_port(atoi(v.c_str()));
+  for (const auto& [k, v] : net::ParseQuery(e.query())) {
+    if (k != "port") continue;
+    int port = 0;
+    auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), port);
+    if (error != std::errc() || end != v.data() + v.size() || port < 1 || port > 65535) {
+      (void)co_await Text(e, 400, "invalid port " + base::GoQuote(v));
+      co_return;
+    }
+    r.add_port(port);
+  }
   auto a = co_await agent_.runtime().PortForward(e.context(), std::move(r));
   if (!a) {
     (void)co_await Text(e, 500, runtimes::RpcErrorText(a.error()));

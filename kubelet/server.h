@@ -36,6 +36,7 @@ class Server {
   struct User {
     std::string name, uid;
     std::vector<std::string> groups;
+    std::map<std::string, std::vector<std::string>> extra;
   };
   struct Target {
     PodPtr pod;
@@ -44,7 +45,6 @@ class Server {
   };
   using Query = std::vector<std::pair<std::string, std::string>>;
   base::Task<base::Result<User>> Authenticate(base::net::Exchange& e);
-  base::Task<base::Result<bool>> Authorize(base::net::Exchange& e, const User& user);
   base::Task<base::Result<bool>> Ask(base::Context ctx, const User& user, std::string verb, std::string subresource);
   base::Task<void> Route(base::net::Exchange& e);
   base::Task<void> Logs(base::net::Exchange& e, std::vector<std::string> path);
