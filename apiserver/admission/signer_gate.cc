@@ -1,14 +1,15 @@
 #include "apiserver/admission/signer_gate.h"
 
-#include "apiserver/admission/ask.h"
+#include "apiserver/auth/question.h"
 
 namespace apiserver::admission {
 
 bool MayUseSigner(auth::Authorizer* authorizer, const Attributes& a, const std::string& verb,
                   const std::string& signer) {
+  auth::Attributes ask{.verb = verb, .group = "certificates.k8s.io", .version = "*", .resource = "signers"};
   for (const std::string& name : {signer, signer.substr(0, signer.find('/')) + "/*"}) {
-    Question q{.verb = verb, .group = "certificates.k8s.io", .version = "*", .resource = "signers", .name = name};
-    if (MayAlso(authorizer, a.request, q)) return true;
+    ask.name = name;
+    if (auth::MayAlso(authorizer, a.request, ask)) return true;
   }
   return false;
 }

@@ -116,6 +116,7 @@ class Store {
                                               const Subresource* sub, const std::string& subresource);
   FieldErrors ValidatePrivileges(const Value& object) const;
   base::Status CheckVersions(const Value& object, const Value& old) const;
+  base::Status MayCreate(const Operation& op) const;
   base::Task<base::Status> Admit(Operation op, admission::Operation what, const std::string& subresource, Value* object,
                                  const Value* old, bool mutate);
   base::Status CheckUid(const Value& body, const storage::Object& current) const;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <set>
 
+#include "apiserver/auth/question.h"
 #include "apiserver/registry/body.h"
 #include "apiserver/registry/list_options.h"
 #include "apiserver/registry/registry.h"
@@ -350,6 +351,21 @@ base::Task<base::Result<ObjectPtr>> Store::Guarded(Operation op, std::string key
 
 // --- update and patch ---
 
+// A write that makes its object by another verb needs leave to create as well.
+base::Status Store::MayCreate(const Operation& op) const {
+  const Request& r = *op.request;
+  auth::Attributes create{.identity = r.identity,
+                          .verb = "create",
+                          .group = r.group,
+                          .version = r.version,
+                          .resource = r.resource,
+                          .subresource = r.subresource,
+                          .namespace_name = r.namespace_name,
+                          .name = r.name};
+  auto verdict = auth::Ask(registry_.facilities().authorizer, create);
+  return verdict.decision == auth::Decision::kAllow ? base::Ok() : auth::Refusal(create, verdict);
+}
+
 base::Status Store::CheckVersions(const Value& obj, const Value& old) const {
   std::string given(object::ResourceVersionOf(obj));
   TRY_ASSIGN(uint64_t revision, ParseOwnRevision(given));
@@ -422,6 +438,7 @@ base::Task<base::Result<Outcome>> Store::UpdateWith(Operation op, const Subresou
     object::SetResourceVersion(obj, "");
     CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &obj, nullptr, true));
     CO_TRY_ASSIGN(plan.reservation, co_await BeforeCreate(op, obj));
+    CO_TRY(MayCreate(op));
     CO_TRY(co_await Admit(op, admission::Operation::kCreate, "", &obj, nullptr, false));
     plan.object = std::move(obj);
     co_return plan;

@@ -6,9 +6,9 @@
 #include <optional>
 #include <set>
 
-#include "apiserver/admission/ask.h"
 #include "apiserver/admission/plugin.h"
 #include "apiserver/auth/node_authorizer.h"
+#include "apiserver/auth/question.h"
 #include "apiserver/registry/registry.h"
 #include "base/bytes.h"
 #include "base/net/certificate_request.h"
@@ -315,13 +315,13 @@ class NodeRestriction final : public Plugin {
     });
     if (found) return base::Ok();
     if (!trouble.empty()) return Forbid(a, "error validating audience " + GoQuote(audience) + ": " + trouble);
-    Question q{.verb = "request-serviceaccounts-token-audience",
-               .group = "",
-               .version = "v1",
-               .resource = audience,
-               .namespace_name = a.namespace_name,
-               .name = a.name};
-    if (authorizer_ && MayAlso(authorizer_, a.request, q)) return base::Ok();
+    auth::Attributes q{.verb = "request-serviceaccounts-token-audience",
+                       .group = "",
+                       .version = "v1",
+                       .resource = audience,
+                       .namespace_name = a.namespace_name,
+                       .name = a.name};
+    if (authorizer_ && auth::MayAlso(authorizer_, a.request, q)) return base::Ok();
     return Forbid(a, "audience " + GoQuote(audience) + " not found in pod spec volume, " + a.request->identity.name +
                          " is not authorized to request tokens for this audience");
   }

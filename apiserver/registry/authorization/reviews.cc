@@ -1,6 +1,6 @@
 // Access reviews: may somebody (or the asker) do something; what may the asker do in a namespace. Answered from the
 // server's own authorizer, never stored.
-#include "apiserver/auth/authorizer.h"
+#include "apiserver/auth/question.h"
 #include "apiserver/auth/rules.h"
 #include "apiserver/registry/registry.h"
 #include "machinery/object/go_text.h"
@@ -101,10 +101,8 @@ class AccessReview : public Strategy {
         co_return base::Err(object::BadRequest("spec.resourceAttributes.namespace must match namespace: " +
                                                op.request->namespace_name));
     }
-    auto* authorizer = op.registry->facilities().authorizer;
-    auth::Verdict verdict{.decision = auth::Decision::kAllow};
-    if (authorizer)
-      verdict = authorizer->Authorize(AttributesOf(about_ == About::kSelf ? op.request->identity : UserOf(spec), spec));
+    auto verdict = auth::Ask(op.registry->facilities().authorizer,
+                             AttributesOf(about_ == About::kSelf ? op.request->identity : UserOf(spec), spec));
     Map status{{"allowed", Value(verdict.decision == auth::Decision::kAllow)}};
     if (verdict.decision == auth::Decision::kDeny) status.Set("denied", Value(true));
     if (!verdict.reason.empty()) status.Set("reason", verdict.reason);

@@ -1,5 +1,5 @@
 // Roles and bindings: nobody grants what he does not hold, unless he may escalate or bind.
-#include "apiserver/admission/ask.h"
+#include "apiserver/auth/question.h"
 #include "apiserver/auth/rules.h"
 #include "apiserver/registry/registry.h"
 #include "machinery/object/meta.h"
@@ -19,16 +19,16 @@ class RbacStrategy : public Strategy {
   object::NameRule name_rule() const override { return object::NameIsPathSegment; }
 
  protected:
-  // Whether the user may `verb` (escalate, bind) this object anyway.
+  // Whether the user may `verb` (escalate, bind) this role anyway.
   bool May(const Operation& op, const std::string& verb, const std::string& resource, const std::string& ns,
            const std::string& name) const {
-    admission::Question q{.verb = verb,
+    return auth::MayAlso(op.registry->facilities().authorizer, op.request,
+                         {.verb = verb,
                           .group = std::string(kGroup),
-                          .version = "v1",
+                          .version = "*",
                           .resource = resource,
                           .namespace_name = ns,
-                          .name = name};
-    return admission::MayAlso(op.registry->facilities().authorizer, op.request, q);
+                          .name = name});
   }
   base::Status Refuse(const Value& obj, const base::Status& why) const {
     if (why.ok()) return why;
@@ -36,32 +36,56 @@ class RbacStrategy : public Strategy {
   }
 };
 
+// Whether an update leaves all but what the garbage collector changes as it was. It must be able to delete roles that
+// it could not grant.
+bool OnlyCollecting(const Value& now, const Value& before) {
+  Value a = now, b = before;
+  for (Value* v : {&a, &b}) {
+    for (const char* field : {"ownerReferences", "finalizers", "selfLink", "managedFields"})
+      object::SetMeta(*v, field, nullptr);
+    // These are the store's own: a client cannot change them.
+    for (const char* field : {"resourceVersion", "uid", "creationTimestamp", "generation", "deletionTimestamp",
+                              "deletionGracePeriodSeconds"})
+      object::SetMeta(*v, field, nullptr);
+  }
+  return a == b;
+}
+
+bool Aggregates(const Value& role) {
+  const Value& selectors = role.At("aggregationRule", "clusterRoleSelectors");
+  return selectors.is_list() && !selectors.list().empty();
+}
+
 class RoleStrategy final : public RbacStrategy {
  public:
   using RbacStrategy::RbacStrategy;
   base::Task<base::Result<std::unique_ptr<Reservation>>> BeginCreate(Operation op, Value& role) const override {
-    CO_TRY(Check(op, role));
+    CO_TRY(Check(op, role, Aggregates(role)));
     co_return std::unique_ptr<Reservation>();
   }
   base::Task<base::Result<std::unique_ptr<Reservation>>> BeginUpdate(Operation op, Value& role,
                                                                      const Value& old) const override {
-    bool same = role.At("rules") == old.At("rules") && role.At("aggregationRule") == old.At("aggregationRule");
-    if (!same) CO_TRY(Check(op, role));
+    if (!OnlyCollecting(role, old)) CO_TRY(Check(op, role, Aggregates(role) || Aggregates(old)));
     co_return std::unique_ptr<Reservation>();
   }
 
  private:
-  base::Status Check(const Operation& op, const Value& role) const {
+  base::Status Check(const Operation& op, const Value& role, bool aggregates) const {
     auto* resolver = op.registry->facilities().rules;
     if (!resolver) return base::Ok();
-    std::string ns(object::NamespaceOf(role)), name(object::NameOf(role));
-    if (op.request->identity.InGroup("system:masters") || May(op, "escalate", kind_.resource, ns, name))
+    const auto& who = op.request->identity;
+    // Asked by the name in the request's path: a create has none.
+    std::string ns(object::NamespaceOf(role));
+    bool named = op.request->verb != machinery::request::Verb::kCreate;
+    if (who.InGroup("system:masters") || May(op, "escalate", kind_.resource, ns, named ? op.request->name : ""))
       return base::Ok();
     auto rules = auth::RulesFromTree(role.At("rules"));
-    // What a role aggregates is not known beforehand: it takes everything.
-    if (!role.At("aggregationRule").is_null())
-      rules = {{.verbs = {"*"}, .groups = {"*"}, .resources = {"*"}}, {.verbs = {"*"}, .paths = {"*"}}};
-    return Refuse(role, auth::CheckNoEscalation(*resolver, op.request->identity, ns, rules));
+    TRY(Refuse(role, auth::CheckNoEscalation(*resolver, who, ns, rules)));
+    if (!aggregates) return base::Ok();
+    // What a role aggregates is not known beforehand, and a changed aggregation may widen others: it takes everything.
+    rules = {{.verbs = {"*"}, .groups = {"*"}, .resources = {"*"}}, {.verbs = {"*"}, .paths = {"*"}}};
+    if (auth::CheckNoEscalation(*resolver, who, ns, rules).ok()) return base::Ok();
+    return Refuse(role, base::PermissionDenied("must have cluster-admin privileges to use the aggregationRule"));
   }
 };
 
@@ -74,8 +98,7 @@ class BindingStrategy final : public RbacStrategy {
   }
   base::Task<base::Result<std::unique_ptr<Reservation>>> BeginUpdate(Operation op, Value& binding,
                                                                      const Value& old) const override {
-    bool same = binding.At("roleRef") == old.At("roleRef") && binding.At("subjects") == old.At("subjects");
-    if (!same) CO_TRY(Check(op, binding));
+    if (!OnlyCollecting(binding, old)) CO_TRY(Check(op, binding));
     co_return std::unique_ptr<Reservation>();
   }
 
