@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apiserver/auth/question.h"
 #include "apiserver/chain/encode.h"
 #include "apiserver/chain/negotiate.h"
 #include "apiserver/chain/warnings.h"
@@ -21,51 +22,7 @@ using registry::Served;
 
 namespace {
 
-bool Mutates(Verb v) {
-  return v == Verb::kCreate || v == Verb::kUpdate || v == Verb::kPatch || v == Verb::kDelete ||
-         v == Verb::kDeleteCollection;
-}
-
-// Counts a request in and out.
-class Seat {
- public:
-  explicit Seat(size_t& used) : used_(&used) { ++used; }
-  Seat(Seat&& o) noexcept : used_(std::exchange(o.used_, nullptr)) {}
-  ~Seat() {
-    if (used_) --*used_;
-  }
-
- private:
-  size_t* used_;
-};
-
-auth::Attributes AttributesOf(const Request& r) {
-  auth::Attributes a;
-  a.identity = r.identity;
-  a.verb = machinery::request::VerbName(r.verb);
-  a.group = r.group;
-  a.version = r.version;
-  a.resource = r.resource;
-  a.subresource = r.subresource;
-  a.namespace_name = r.namespace_name;
-  a.name = r.name;
-  a.label_selector = r.options.label_selector;
-  a.field_selector = r.options.field_selector;
-  // A list or watch of one name is checked as such: the name stands in the field selector.
-  constexpr std::string_view kByName = "metadata.name=";
-  if (a.name.empty() && a.field_selector.starts_with(kByName) && a.field_selector.find(',') == std::string::npos)
-    a.name = a.field_selector.substr(kByName.size());
-  return a;
-}
-
-std::string ForbiddenText(const auth::Attributes& a) {
-  std::string text = "User " + object::GoQuote(a.identity.name) + " cannot " + a.verb;
-  if (!a.resource_request) return text + " path " + object::GoQuote(a.path);
-  std::string resource = a.subresource.empty() ? a.resource : a.resource + "/" + a.subresource;
-  text += " resource " + object::GoQuote(resource) + " in API group " + object::GoQuote(a.group);
-  return a.namespace_name.empty() ? text + " at the cluster scope"
-                                  : text + " in the namespace " + object::GoQuote(a.namespace_name);
-}
+bool Reads(std::string_view verb) { return verb == "get" || verb == "list" || verb == "watch"; }
 
 // What authenticators and headers say of a caller ends up in objects (CSRs, bindings) and in answers.
 bool IsText(const Identity& who) {
@@ -102,21 +59,46 @@ std::string DeprecationOf(const Kind& kind) {
   return {};
 }
 
+const machinery::schema::Subresource* FindSubresource(const Kind& kind, std::string_view name) {
+  auto it = std::ranges::find_if(kind.subresources, [&](const auto& s) { return s.name == name; });
+  return it == kind.subresources.end() ? nullptr : &*it;
+}
+
 bool Serves(const Kind& kind, const Request& r) {
   std::string_view verb = machinery::request::VerbName(r.verb);
   auto has = [&](const std::vector<std::string>& verbs) {
     return std::find(verbs.begin(), verbs.end(), verb) != verbs.end();
   };
   if (r.subresource.empty()) return has(kind.verbs);
-  for (const auto& s : kind.subresources)
-    if (s.name == r.subresource) return has(s.verbs);
-  return false;
+  const auto* sub = FindSubresource(kind, r.subresource);
+  return sub && has(sub->verbs);
 }
 
-bool KnowsSubresource(const Kind& kind, const Request& r) {
-  if (r.subresource.empty()) return true;
-  return std::any_of(kind.subresources.begin(), kind.subresources.end(),
-                     [&](const auto& s) { return s.name == r.subresource; });
+// Whether any method does something on the path of this request. Namespaced kinds are named in a namespace,
+// cluster-scoped ones have none.
+bool HasPath(const Kind& kind, const Request& r) {
+  bool named = !r.name.empty(), in_namespace = !r.namespace_name.empty();
+  if (kind.namespaced ? named && !in_namespace : in_namespace) return false;
+  if (!r.subresource.empty()) return named && FindSubresource(kind, r.subresource);
+  static constexpr std::string_view kOne[] = {"get", "update", "patch", "delete"};
+  static constexpr std::string_view kMany[] = {"create", "list", "deletecollection"}, kEverywhere[] = {"list"};
+  auto any = [&](const auto& verbs) {
+    return std::ranges::any_of(kind.verbs,
+                               [&](const auto& v) { return std::ranges::find(verbs, v) != std::end(verbs); });
+  };
+  if (kind.namespaced && !in_namespace) return any(kEverywhere);
+  return named ? any(kOne) : any(kMany);
+}
+
+// What a series of apiserver_request_total tells apart.
+struct Counted {
+  std::string_view verb, group, version, resource, subresource, scope;
+  bool dry_run = false;
+};
+template <class R>  // a RequestInfo or a Request
+Counted CountedOf(const R& r, std::string_view verb, bool dry_run) {
+  std::string_view scope = !r.name.empty() ? "resource" : !r.namespace_name.empty() ? "namespace" : "cluster";
+  return {verb, r.group, r.version, r.resource, r.subresource, scope, dry_run};
 }
 
 }  // namespace
@@ -127,14 +109,25 @@ struct Chain::Impl {
 
   base::Result<Served> Resolve(const Services& services, const Request& r) const {
     auto served = services.registry->Find(r.group, r.version, r.resource);
-    if (!served || !KnowsSubresource(*served->kind, r)) return base::Err(object::UnknownPath());
+    if (!served || !HasPath(*served->kind, r)) return base::Err(object::UnknownPath());
     if (!Serves(*served->kind, r)) return base::Err(object::MethodNotAllowed());
-    // Namespaced kinds are written in a namespace, cluster-scoped ones have none.
-    bool scoped = served->kind->namespaced, in_namespace = !r.namespace_name.empty();
-    if (!scoped && in_namespace) return base::Err(object::UnknownPath());
-    if (scoped && !in_namespace && r.verb != Verb::kList && r.verb != Verb::kWatch)
-      return base::Err(object::MethodNotAllowed());
+    bool everywhere = served->kind->namespaced && r.namespace_name.empty();
+    if (everywhere && r.verb != Verb::kList && r.verb != Verb::kWatch) return base::Err(object::MethodNotAllowed());
     return *served;
+  }
+
+  // What is not served has no series of its own: anybody may make up names.
+  void Count(const Services& services, const Counted& c, int code) const {
+    if (!requests) return;
+    auto served = services.registry->Find(c.group, c.version, c.resource);
+    bool known = served && (c.subresource.empty() || FindSubresource(*served->kind, c.subresource));
+    auto label = [&](std::string_view text) { return known ? text : std::string_view(); };
+    std::string verb(c.verb);
+    std::ranges::transform(verb, verb.begin(), [](unsigned char x) { return std::toupper(x); });
+    requests
+        ->With({std::to_string(code), "apiserver", c.dry_run ? "All" : "", label(c.group), label(c.resource), c.scope,
+                label(c.subresource), verb, label(c.version)})
+        .Add();
   }
 };
 
@@ -205,23 +198,36 @@ base::Status Chain::AuthorizeImpersonation(const Identity& identity, const Imper
 // --- authorize ---
 
 base::Status Chain::Authorize(const auth::Attributes& a) {
-  if (!services_.authorizer) return base::Ok();
-  auto verdict = services_.authorizer->Authorize(a);
-  if (verdict.decision == auth::Decision::kAllow) return base::Ok();
-  std::string why = ForbiddenText(a);
-  if (!verdict.reason.empty()) why += ": " + verdict.reason;
-  if (!a.resource_request) return object::Forbidden({}, "", why);
-  return object::Forbidden({a.group, a.resource}, a.name, why);
+  auto verdict = auth::Ask(services_.authorizer, a);
+  return verdict.decision == auth::Decision::kAllow ? base::Ok() : auth::Refusal(a, verdict);
 }
 
-base::Status Chain::AuthorizePath(const Identity& identity, std::string_view method, std::string_view path) {
-  auth::Attributes a{.identity = identity, .resource_request = false, .path = std::string(path)};
-  a.verb = method;
-  std::transform(a.verb.begin(), a.verb.end(), a.verb.begin(), [](unsigned char c) { return std::tolower(c); });
-  return Authorize(a);
+// --- admit ---
+
+base::Result<Seat> Chain::Admit(const Identity& identity, const RequestInfo& info) {
+  bool reads = Reads(info.verb);
+  size_t& used = reads ? impl_->reading : impl_->mutating;
+  bool full = used >= (reads ? limits_.max_requests_inflight : limits_.max_mutating_requests_inflight);
+  auto refuse = [&](base::Status why) {
+    if (info.resource_request) impl_->Count(services_, CountedOf(info, info.verb, false), object::HttpCodeOf(why));
+    return base::Err(std::move(why));
+  };
+  // Administrators always get an answer.
+  bool seated = !info.long_running() && !(full && identity.InGroup("system:masters"));
+  if (seated && full) return refuse(object::TooManyRequests("Too many requests, please try again later.", 1));
+  if (auto s = Authorize(AttributesOf(identity, info)); !s.ok()) return refuse(std::move(s));
+  return seated ? Seat(used) : Seat();
 }
 
-base::Status Chain::AuthorizeRequest(const Request& request) { return Authorize(AttributesOf(request)); }
+base::Status Chain::CheckPath(const Request& request) const {
+  auto served = services_.registry->Find(request.group, request.version, request.resource);
+  return served && HasPath(*served->kind, request) ? base::Ok() : object::UnknownPath();
+}
+
+base::Status Chain::CheckServed(const Request& request) const {
+  auto served = impl_->Resolve(services_, request);
+  return served ? base::Ok() : served.error();
+}
 
 // --- act and answer ---
 
@@ -267,36 +273,22 @@ base::Status ForClient(base::Status s) {
 
 }  // namespace
 
-base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& request,
-                                             std::vector<std::string>* refusal_warnings) {
-  auto answer = co_await DoCounted(ctx, request, refusal_warnings);
-  if (impl_->requests) {
-    std::string code = std::to_string(answer ? answer->code : object::HttpCodeOf(answer.error()));
-    std::string verb(machinery::request::VerbName(request.verb));
-    std::transform(verb.begin(), verb.end(), verb.begin(), [](unsigned char c) { return std::toupper(c); });
-    std::string_view scope = !request.name.empty()             ? "resource"
-                             : !request.namespace_name.empty() ? "namespace"
-                                                               : "cluster";
-    // A series lives for ever: what is not served counts under one.
-    auto served = services_.registry->Find(request.group, request.version, request.resource);
-    static const Request nothing;
-    const Request& known = served && KnowsSubresource(*served->kind, request) ? request : nothing;
-    impl_->requests
-        ->With({code, "apiserver", request.options.dry_run.empty() ? "" : "All", known.group, known.resource, scope,
-                known.subresource, verb, known.version})
-        .Add();
-  }
+base::Task<base::Result<Response>> Chain::Do(base::Context ctx, const Request& request) {
+  CO_TRY(CheckSayable(request));
+  CO_TRY_ASSIGN(Seat seat, Admit(request.identity, InfoOf(request)));
+  co_return co_await DoAdmitted(ctx, request, nullptr);
+}
+
+base::Task<base::Result<Response>> Chain::DoAdmitted(base::Context ctx, const Request& request,
+                                                     std::vector<std::string>* refusal_warnings) {
+  auto answer = co_await ActAndEncode(ctx, request, refusal_warnings);
+  impl_->Count(services_, CountedOf(request, VerbName(request.verb), !request.options.dry_run.empty()),
+               answer ? answer->code : object::HttpCodeOf(answer.error()));
   co_return answer;
 }
 
-base::Task<base::Result<Response>> Chain::DoCounted(base::Context ctx, const Request& request,
-                                                    std::vector<std::string>* refusal_warnings) {
-  bool mutates = Mutates(request.verb);
-  size_t& used = mutates ? impl_->mutating : impl_->reading;
-  if (used >= (mutates ? limits_.max_mutating_requests_inflight : limits_.max_requests_inflight))
-    co_return base::Err(object::TooManyRequests("Too many requests, please try again later.", 1));
-  Seat seat(used);
-  CO_TRY(AuthorizeRequest(request));
+base::Task<base::Result<Response>> Chain::ActAndEncode(base::Context ctx, const Request& request,
+                                                       std::vector<std::string>* refusal_warnings) {
   CO_TRY_ASSIGN(Served served, impl_->Resolve(services_, request));
   std::string deprecation = DeprecationOf(*served.kind);
   if (refusal_warnings && !deprecation.empty()) refusal_warnings->push_back(deprecation);
@@ -438,7 +430,12 @@ class ErrorStream final : public EventStream {
 }  // namespace
 
 base::Task<base::Result<std::unique_ptr<EventStream>>> Chain::Watch(base::Context ctx, const Request& request) {
-  CO_TRY(AuthorizeRequest(request));
+  CO_TRY(CheckSayable(request));
+  CO_TRY_ASSIGN(Seat seat, Admit(request.identity, InfoOf(request)));
+  co_return co_await WatchAdmitted(ctx, request);
+}
+
+base::Task<base::Result<std::unique_ptr<EventStream>>> Chain::WatchAdmitted(base::Context ctx, const Request& request) {
   CO_TRY_ASSIGN(Served served, impl_->Resolve(services_, request));
   CO_TRY_ASSIGN(Negotiated form, Negotiate(request.accept, {.list = true, .watch = true}));
   auto session = co_await served.store->Watch(ctx, *served.kind, request);

@@ -12,6 +12,7 @@
 
 #include "apiserver/auth/authenticator.h"
 #include "apiserver/auth/authorizer.h"
+#include "apiserver/chain/request_info.h"
 #include "apiserver/registry/registry.h"
 #include "base/metrics.h"
 #include "machinery/request/request.h"
@@ -62,6 +63,21 @@ class EventStream : public machinery::request::WatchStream {
   virtual void OfferTo(Framing framing, std::function<bool(base::SharedBytes&)> sink) {}
 };
 
+// A place among the requests served at one time; given back when it goes. Long-running requests have none.
+class Seat {
+ public:
+  Seat() = default;
+  explicit Seat(size_t& used) : used_(&used) { ++used; }
+  Seat(Seat&& o) noexcept : used_(std::exchange(o.used_, nullptr)) {}
+  Seat& operator=(Seat&&) = delete;
+  ~Seat() {
+    if (used_) --*used_;
+  }
+
+ private:
+  size_t* used_ = nullptr;
+};
+
 class Chain {
  public:
   Chain(Services services, Limits limits);
@@ -70,22 +86,28 @@ class Chain {
   // Step 1 for wires with credentials.
   base::Task<base::Result<Identity>> Identify(base::Context ctx, const auth::Credentials& credentials,
                                               const Impersonation& impersonation);
-  // All further steps. `request.identity` is set. `refusal_warnings` gets what an error answer should warn of too.
-  base::Task<base::Result<Response>> Do(base::Context ctx, const Request& request,
-                                        std::vector<std::string>* refusal_warnings = nullptr);
+  // All further steps, for wires whose Request comes whole. `request.identity` is set.
+  base::Task<base::Result<Response>> Do(base::Context ctx, const Request& request);
   base::Task<base::Result<std::unique_ptr<EventStream>>> Watch(base::Context ctx, const Request& request);
-  // Authorization of a path that is no resource: OK or 403.
-  base::Status AuthorizePath(const Identity& identity, std::string_view method, std::string_view path);
-  base::Status AuthorizeRequest(const Request& request);
+
+  // The same in pieces, for a wire that reads a body only from who has leave: 429 or 403; hold the seat to the end.
+  base::Result<Seat> Admit(const Identity& identity, const RequestInfo& info);
+  // 404 when nothing is served there, whatever the verb; 404 or 405 when this verb is not. Only for who was admitted.
+  base::Status CheckPath(const Request& request) const;
+  base::Status CheckServed(const Request& request) const;
+  // What is left for an admitted Request. `refusal_warnings` gets what an error answer should warn of too.
+  base::Task<base::Result<Response>> DoAdmitted(base::Context ctx, const Request& request,
+                                                std::vector<std::string>* refusal_warnings);
+  base::Task<base::Result<std::unique_ptr<EventStream>>> WatchAdmitted(base::Context ctx, const Request& request);
 
   const Services& services() const { return services_; }
   const Limits& limits() const { return limits_; }
 
  private:
   base::Status Authorize(const auth::Attributes& a);
+  base::Task<base::Result<Response>> ActAndEncode(base::Context ctx, const Request& request,
+                                                  std::vector<std::string>* refusal_warnings);
   base::Status AuthorizeImpersonation(const Identity& identity, const Impersonation& who);
-  base::Task<base::Result<Response>> DoCounted(base::Context ctx, const Request& request,
-                                               std::vector<std::string>* refusal_warnings);
 
   struct Impl;
   Services services_;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
+#include "machinery/object/names.h"
 
 namespace apiserver::chain {
 
@@ -40,31 +41,37 @@ Headers StandardHeaders(std::string_view content_type) {
   return h;
 }
 
-base::Status NotANumber(const std::string& text) {
-  return object::BadRequest("strconv.ParseInt: parsing " + object::GoQuote(text) + ": invalid syntax");
+base::Status NotANumber(const std::string& text, std::string_view why) {
+  return object::BadRequest("strconv.ParseInt: parsing " + object::GoQuote(text) + ": " + std::string(why));
 }
 
 base::Result<int64_t> Int(const std::string& text) {
   int64_t v = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-  if (error != std::errc() || end != text.data() + text.size()) return base::Err(NotANumber(text));
+  const char* first = text.data() + (text.starts_with('+') ? 1 : 0);
+  auto [end, error] = std::from_chars(first, text.data() + text.size(), v);
+  if (error != std::errc() || end != text.data() + text.size())
+    return base::Err(
+        NotANumber(text, error == std::errc::result_out_of_range ? "value out of range" : "invalid syntax"));
   return v;
 }
 
-// As the original reads booleans of queries: present and not "false" or "0" is true.
-bool Bool(const std::string& text) { return text != "false" && text != "0"; }
+bool Bool(const std::string& text) { return TrueParameter(text); }
 
-using Query = std::vector<std::pair<std::string, std::string>>;
-
-struct ReadQuery {
+struct Wishes {
   Options options;
-  bool watch = false, pretty = false;
+  bool pretty = false;
 };
 
-base::Result<ReadQuery> Read(const Query& query) {
-  ReadQuery out;
+// The first value of a parameter counts, as in the original. Numbers matter to those verbs alone that know them.
+base::Result<Wishes> ReadWishes(const Query& query, Verb verb) {
+  bool lists = verb == Verb::kList || verb == Verb::kWatch || verb == Verb::kDeleteCollection;
+  bool deletes = verb == Verb::kDelete || verb == Verb::kDeleteCollection;
+  Wishes out;
   Options& o = out.options;
+  std::vector<std::string_view> seen;
   for (const auto& [key, v] : query) {
+    if (key != "dryRun" && std::ranges::find(seen, key) != seen.end()) continue;
+    seen.push_back(key);
     if (key == "labelSelector")
       o.label_selector = v;
     else if (key == "fieldSelector")
@@ -75,8 +82,6 @@ base::Result<ReadQuery> Read(const Query& query) {
       o.resource_version_match = v;
     else if (key == "continue")
       o.continue_token = v;
-    else if (key == "watch")
-      out.watch = Bool(v);
     else if (key == "allowWatchBookmarks")
       o.allow_watch_bookmarks = Bool(v);
     else if (key == "sendInitialEvents")
@@ -97,11 +102,11 @@ base::Result<ReadQuery> Read(const Query& query) {
       o.include_object = v;
     else if (key == "pretty")
       out.pretty = Bool(v);
-    else if (key == "limit" && !v.empty()) {
+    else if (key == "limit" && lists) {
       TRY_ASSIGN(o.limit, Int(v));
-    } else if (key == "timeoutSeconds" && !v.empty()) {
+    } else if (key == "timeoutSeconds" && lists) {
       TRY_ASSIGN(o.timeout_seconds, Int(v));
-    } else if (key == "gracePeriodSeconds" && !v.empty()) {
+    } else if (key == "gracePeriodSeconds" && deletes) {
       TRY_ASSIGN(o.grace_period_seconds, Int(v));
     }
   }
@@ -117,39 +122,50 @@ std::optional<PatchType> PatchTypeOf(std::string_view content_type) {
   return std::nullopt;
 }
 
-// nullopt: this method does nothing on such a path.
-std::optional<Verb> VerbOf(std::string_view method, const ParsedPath& p, bool watch) {
-  bool named = !p.name.empty();
-  if (method == "GET") {
-    if (watch) return Verb::kWatch;
-    return named ? Verb::kGet : Verb::kList;
-  }
-  if (method == "POST") return named && p.subresource.empty() ? std::nullopt : std::optional(Verb::kCreate);
-  if (method == "PUT") return named ? std::optional(Verb::kUpdate) : std::nullopt;
-  if (method == "PATCH") return named ? std::optional(Verb::kPatch) : std::nullopt;
-  if (method == "DELETE") return named ? Verb::kDelete : Verb::kDeleteCollection;
-  return std::nullopt;
-}
+base::Status TimedOut() { return object::Timeout("request did not complete within the allotted timeout", 0); }
 
 // Browsers and curl get indented answers.
 bool LikesPretty(std::string_view user_agent) {
   return user_agent.starts_with("curl") || user_agent.starts_with("Wget") || user_agent.starts_with("Mozilla/5.0");
 }
 
+// What follows the subresource, as its path: "" or "/a/b", with the request's trailing slash.
+std::string SubpathOf(const RequestInfo& info) {
+  std::string out;
+  for (size_t i = 3; i < info.parts.size(); ++i) out += "/" + info.parts[i];
+  if (info.path.ends_with('/') && !out.ends_with('/')) out += '/';
+  return out;
+}
+
 // Who asks for what; verb, options and body are the caller's to fill in.
-Request Addressed(const Exchange& exchange, Identity identity, const ParsedPath& path) {
+Request Addressed(const Exchange& exchange, Identity identity, const RequestInfo& info) {
   Request r;
   r.identity = std::move(identity);
-  r.group = path.group;
-  r.version = path.version;
-  r.resource = path.resource_name;
-  r.namespace_name = path.namespace_name;
-  r.name = path.name;
-  r.subresource = path.subresource;
-  r.subpath = path.subpath;
+  r.group = info.group;
+  r.version = info.version;
+  r.resource = info.resource;
+  if (info.in_namespace) r.namespace_name = info.namespace_name;
+  r.name = info.path_name();
+  r.subresource = info.subresource;
   r.user_agent = exchange.headers().Get("user-agent");
   r.source_address = exchange.peer().address;
   return r;
+}
+
+// No object has such a name: it would be another path. What else is wrong with a name is found out by looking for it.
+base::Status CheckNames(const Request& r) {
+  for (const auto& [what, text] : {std::pair("Namespace", &r.namespace_name), std::pair("Name", &r.name)})
+    if (auto reasons = object::IsPathSegmentName(*text); !reasons.empty())
+      return object::BadRequest(std::string(what) + " parameter invalid: " + object::GoQuote(*text) + ": " +
+                                object::Join(reasons, ";"));
+  return base::Ok();
+}
+
+std::string ConnectKey(std::string_view group, std::string_view version, std::string_view resource,
+                       std::string_view subresource) {
+  std::string out;
+  for (std::string_view part : {group, version, resource, subresource}) (out += '/') += part;
+  return out;
 }
 
 }  // namespace
@@ -184,13 +200,18 @@ struct RestFront::Impl {
   Chain& chain;
   base::Random& random;
   std::map<std::string, PathHandler, std::less<>> exact, prefixes;
-  std::map<std::string, ConnectHandler, std::less<>> connects;
+  std::map<std::string, std::pair<Connect, ConnectHandler>, std::less<>> connects;
   PathHandler discovery;
 
   const PathHandler* Find(std::string_view path) const;
-  base::Task<void> ServePath(Exchange& exchange, Identity identity);
-  base::Task<void> ServeResource(Exchange& exchange, Identity identity, ParsedPath path);
-  base::Task<base::Result<Request>> Build(Exchange& exchange, Identity identity, const ParsedPath& path);
+  base::Task<void> ServePath(Exchange& exchange, Identity identity, std::string_view path);
+  base::Task<void> NoSuchPage(Exchange& exchange);
+  base::Task<void> ServeResource(Exchange& exchange, Identity identity, const RequestInfo& info, Query query);
+  base::Result<Request> BuildConnect(const Exchange& exchange, Identity identity, const RequestInfo& info,
+                                     const Connect& what, Query query);
+  base::Result<Request> Build(const Exchange& exchange, Identity identity, const RequestInfo& info, Query query);
+  base::Task<base::Status> ReadBody(Exchange& exchange, base::Context ctx, Request& request);
+  base::Task<void> Answer(Exchange& exchange, Request request);
   base::Task<void> ServeWatch(Exchange& exchange, const Request& request);
   base::Task<base::Result<Identity>> Identify(Exchange& exchange);
   std::string NewAuditId() {
@@ -213,8 +234,9 @@ void RestFront::Mount(std::string path, PathHandler handler) {
   CHECK_MSG(into.emplace(path, std::move(handler)).second, path);
 }
 void RestFront::MountDiscovery(PathHandler handler) { impl_->discovery = std::move(handler); }
-void RestFront::MountConnect(std::string resource_and_subresource, ConnectHandler handler) {
-  impl_->connects[std::move(resource_and_subresource)] = std::move(handler);
+void RestFront::MountConnect(Connect what, ConnectHandler handler) {
+  std::string key = ConnectKey(what.group, what.version, what.resource, what.subresource);
+  CHECK_MSG(impl_->connects.emplace(key, std::pair(std::move(what), std::move(handler))).second, key);
 }
 
 std::string RestFront::Negotiate(std::string_view accept, const std::vector<std::string_view>& offered) {
@@ -259,24 +281,42 @@ base::Task<void> RestFront::RespondError(Exchange& exchange, base::Status error,
 
 const PathHandler* RestFront::Impl::Find(std::string_view path) const {
   if (auto it = exact.find(path); it != exact.end()) return &it->second;
-  if (path.size() > 1 && path.ends_with('/'))
-    if (auto it = exact.find(path.substr(0, path.size() - 1)); it != exact.end()) return &it->second;
+  bool whole = path == "/api/" || path == "/apis/" || path == "/version/";
+  if (whole) path.remove_suffix(1);
+  if (auto it = exact.find(path); whole && it != exact.end()) return &it->second;
   if (discovery && (path.starts_with("/api/") || path.starts_with("/apis/"))) return &discovery;
   for (auto it = prefixes.rbegin(); it != prefixes.rend(); ++it)
     if (path.starts_with(it->first)) return &it->second;
   return nullptr;
 }
 
-base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, Identity identity) {
-  std::string path(exchange.path());
-  if (auto s = chain.AuthorizePath(identity, exchange.method(), path); !s.ok()) {
-    co_await Refuse(exchange, s);
+namespace {
+
+// Paths that other methods than GET find, and find closed.
+bool OnlyForGet(std::string_view path) {
+  static constexpr std::string_view kExact[] = {"/api", "/version", "/version/", "/.well-known/openid-configuration",
+                                                "/openid/v1/jwks"};
+  size_t slash = path.starts_with("/apis/") ? path.find('/', 6) : path.npos;
+  bool version = slash != path.npos && slash + 1 < path.size();  // a group alone answers to every method
+  return std::ranges::find(kExact, path) != std::end(kExact) || path.starts_with("/api/") || version;
+}
+
+}  // namespace
+
+base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, Identity identity, std::string_view path) {
+  const auto* handler = Find(path);
+  if (handler && OnlyForGet(path) && exchange.method() != "GET") {
+    co_await Refuse(exchange, object::MethodNotAllowed());
     co_return;
   }
-  if (const auto* handler = Find(path)) {
+  if (handler) {
     co_await (*handler)(exchange, identity);
     co_return;
   }
+  co_await NoSuchPage(exchange);
+}
+
+base::Task<void> RestFront::Impl::NoSuchPage(Exchange& exchange) {
   Headers headers = StandardHeaders("text/plain; charset=utf-8");
   headers.Add("x-content-type-options", "nosniff");
   (void)co_await exchange.Respond(404, std::move(headers), std::string("404 page not found\n"));
@@ -284,73 +324,99 @@ base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, Identity identit
 
 // --- resources ---
 
-base::Task<base::Result<Request>> RestFront::Impl::Build(Exchange& exchange, Identity identity,
-                                                         const ParsedPath& path) {
-  Request r = Addressed(exchange, std::move(identity), path);
+base::Result<Request> RestFront::Impl::BuildConnect(const Exchange& exchange, Identity identity,
+                                                    const RequestInfo& info, const Connect& what, Query query) {
+  Request r = Addressed(exchange, std::move(identity), info);
+  bool fits = !info.by_prefix && !r.name.empty() && info.in_namespace == what.namespaced &&
+              (what.subpath || info.parts.size() == 3) && !(what.namespaced && r.namespace_name.empty());
+  if (!fits) return base::Err(object::UnknownPath());
+  if (std::ranges::find(what.methods, exchange.method()) == what.methods.end())
+    return base::Err(object::MethodNotAllowed());
+  TRY(CheckNames(r));
+  r.verb = Verb::kConnect;
+  r.subpath = SubpathOf(info);
+  r.parameters = std::move(query);
+  return r;
+}
+
+// The Request without its body: what is wrong with it beside that is said before the body is read.
+base::Result<Request> RestFront::Impl::Build(const Exchange& exchange, Identity identity, const RequestInfo& info,
+                                             Query query) {
+  Request r = Addressed(exchange, std::move(identity), info);
+  bool prefixed_watch = info.by_prefix && info.verb == "watch" && r.subresource.empty();
+  bool path = info.parts.size() <= 3 && (prefixed_watch || !info.by_prefix);
+  // An empty segment is no path of anything.
+  if (!path || std::ranges::find(info.parts, "") != info.parts.end()) return base::Err(object::UnknownPath());
+  TRY(chain.CheckPath(r));
+  auto verb = machinery::request::ParseVerb(info.verb);
+  bool reads = verb == Verb::kGet || verb == Verb::kList || verb == Verb::kWatch;
+  if (!verb || (reads && exchange.method() != "GET")) return base::Err(object::MethodNotAllowed());
+  r.verb = *verb;
   r.accept = exchange.headers().Get("accept");
   r.content_type = exchange.headers().Get("content-type");
-  auto query = base::net::ParseQuery(exchange.query());
-  CO_TRY_ASSIGN(ReadQuery read, Read(query));
-  r.options = std::move(read.options);
-  r.parameters = std::move(query);
-  bool watch = (read.watch || path.watch_prefix) && (path.name.empty() || path.watch_prefix);
-  auto verb = VerbOf(exchange.method(), path, watch);
-  if (!verb) {
-    // A path nobody serves is unknown before its method is wrong.
-    auto served = chain.services().registry->Find(r.group, r.version, r.resource);
-    co_return base::Err(served ? object::MethodNotAllowed() : object::UnknownPath());
+  if (!CheckShape(r).ok()) return base::Err(object::MethodNotAllowed());
+  TRY(chain.CheckServed(r));
+  if (r.verb == Verb::kPatch) {
+    auto type = PatchTypeOf(r.content_type);
+    if (!type) return base::Err(object::GenericResponse(415, "415: Unsupported Media Type"));
+    r.patch_type = *type;
   }
-  r.verb = *verb;
-  if ((read.pretty || (LikesPretty(r.user_agent) && !r.accept.starts_with("application/json;"))) && !watch) {
+  TRY(CheckNames(r));
+  TRY_ASSIGN(Wishes wishes, ReadWishes(query, r.verb));
+  r.options = std::move(wishes.options);
+  r.parameters = std::move(query);
+  if ((wishes.pretty || (LikesPretty(r.user_agent) && !r.accept.starts_with("application/json;"))) &&
+      r.verb != Verb::kWatch) {
     // Each clause may carry the wish; one that stands for JSON is enough.
     r.accept = (r.accept.empty() || r.accept == "*/*" ? std::string("application/json") : r.accept) + ";pretty=1";
   }
-  if (r.verb == Verb::kPatch) {
-    auto type = PatchTypeOf(r.content_type);
-    if (!type) co_return base::Err(object::GenericResponse(415, "415: Unsupported Media Type"));
-    r.patch_type = *type;
-  }
-  if (exchange.method() != "GET") {
-    size_t limit = chain.limits().max_body_bytes;
-    auto body = co_await exchange.ReadAll(exchange.context(), limit);
-    if (!body && body.error().code() == base::Code::kResourceExhausted)
-      co_return base::Err(object::RequestEntityTooLarge("limit is " + std::to_string(limit)));
-    if (!body) co_return base::Err(body.error());
-    r.body = base::Share(std::move(*body));
-  }
-  co_return r;
+  return r;
 }
 
-base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity identity, ParsedPath path) {
-  if (!path.subresource.empty()) {
-    auto connect = connects.find(path.resource_name + "/" + path.subresource);
-    if (connect != connects.end()) {
-      Request r = Addressed(exchange, std::move(identity), path);
-      r.verb = Verb::kConnect;
-      r.parameters = base::net::ParseQuery(exchange.query());
-      // Authorized by the method's verb, as the original maps it (exec: create or get; log: get).
-      Request check = r;
-      ParsedPath named = path;
-      check.verb = VerbOf(exchange.method(), named, false).value_or(Verb::kGet);
-      if (auto s = chain.AuthorizeRequest(check); !s.ok()) {
-        co_await Refuse(exchange, s);
-        co_return;
-      }
-      co_await connect->second(exchange, std::move(r));
-      co_return;
-    }
-  }
-  auto request = co_await Build(exchange, std::move(identity), path);
-  if (!request) {
-    co_await Refuse(exchange, request.error());
+base::Task<base::Status> RestFront::Impl::ReadBody(Exchange& exchange, base::Context ctx, Request& request) {
+  if (exchange.method() == "GET") co_return base::Ok();
+  size_t limit = chain.limits().max_body_bytes;
+  auto body = co_await exchange.ReadAll(ctx, limit);
+  if (!body && body.error().code() == base::Code::kResourceExhausted)
+    co_return object::RequestEntityTooLarge("limit is " + std::to_string(limit));
+  if (!body) co_return body.error();
+  request.body = base::Share(std::move(*body));
+  co_return base::Ok();
+}
+
+base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity identity, const RequestInfo& info,
+                                                Query query) {
+  // Resources are served below their own beginning only: not below "//api", nor in an empty group.
+  if (!info.path.starts_with(info.group.empty() ? "/api/" : "/apis/") ||
+      !chain.services().registry->ServesGroup(info.group)) {
+    co_await NoSuchPage(exchange);
     co_return;
   }
-  if (request->verb == Verb::kWatch) {
+  auto connect = connects.find(ConnectKey(info.group, info.version, info.resource, info.subresource));
+  bool connects_to = connect != connects.end() && !info.subresource.empty();
+  auto request = connects_to
+                     ? BuildConnect(exchange, std::move(identity), info, connect->second.first, std::move(query))
+                     : Build(exchange, std::move(identity), info, std::move(query));
+  if (!request) {
+    co_await Refuse(exchange, request.error());
+  } else if (connects_to) {
+    co_await connect->second.second(exchange, std::move(*request));
+  } else if (request->verb == Verb::kWatch) {
     co_await ServeWatch(exchange, *request);
+  } else {
+    co_await Answer(exchange, std::move(*request));
+  }
+}
+
+base::Task<void> RestFront::Impl::Answer(Exchange& exchange, Request request) {
+  // A slow body holds its seat no longer than a slow store would.
+  auto limited = exchange.context().WithTimeout(exchange.executor(), chain.limits().request_timeout);
+  if (auto s = co_await ReadBody(exchange, limited, request); !s.ok()) {
+    co_await Refuse(exchange, s.code() == base::Code::kDeadlineExceeded ? TimedOut() : s);
     co_return;
   }
   std::vector<std::string> warnings;
-  auto response = co_await chain.Do(exchange.context(), *request, &warnings);
+  auto response = co_await chain.DoAdmitted(limited, request, &warnings);
   if (!response) {
     co_await Refuse(exchange, response.error(), warnings);
     co_return;
@@ -361,7 +427,7 @@ base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity ide
 }
 
 base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, const Request& request) {
-  auto stream = co_await chain.Watch(exchange.context(), request);
+  auto stream = co_await chain.WatchAdmitted(exchange.context(), request);
   if (!stream) {
     co_await Refuse(exchange, stream.error());
     co_return;
@@ -384,17 +450,25 @@ base::Task<base::Result<Identity>> RestFront::Impl::Identify(Exchange& exchange)
 }
 
 base::Task<void> RestFront::Serve(Exchange& inner) {
-  Answer exchange(inner, impl_->NewAuditId());
+  chain::Answer exchange(inner, impl_->NewAuditId());
+  Query query = ReadQuery(exchange.query());
+  auto info = ReadRequestInfo(exchange.method(), exchange.path(), query);
+  if (!info) {
+    co_await impl_->Refuse(exchange, info.error());
+    co_return;
+  }
   auto identity = co_await impl_->Identify(exchange);
   if (!identity) {
     co_await impl_->Refuse(exchange, identity.error());
     co_return;
   }
-  ParsedPath path = ParseResourcePath(exchange.path());
-  if (path.resource) {
-    co_await impl_->ServeResource(exchange, std::move(*identity), std::move(path));
+  auto seat = impl_->chain.Admit(*identity, *info);
+  if (!seat) {
+    co_await impl_->Refuse(exchange, seat.error());
+  } else if (info->resource_request) {
+    co_await impl_->ServeResource(exchange, std::move(*identity), *info, std::move(query));
   } else {
-    co_await impl_->ServePath(exchange, std::move(*identity));
+    co_await impl_->ServePath(exchange, std::move(*identity), info->path);
   }
 }
 

@@ -19,8 +19,15 @@ namespace apiserver::chain {
 using PathHandler =
     std::function<base::Task<void>(base::net::Exchange& exchange, const machinery::request::Identity& identity)>;
 
-// A resource request that is answered by bytes of its own: log, exec, portforward, proxy.
+// A resource request that is answered by bytes of its own: log, exec, portforward, proxy. Its verb is kConnect, its
+// subpath what follows the subresource, decoded.
 using ConnectHandler = std::function<base::Task<void>(base::net::Exchange& exchange, Request request)>;
+struct Connect {
+  std::string group, version, resource, subresource;
+  std::vector<std::string_view> methods;
+  bool namespaced = true;
+  bool subpath = false;  // whatever follows the subresource is the other side's
+};
 
 class RestFront {
  public:
@@ -34,8 +41,7 @@ class RestFront {
   void Mount(std::string path, PathHandler handler);
   // Asked for every "/api/<v>" and "/apis/<g>[/<v>]" that no exact mount answers (discovery of group versions).
   void MountDiscovery(PathHandler handler);
-  // "pods/exec", "pods/log", "nodes/proxy": the resource and subresource of a connect verb.
-  void MountConnect(std::string resource_and_subresource, ConnectHandler handler);
+  void MountConnect(Connect what, ConnectHandler handler);
 
   base::Task<void> Serve(base::net::Exchange& exchange);
 
@@ -55,13 +61,5 @@ class RestFront {
 // The credentials and wishes of headers, for every wire.
 std::string BearerTokenOf(const base::net::Headers& headers);
 Impersonation ImpersonationOf(const base::net::Headers& headers);
-
-// What a path names. Pure; for tests and authorization.
-struct ParsedPath {
-  bool resource = false;      // /api/v1/... or /apis/g/v/... with a resource
-  bool watch_prefix = false;  // /api/v1/watch/...
-  std::string group, version, namespace_name, resource_name, name, subresource, subpath;
-};
-ParsedPath ParseResourcePath(std::string_view path);
 
 }  // namespace apiserver::chain

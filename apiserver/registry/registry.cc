@@ -108,6 +108,13 @@ Store* Registry::FindStore(std::string_view group, std::string_view resource) co
   return it == by_resource_.end() ? nullptr : it->second;
 }
 
+bool Registry::ServesGroup(std::string_view group) const {
+  if (group.empty()) return true;
+  std::string first = std::string(group) + "/";
+  auto it = group_versions_.lower_bound(first);
+  return it != group_versions_.end() && it->starts_with(first);
+}
+
 bool Registry::ServesGroupVersion(std::string_view group, std::string_view version) const {
   return group_versions_.contains(group.empty() ? std::string(version)
                                                 : std::string(group) + "/" + std::string(version));

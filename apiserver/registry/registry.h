@@ -48,6 +48,7 @@ class Registry {
   Store* FindStore(std::string_view group, std::string_view resource) const;
   // Every served kind, in the schema's order.
   const std::vector<Served>& served() const { return served_; }
+  bool ServesGroup(std::string_view group) const;  // in some version
   bool ServesGroupVersion(std::string_view group, std::string_view version) const;
 
   const machinery::schema::Schema& schema() const { return schema_; }

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "apiserver/auth/question.h"
 #include "apiserver/registry/validation/validation.h"
+#include "apiserver/streaming/proxy_rules.h"
+#include "apiserver/streaming/wire.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/names.h"
 
@@ -49,32 +52,6 @@ std::string Bracketed(const std::vector<std::string>& names) {
   return out + "]";
 }
 
-std::string HostPort(const std::string& host, int64_t port) {
-  bool v6 = host.find(':') != host.npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
-}
-
-bool Upgrades(const Exchange& e) { return e.headers().Has("upgrade"); }
-
-bool IsWebSocket(const Exchange& e) {
-  std::string upgrade(e.headers().Get("upgrade"));
-  std::transform(upgrade.begin(), upgrade.end(), upgrade.begin(), [](unsigned char c) { return std::tolower(c); });
-  return upgrade == "websocket";
-}
-
-// Headers of one hop only, which a proxy must not pass on.
-bool HopByHop(std::string_view name) {
-  static constexpr std::string_view kHop[] = {
-      "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-      "upgrade",    "host",       "content-length",     "proxy-connection"};
-  return std::find(std::begin(kHop), std::end(kHop), name) != std::end(kHop);
-}
-
-// Credentials for this server, which nobody behind it may see.
-bool Secret(std::string_view name) {
-  return name == "authorization" || name.starts_with("impersonate-") || name.starts_with("x-remote-");
-}
-
 // PodLogOptions as a tree, checked.
 base::Status CheckLogOptions(const Request& r) {
   machinery::value::Map options;
@@ -90,22 +67,6 @@ base::Status CheckLogOptions(const Request& r) {
   if (auto time = Parameter(r, "sinceTime"); !time.empty()) options.Set("sinceTime", time);
   auto errors = registry::validation::ValidatePodLogOptions(Value(std::move(options)));
   return errors.empty() ? base::Ok() : object::InvalidObject({"", "PodLogOptions"}, r.name, errors);
-}
-
-base::Status Unreachable(const base::Status& why) {
-  return object::InternalError("error dialing backend: " + std::string(why.message()));
-}
-
-// "http:name:8080" -> scheme, name, port.
-struct ProxyName {
-  std::string scheme, name, port;
-};
-ProxyName SplitName(const std::string& text) {
-  size_t first = text.find(':');
-  if (first == text.npos) return {"", text, ""};
-  size_t second = text.find(':', first + 1);
-  if (second == text.npos) return {"", text.substr(0, first), text.substr(first + 1)};
-  return {text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
 }
 
 }  // namespace
@@ -136,19 +97,29 @@ base::Result<std::unique_ptr<Streaming>> Streaming::Make(base::Loop& loop, regis
   const KubeletAccess& a = out->access_;
   base::net::TlsFiles files{
       .cert_file = a.certificate_file, .key_file = a.key_file, .ca_file = a.ca_file, .skip_verify = a.ca_file.empty()};
-  TRY_ASSIGN(out->tls_, base::net::ClientTls::FromFiles(files));
+  TRY_ASSIGN(out->kubelet_tls_, base::net::ClientTls::FromFiles(files));
   files.ca_file.clear();
   files.skip_verify = true;
-  TRY_ASSIGN(out->insecure_tls_, base::net::ClientTls::FromFiles(files));
+  TRY_ASSIGN(out->unchecked_kubelet_tls_, base::net::ClientTls::FromFiles(files));
+  TRY_ASSIGN(out->anybody_tls_, base::net::ClientTls::FromFiles({.skip_verify = true}));
+  out->name_pool_ = base::NewThreadPool("node-names", 1);
   return out;
 }
 
 void Streaming::MountOn(RestFront& front) {
-  front.MountConnect("pods/log", [this](Exchange& e, Request r) { return Log(e, std::move(r)); });
-  for (const char* name : {"pods/exec", "pods/attach", "pods/portforward"})
-    front.MountConnect(name, [this](Exchange& e, Request r) { return Stream(e, std::move(r)); });
-  for (const char* name : {"nodes/proxy", "pods/proxy", "services/proxy"})
-    front.MountConnect(name, [this](Exchange& e, Request r) { return Proxy(e, std::move(r)); });
+  front.MountConnect({.version = "v1", .resource = "pods", .subresource = "log", .methods = {"GET"}},
+                     [this](Exchange& e, Request r) { return Log(e, std::move(r)); });
+  for (const char* name : {"exec", "attach", "portforward"})
+    front.MountConnect({.version = "v1", .resource = "pods", .subresource = name, .methods = {"GET", "POST"}},
+                       [this](Exchange& e, Request r) { return Stream(e, std::move(r)); });
+  for (const char* resource : {"nodes", "pods", "services"})
+    front.MountConnect({.version = "v1",
+                        .resource = resource,
+                        .subresource = "proxy",
+                        .methods = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"},
+                        .namespaced = std::string_view(resource) != "nodes",
+                        .subpath = true},
+                       [this](Exchange& e, Request r) { return Proxy(e, std::move(r)); });
 }
 
 base::Task<base::Result<Value>> Streaming::Find(base::Context ctx, std::string resource, std::string ns,
@@ -163,22 +134,28 @@ base::Task<base::Result<Value>> Streaming::Find(base::Context ctx, std::string r
   co_return found->Tree();
 }
 
-base::Task<base::Result<std::string>> Streaming::KubeletOrigin(base::Context ctx, std::string name, bool proxied) {
-  auto found = co_await Find(ctx, "nodes", "", name);
-  // The original looks the node up on behalf of the pod and names that resource.
-  if (!found && object::IsNotFound(found.error()) && !proxied)
-    co_return base::Err(object::NotFound({"", "pods"}, name));
-  if (!found) co_return base::Err(found.error());
-  const Value& node = *found;
-  int64_t port = node.At("status", "daemonEndpoints", "kubeletEndpoint", "Port").int_or();
-  if (port == 0) port = access_.default_port;
+base::Task<base::Result<Streaming::Kubelet>> Streaming::FindKubelet(base::Context ctx, std::string name) {
+  CO_TRY_ASSIGN(Value node, co_await Find(ctx, "nodes", "", name));
+  Kubelet out;
+  out.port = node.At("status", "daemonEndpoints", "kubeletEndpoint", "Port").int_or();
+  if (out.port <= 0) out.port = access_.default_port;
   const Value& addresses = node.At("status", "addresses");
   for (const auto& type : access_.preferred_address_types)
     if (addresses.is_list())
       for (const Value& a : addresses.list())
-        if (a.At("type").string_or() == type)
-          co_return "https://" + HostPort(std::string(a.At("address").string_or()), port);
+        if (a.At("type").string_or() == type) {
+          out.host = a.At("address").string_or();
+          co_return out;
+        }
   co_return base::Err(object::InternalError("no preferred addresses found; known addresses: []"));
+}
+
+base::Task<base::Result<std::string>> Streaming::KubeletOrigin(base::Context ctx, std::string node) {
+  auto kubelet = co_await FindKubelet(ctx, node);
+  // The original looks the node up on behalf of the pod and names that resource.
+  if (!kubelet && object::IsNotFound(kubelet.error())) co_return base::Err(object::NotFound({"", "pods"}, node));
+  if (!kubelet) co_return base::Err(kubelet.error());
+  co_return "https://" + HostPort(kubelet->host, kubelet->port);
 }
 
 base::net::ClientOptions Streaming::ClientFor(const Target& target, bool http1) const {
@@ -200,10 +177,10 @@ base::Task<base::Result<Streaming::Target>> Streaming::LogTarget(base::Context c
   if (node.empty()) co_return Target{};  // nothing has run yet: an empty log
   Target t;
   CO_TRY_ASSIGN(t.origin, co_await KubeletOrigin(ctx, node));
-  t.path = "/containerLogs/" + r.namespace_name + "/" + r.name + "/" + container +
+  t.path = EscapePath("/containerLogs/" + r.namespace_name + "/" + r.name + "/" + container) +
            QueryOf(r, {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes",
                        "stream"});
-  t.tls = True(Parameter(r, "insecureSkipTLSVerifyBackend")) ? insecure_tls_ : tls_;
+  t.tls = True(Parameter(r, "insecureSkipTLSVerifyBackend")) ? unchecked_kubelet_tls_ : kubelet_tls_;
   co_return t;
 }
 
@@ -251,6 +228,21 @@ base::Task<void> Streaming::Log(Exchange& e, Request r) {
 
 // --- exec, attach, portforward ---
 
+// A WebSocket is opened by GET, SPDY by POST: a rule for "get" alone must not open what the other needs "create" for.
+base::Status Streaming::MayStream(const Exchange& e, const Request& r) const {
+  if (e.method() == "POST") return base::Ok();
+  auto verdict = auth::Ask(registry_.facilities().authorizer, {.identity = r.identity,
+                                                               .verb = "create",
+                                                               .group = r.group,
+                                                               .version = r.version,
+                                                               .resource = r.resource,
+                                                               .subresource = r.subresource,
+                                                               .namespace_name = r.namespace_name,
+                                                               .name = r.name});
+  if (verdict.decision == auth::Decision::kAllow) return base::Ok();
+  return object::Forbidden({r.group, r.resource}, r.name, verdict.reason);
+}
+
 base::Task<base::Result<Streaming::Target>> Streaming::StreamTarget(base::Context ctx, const Request& r) {
   CO_TRY_ASSIGN(Value pod, co_await Find(ctx, "pods", r.namespace_name, r.name));
   std::string path = r.namespace_name + "/" + r.name, query;
@@ -278,12 +270,16 @@ base::Task<base::Result<Streaming::Target>> Streaming::StreamTarget(base::Contex
   if (node.empty()) co_return base::Err(object::BadRequest("pod " + r.name + " does not have a host assigned"));
   Target t;
   CO_TRY_ASSIGN(t.origin, co_await KubeletOrigin(ctx, node));
-  t.path = path + query;
-  t.tls = tls_;
+  t.path = EscapePath(path) + query;
+  t.tls = kubelet_tls_;
   co_return t;
 }
 
 base::Task<void> Streaming::Stream(Exchange& e, Request r) {
+  if (auto s = MayStream(e, r); !s.ok()) {
+    co_await RestFront::RespondError(e, s);
+    co_return;
+  }
   auto target = co_await StreamTarget(e.context(), r);
   if (!target) {
     co_await RestFront::RespondError(e, target.error());
@@ -320,113 +316,6 @@ base::Task<void> Streaming::Splice(Exchange& e, Target target) {
   auto ours = co_await e.Upgrade(std::move(headers));
   if (!ours) co_return;
   (void)co_await base::net::Splice(loop_, e.context(), std::move(*ours), std::move(upgraded->stream));
-}
-
-// --- proxies ---
-
-base::Task<base::Result<Streaming::Target>> Streaming::ProxyTarget(base::Context ctx, const Request& r,
-                                                                   std::string_view query) {
-  ProxyName to = SplitName(r.name);
-  Target t;
-  t.path = "/" + r.subpath + (query.empty() ? "" : "?" + std::string(query));
-  std::string scheme = to.scheme.empty() ? "http" : to.scheme;
-  if (scheme != "http" && scheme != "https")
-    co_return base::Err(object::BadRequest("invalid " + r.resource + " request \"" + r.name + "\""));
-  if (r.resource == "nodes") {
-    CO_TRY_ASSIGN(t.origin, co_await KubeletOrigin(ctx, to.name, true));
-    if (!to.port.empty()) t.origin = t.origin.substr(0, t.origin.rfind(':') + 1) + to.port;
-    t.tls = tls_;
-    co_return t;
-  }
-  t.tls = insecure_tls_;
-  std::string address;
-  int64_t port = std::atoll(to.port.c_str());
-  if (r.resource == "pods") {
-    CO_TRY_ASSIGN(Value pod, co_await Find(ctx, "pods", r.namespace_name, to.name));
-    address = pod.At("status", "podIP").string_or();
-    const Value& containers = pod.At("spec", "containers");
-    for (size_t i = 0; port == 0 && containers.is_list() && i < containers.list().size(); ++i)
-      port = containers.At(i).At("ports").is_list()
-                 ? containers.At(i).At("ports").At(size_t{0}).At("containerPort").int_or()
-                 : 0;
-    if (port == 0) port = scheme == "https" ? 443 : 80;
-    if (address.empty()) co_return base::Err(object::BadRequest("address not allowed"));
-  } else {
-    CO_TRY_ASSIGN(Value service, co_await Find(ctx, "services", r.namespace_name, to.name));
-    CO_TRY_ASSIGN(Value endpoints, co_await Find(ctx, "endpoints", r.namespace_name, to.name));
-    std::string port_name;
-    const Value& ports = service.At("spec", "ports");
-    if (ports.is_list())
-      for (const Value& p : ports.list()) {
-        bool this_one = to.port.empty() ? ports.list().size() == 1
-                                        : p.At("name").string_or() == to.port || p.At("port").int_or() == port;
-        if (this_one) port_name = p.At("name").string_or();
-      }
-    port = 0;
-    const Value& subsets = endpoints.At("subsets");
-    std::vector<std::pair<std::string, int64_t>> ready;
-    if (subsets.is_list())
-      for (const Value& s : subsets.list())
-        if (s.At("ports").is_list() && s.At("addresses").is_list())
-          for (const Value& p : s.At("ports").list())
-            if (p.At("name").string_or() == port_name)
-              for (const Value& a : s.At("addresses").list())
-                ready.emplace_back(a.At("ip").string_or(), p.At("port").int_or());
-    if (ready.empty())
-      co_return base::Err(object::ServiceUnavailable("no endpoints available for service \"" + r.name + "\""));
-    std::tie(address, port) = ready[registry_.random().Below(ready.size())];
-  }
-  auto ip = object::ParseIp(address);
-  // A proxy into the server's own host or link would be a way around every network rule.
-  if (!ip || ip->IsLoopback() || ip->IsLinkLocalUnicast() || ip->IsUnspecified())
-    co_return base::Err(object::BadRequest("address not allowed"));
-  t.origin = scheme + "://" + HostPort(address, port);
-  co_return t;
-}
-
-base::Task<void> Streaming::Proxy(Exchange& e, Request r) {
-  auto target = co_await ProxyTarget(e.context(), r, e.query());
-  if (!target) {
-    co_await RestFront::RespondError(e, target.error());
-  } else if (Upgrades(e)) {
-    co_await Splice(e, std::move(*target));
-  } else {
-    co_await Forward(e, std::move(*target));
-  }
-}
-
-base::Task<void> Streaming::Forward(Exchange& e, Target target) {
-  constexpr size_t kMaxBody = 32 << 20;
-  base::net::ClientRequest request{.method = std::string(e.method()), .path = target.path};
-  for (const auto& [name, value] : e.headers().fields())
-    if (!HopByHop(name) && !Secret(name)) request.headers.Add(name, value);
-  if (e.method() != "GET" && e.method() != "HEAD") {
-    auto body = co_await e.ReadAll(e.context(), kMaxBody);
-    if (!body) {
-      co_await RestFront::RespondError(e, object::RequestEntityTooLarge("limit is " + std::to_string(kMaxBody)));
-      co_return;
-    }
-    request.body = base::Share(std::move(*body));
-  }
-  base::net::Client client(loop_, ClientFor(target, true));
-  auto answer = co_await client.Do(e.context(), std::move(request));
-  if (!answer) {
-    co_await RestFront::RespondError(
-        e, object::ServiceUnavailable("error trying to reach service: " + std::string(answer.error().message())));
-    co_return;
-  }
-  base::net::ClientResponse& from = **answer;
-  Headers headers;
-  for (const auto& [name, value] : from.headers().fields())
-    if (!HopByHop(name)) headers.Add(name, value);
-  auto started = co_await e.StartResponse(from.status(), std::move(headers));
-  while (started.ok()) {
-    auto piece = co_await from.Read(e.context());
-    if (!piece) co_return;
-    if (piece->empty()) break;
-    started = co_await e.Write(base::Share(std::move(*piece)));
-  }
-  if (started.ok()) (void)co_await e.Finish();
 }
 
 }  // namespace apiserver::streaming

@@ -26,6 +26,8 @@ struct KubeletAccess {
   base::Duration timeout = std::chrono::seconds(5);  // to connect
 };
 
+struct ProxyName;
+
 class Streaming {
  public:
   static base::Result<std::unique_ptr<Streaming>> Make(base::Loop& loop, registry::Registry& registry,
@@ -49,11 +51,23 @@ class Streaming {
   base::Task<void> Stream(Exchange& e, Request r);
   base::Task<void> Proxy(Exchange& e, Request r);
   base::Task<base::Result<Value>> Find(base::Context ctx, std::string resource, std::string ns, std::string name);
-  // Where a node's kubelet listens. `proxied`: the node itself was asked for, not a pod on it.
-  base::Task<base::Result<std::string>> KubeletOrigin(base::Context ctx, std::string node, bool proxied = false);
+  struct Kubelet {
+    std::string host;  // an address or a name
+    int64_t port = 0;
+  };
+  base::Task<base::Result<Kubelet>> FindKubelet(base::Context ctx, std::string node);
+  // Where the kubelet of a pod's node listens.
+  base::Task<base::Result<std::string>> KubeletOrigin(base::Context ctx, std::string node);
+  base::Status MayStream(const Exchange& e, const Request& r) const;
   base::Task<base::Result<Target>> LogTarget(base::Context ctx, const Request& r);
   base::Task<base::Result<Target>> StreamTarget(base::Context ctx, const Request& r);
-  base::Task<base::Result<Target>> ProxyTarget(base::Context ctx, const Request& r, std::string_view query);
+  // Scheme, host and port that a proxy goes to, and how.
+  base::Task<base::Result<Target>> ProxyTarget(base::Context ctx, const Request& r);
+  base::Task<base::Result<Target>> NodeTarget(base::Context ctx, const Request& r, const ProxyName& to);
+  base::Task<base::Result<Target>> PodTarget(base::Context ctx, const Request& r, const ProxyName& to);
+  base::Task<base::Result<Target>> ServiceTarget(base::Context ctx, const Request& r, const ProxyName& to);
+  base::Task<base::Result<std::string>> NamedServicePort(base::Context ctx, const Request& r, const ProxyName& to);
+  base::Task<base::Status> MayProxyToHost(std::string host);
   base::net::ClientOptions ClientFor(const Target& target, bool http1) const;
   base::Task<void> Splice(Exchange& e, Target target);
   base::Task<void> Forward(Exchange& e, Target target);
@@ -61,7 +75,10 @@ class Streaming {
   base::Loop& loop_;
   registry::Registry& registry_;
   KubeletAccess access_;
-  std::shared_ptr<base::net::ClientTls> tls_, insecure_tls_;
+  std::shared_ptr<base::net::ClientTls> kubelet_tls_, unchecked_kubelet_tls_;
+  // Of whoever is no kubelet: our client certificate is not for them.
+  std::shared_ptr<base::net::ClientTls> anybody_tls_;
+  std::unique_ptr<base::BlockingPool> name_pool_;
 };
 
 // The container that a log, exec or attach means: the named one, the only one, or the one that the annotation
