@@ -6,6 +6,7 @@
 #include "apiserver/server.h"
 #include "apiserver/storage/etcd.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/net/grpc.h"
 #include "base/net/server.h"
 #include "base/sync.h"
@@ -17,6 +18,8 @@ using machinery::request::Identity;
 namespace {
 
 constexpr base::Duration kDrain = std::chrono::seconds(5);
+constexpr base::Duration kMemoryLook = std::chrono::seconds(5);
+constexpr size_t kMemorySlack = 32 << 20;
 
 // Whoever comes over the insecure port, which is on only when asked for, is the administrator.
 class InsecurePort final : public auth::Authenticator {
@@ -62,6 +65,7 @@ struct Server::Impl {
   base::Status MakeFronts();
   base::Status Listen();
   base::Task<void> CompactNowAndThen(base::Context ctx);
+  base::Task<void> ReturnMemoryNowAndThen(base::Context ctx);
 };
 
 Server::Server(base::Daemon& daemon, Options options) : impl_(std::make_unique<Impl>(daemon, std::move(options))) {}
@@ -207,6 +211,11 @@ base::Task<void> Server::Impl::CompactNowAndThen(base::Context ctx) {
   }
 }
 
+// A burst of requests leaves no mark on an idle server.
+base::Task<void> Server::Impl::ReturnMemoryNowAndThen(base::Context ctx) {
+  while ((co_await base::Sleep(loop, ctx, kMemoryLook)).ok()) base::ReturnFreedMemory(kMemorySlack);
+}
+
 base::Task<base::Status> Server::Run() {
   Impl& s = *impl_;
   base::RaiseOpenFilesLimit();
@@ -222,6 +231,7 @@ base::Task<base::Status> Server::Run() {
   if (ready.ok()) {
     s.scope.Spawn(s.plane->Run(s.scope.context()));
     s.scope.Spawn(s.CompactNowAndThen(s.scope.context()));
+    s.scope.Spawn(s.ReturnMemoryNowAndThen(s.scope.context()));
     base::NotifySupervisor("READY=1");
     base::Event stop(s.loop);
     (void)co_await stop.Wait(s.daemon.context());

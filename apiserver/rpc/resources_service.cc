@@ -98,6 +98,7 @@ std::string DetailsOf(const base::Status& s, size_t max_bytes) {
   if (text.size() > max_bytes) {
     std::string message(machinery::value::Utf8Prefix(status.At("message").string_or(), max_bytes / 8));
     status.Set("message", std::move(message));
+    status.Remove("details");  // a name, a kind: as long as a client likes
     text = machinery::value::ToJson(status);
   }
   return text.size() > max_bytes ? std::string() : text;

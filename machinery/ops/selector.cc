@@ -22,6 +22,10 @@ constexpr const char* kOperators = "in, notin, =, ==, !=, gt, lt";
 
 Status Error(std::string message) { return base::InvalidArgument(std::move(message)); }
 
+// What a URL can hold: every object of a list is held against every requirement.
+constexpr size_t kMaxSelectorBytes = 64 << 10;
+Status TooLong() { return Error("a selector may have " + std::to_string(kMaxSelectorBytes) + " bytes at most"); }
+
 std::optional<int64_t> ParseInt(std::string_view s) {
   if (s.starts_with('+')) s.remove_prefix(1);
   int64_t v = 0;
@@ -298,6 +302,7 @@ LabelSelector LabelSelector::Nothing() {
 }
 
 Result<LabelSelector> LabelSelector::Parse(std::string_view text) {
+  if (text.size() > kMaxSelectorBytes) return base::Err(TooLong());
   LabelSelector s;
   TRY_ASSIGN(s.requirements_, Parser(text).Run());
   SortByKey(s.requirements_);
@@ -399,13 +404,15 @@ std::string Escape(std::string_view s) {
 }  // namespace
 
 Result<FieldSelector> FieldSelector::Parse(std::string_view text) {
+  if (text.size() > kMaxSelectorBytes) return base::Err(TooLong());
   FieldSelector s;
   std::vector<std::string> terms = SplitTerms(text);
   std::sort(terms.begin(), terms.end());
   for (const std::string& term : terms) {
     if (term.empty()) continue;
     size_t at = 0;
-    while (at < term.size() && term[at] != '=' && !term.substr(at).starts_with("!=")) ++at;
+    const std::string_view view = term;
+    while (at < view.size() && view[at] != '=' && !view.substr(at).starts_with("!=")) ++at;
     if (at == term.size())
       return base::Err(Error("invalid selector: '" + std::string(text) + "'; can't understand '" + term + "'"));
     std::string_view rest = std::string_view(term).substr(at);

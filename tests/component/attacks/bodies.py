@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import json
+import time
 
 from attacks.target import STRANGER
 
@@ -144,7 +145,7 @@ def attack_broken_paths_and_names(t):
                 "Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"})
             expect(answer, 200, 400, 404, 405, 409, 422)
             answer = t.ask(method, path, who=STRANGER)
-            expect(answer, 401, 403, 405)
+            expect(answer, 401, 403, 405, 415)
 
 
 def attack_yaml_that_grows(t):
@@ -201,3 +202,54 @@ def attack_selectors(t):
             options = t.wire.Options(**{"label_selector" if field == "labelSelector" else "field_selector": selector})
             expect(t.call(verb="list", version="v1", resource="configmaps", namespace_name="default", options=options),
                    200, 400)
+    for long in ("x" * 3_000_000, "a!" * 1_500_000, "=" * 3_000_000, "a=b," * 700_000, "!a," * 900_000):
+        for field in ("label_selector", "field_selector"):
+            began = time.time()
+            expect(t.call(verb="list", version="v1", resource="configmaps", namespace_name="default", timeout=60,
+                          options=t.wire.Options(**{field: long})), 200, 400, 413, 429)
+            assert time.time() - began < 20, f"{field} took {time.time() - began:.0f} s"
+
+
+def attack_deep_schemas(t):
+    """Of the kinds the one whose type holds itself: by JSON and as nested messages."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+    def definition(schema):
+        return ('{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":'
+                '"deeps.example.com"},"spec":{"group":"example.com","names":{"kind":"Deep","plural":"deeps"},"scope":'
+                '"Namespaced","versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":'
+                + schema + "}}]}}")
+
+    for open_, close in (('{"type":"object","not":', "}"), ('{"type":"array","items":', "}"),
+                         ('{"type":"array","items":[', "]}"), ('{"type":"object","additionalProperties":', "}"),
+                         ('{"type":"object","properties":{"a":', "}}"), ('{"allOf":[', "]}")):
+        for n in (100, 300, 480, 900, 3000):
+            body = definition(open_ * n + '{"type":"object"}' + close * n)
+            answer = t.ask("POST", path, body, headers=JSON, timeout=60)
+            expect(answer, 201, 400, 403, 404, 405, 422, 501)
+            if answer.code == 201:
+                for accept in ("application/json", "application/vnd.kubernetes.protobuf", "application/yaml"):
+                    expect(t.ask("GET", path + "/deeps.example.com", headers={"Accept": accept}), 200)
+                    expect(t.ask("GET", path, headers={"Accept": accept}), 200)
+                expect(t.ask("DELETE", path + "/deeps.example.com"), 200)
+    for number in (28, 20, 23):  # not, items, allOf
+        for n in (100, 900, 1500, 3000):
+            schema = b""
+            for _ in range(n):
+                schema = wide(number, wide(1, schema) if number == 20 else schema)
+            raw = message([(2, message([(7, message([(4, message([(1, schema)]))]))]))])
+            body = protobuf("CustomResourceDefinition", raw, "apiextensions.k8s.io/v1")
+            expect(t.ask("POST", path, body, headers={"Content-Type": "application/vnd.kubernetes.protobuf"}),
+                   400, 403, 404, 405, 413, 422, 501)
+
+
+def wide(number, value):
+    """One length-delimited field of any number."""
+    tag, key = b"", number << 3 | 2
+    for n in (key, len(value)):
+        while True:
+            tag += bytes([n & 0x7F | (0x80 if n > 0x7F else 0)])
+            n >>= 7
+            if not n:
+                break
+    return tag + value

@@ -115,9 +115,10 @@ class Watched:
 def attack_unary_bodies_without_end(t):
     with Watched(t):
         peers = [Peer(t) for _ in range(4)]
-        begun = struct.pack(">BI", 0, 8 << 20)
         block = frame(DATA, 0, 1, b"x" * 16384)
-        for p in peers:
+        for i, p in enumerate(peers):
+            # A message that is announced and never ends; one that has ended, and more and more behind it.
+            begun = struct.pack(">BI", 0, 8 << 20 if i % 2 else 100)
             p.send(frame(HEADERS, 4, 1, head("/keelson.resources.v1.Resources/Do")) + frame(DATA, 0, 1, begun))
         end = time.time() + 8
         while time.time() < end and not all(p.ended for p in peers):

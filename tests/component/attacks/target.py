@@ -167,7 +167,9 @@ class Target:
             return False
 
     def log_end(self):
-        return pathlib.Path(self.server.dir, "apiserver.log").read_text(errors="replace")[-600:]
+        """How it ended (None: it still runs, and is not ready) and what it said last."""
+        log = pathlib.Path(self.server.dir, "apiserver.log").read_text(errors="replace")
+        return f"exit status {self.server.server.poll()}: {log[-600:]}"
 
     def restart(self):
         if self.server.server.poll() is None:
