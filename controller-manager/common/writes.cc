@@ -4,6 +4,11 @@
 #include <charconv>
 
 namespace controller_manager {
+namespace {
+
+constexpr base::Duration kTimeout = std::chrono::minutes(5);
+
+}  // namespace
 
 uint64_t RevisionOf(const std::string& text) {
   uint64_t out = 0;
@@ -11,14 +16,19 @@ uint64_t RevisionOf(const std::string& text) {
   return out;
 }
 
+bool Writes::Expired(base::MonoTime since) const { return executor_.Now() - since > kTimeout; }
+
 void Writes::Created(const std::string& key, const std::string& resource_version) {
   auto& of = of_[key];
   of.revision = std::max(of.revision, RevisionOf(resource_version));
+  of.since = executor_.Now();
 }
 
 bool Writes::IsDeleted(const std::string& key, const std::string& uid) const {
   auto it = of_.find(key);
-  return it != of_.end() && it->second.deleted.contains(uid);
+  if (it == of_.end()) return false;
+  auto child = it->second.deleted.find(uid);
+  return child != it->second.deleted.end() && !Expired(child->second);
 }
 
 void Writes::Settle(const std::string& key, const std::string& uid) {
@@ -27,13 +37,21 @@ void Writes::Settle(const std::string& key, const std::string& uid) {
 }
 
 std::set<std::string> Writes::Deletions(const std::string& key) const {
-  auto it = of_.find(key);
-  return it == of_.end() ? std::set<std::string>() : it->second.deleted;
+  std::set<std::string> out;
+  if (auto it = of_.find(key); it != of_.end())
+    for (const auto& [uid, when] : it->second.deleted) out.insert(uid);
+  return out;
 }
 
-bool Writes::SeenBy(const std::string& key, const std::string& resource_version) const {
+bool Writes::SeenBy(const std::string& key, const std::string& resource_version) {
+  uint64_t seen = RevisionOf(resource_version);
+  if (seen < highest_) of_.clear();
+  highest_ = seen;
   auto it = of_.find(key);
-  return it == of_.end() || RevisionOf(resource_version) >= it->second.revision;
+  if (it == of_.end()) return true;
+  if (seen < it->second.revision && !Expired(it->second.since)) return false;
+  it->second.revision = 0;
+  return true;
 }
 
 }  // namespace controller_manager

@@ -535,7 +535,7 @@ class DeploymentController final : public RunnableController {
   client::Informer<Deployment>& deployments_;
   client::Informer<ReplicaSet>& sets_;
   client::Informer<Pod>& pods_;
-  Writes writes_;
+  Writes writes_{executor_};
   client::Controller controller_;
 };
 }  // namespace

@@ -70,6 +70,7 @@ class EndpointSliceController final : public RunnableController {
         pods_(context.informers.Of<Pod>()),
         nodes_(context.informers.Of<Node>()),
         slices_(context.informers.Of<EndpointSlice>()),
+        writes_(context.executor),
         controller_(context.executor, "endpoint_slice", context.Workers("endpointslice-controller", 5),
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
     context.informers.Index<EndpointSlice>("service",

@@ -158,6 +158,21 @@ std::string ZoneOf(const Node& node) {
   return region + ":" + std::string(1, '\0') + ":" + zone;
 }
 
+Hearing::Verdict Hearing::Begin(bool answered, base::MonoTime now) {
+  // A process that stood still, or a machine that slept, heard nobody either.
+  if (begun_ && now - last_ > 2 * period_ + std::chrono::seconds(5)) deaf_ = true;
+  begun_ = true;
+  last_ = now;
+  if (!answered) deaf_ = true;
+  if (!answered) return Verdict::kDeaf;
+  return std::exchange(deaf_, false) ? Verdict::kBack : Verdict::kGood;
+}
+
+void Hearing::End(bool failed, base::MonoTime now) {
+  last_ = now;
+  deaf_ = deaf_ || failed;
+}
+
 ZoneState StateOf(const ZoneCounts& zone, double unhealthy_threshold) {
   if (zone.ready == 0 && zone.not_ready > 0) return ZoneState::kFullDisruption;
   if (zone.not_ready > 2 && zone.not_ready >= unhealthy_threshold * zone.size()) return ZoneState::kPartialDisruption;

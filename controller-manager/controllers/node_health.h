@@ -40,6 +40,23 @@ std::optional<base::WallTime> EvictionTime(const core::PodSpec& pod, const core:
 // Region and zone as one word, as the metrics show it; "" without labels.
 std::string ZoneOf(const core::Node& node);
 
+// Whether the silence of nodes means anything: while the API server (or its store) does not answer us, it cannot have
+// taken heartbeats either, and when it answers again the nodes must first have the time to be heard.
+class Hearing {
+ public:
+  explicit Hearing(base::Duration period) : period_(period) {}
+  enum class Verdict { kGood, kDeaf, kBack };  // kBack: count all silence from now
+  // Before each look at the nodes: `answered`, whether a question asked just now was answered.
+  Verdict Begin(bool answered, base::MonoTime now);
+  // After it; `failed`: something could not be written, nor was it refused.
+  void End(bool failed, base::MonoTime now);
+
+ private:
+  base::Duration period_;
+  base::MonoTime last_{};
+  bool deaf_ = false, begun_ = false;
+};
+
 enum class ZoneState { kInitial, kNormal, kPartialDisruption, kFullDisruption };
 struct ZoneCounts {
   int ready = 0, not_ready = 0;

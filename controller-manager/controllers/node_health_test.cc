@@ -179,5 +179,26 @@ TEST(Disruption, ZonesThatAreGoneAreForgotten) {
       << "the zone was fully silent before, now it is all there is: no change to act on";
   EXPECT_EQ(d.Update({}, kStart), Disruption::Change::kNone);
 }
+TEST(Hearing, SilenceCountsOnlyWhileTheServerAnswers) {
+  using V = Hearing::Verdict;
+  Hearing hearing(5s);
+  base::MonoTime now = kStart;
+  auto pass = [&](bool answered, bool failed, base::Duration after = 5s) {
+    now += after;
+    V v = hearing.Begin(answered, now);
+    if (v != V::kDeaf) hearing.End(failed, now += 1s);
+    return v;
+  };
+  EXPECT_EQ(pass(true, false), V::kGood);
+  EXPECT_EQ(pass(true, false, 14s), V::kGood);
+  EXPECT_EQ(pass(false, false), V::kDeaf);
+  EXPECT_EQ(pass(false, false), V::kDeaf);
+  EXPECT_EQ(pass(true, false), V::kBack);
+  EXPECT_EQ(pass(true, true), V::kGood) << "a write in vain tells the next pass";
+  EXPECT_EQ(pass(true, false), V::kBack);
+  EXPECT_EQ(pass(true, false), V::kGood);
+  EXPECT_EQ(pass(true, false, 1h), V::kBack) << "the machine slept";
+}
+
 }  // namespace
 }  // namespace controller_manager

@@ -81,6 +81,7 @@ class NodeIpamController final : public RunnableController {
       : client_(context.client),
         events_(context.events("node-ipam-controller")),
         nodes_(context.informers.Of<Node>()),
+        writes_(context.executor),
         controller_(context.executor, "node_ipam", 1,
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {
     const auto& o = context.options;

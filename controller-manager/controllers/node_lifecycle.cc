@@ -1,6 +1,7 @@
 // Node lifecycle: notices nodes that stopped reporting, says so in their conditions, and turns conditions into taints.
-// A node lives as long as its Ready heartbeat or its Lease moves; times are our own clock's. NoSchedule taints follow
-// the conditions at once; NoExecute ones, which empty a node, are rationed per zone (node_health.h).
+// A node lives as long as its Ready heartbeat or its Lease moves; times are our own clock's, and only those count in
+// which the server could hear the node. NoSchedule taints follow the conditions at once; NoExecute ones, which empty a
+// node, are rationed per zone (node_health.h).
 #include <algorithm>
 
 #include "base/log.h"
@@ -31,6 +32,7 @@ class NodeLifecycleController final : public RunnableController {
         nodes_(context.informers.Of<Node>()),
         pods_(context.informers.Of<Pod>()),
         leases_(context.executor, context.informers.client(), {.namespace_name = "kube-node-lease"}),
+        hearing_(context.options.node_monitor_period),
         disruption_(context.options.eviction_rates),
         zone_size_(context.metrics.AddGauge("node_collector_zone_size", "Registered nodes per zone.", {"zone"})),
         zone_health_(
@@ -80,10 +82,23 @@ class NodeLifecycleController final : public RunnableController {
   base::Task<void> MonitorAll(base::Context ctx) {
     auto nodes = nodes_.List();
     NoticeComings(nodes);
+    bool answered = co_await ServerAnswers(ctx, nodes);
+    switch (hearing_.Begin(answered, executor_.Now())) {
+      case Hearing::Verdict::kGood:
+        break;
+      case Hearing::Verdict::kDeaf:
+        co_return;
+      case Hearing::Verdict::kBack:
+        base::LogInfo("The API server answers again, each Node has its full grace period");
+        for (auto& [name, health] : health_) health.moved = executor_.Now();
+        break;
+    }
+    write_failed_ = false;
     base::TaskScope scope(executor_, ctx);
     std::map<std::string, ZoneCounts> zones;
     for (const auto& node : nodes) scope.Spawn(MonitorOne(scope.context(), node, &zones));
     co_await scope.Join();
+    hearing_.End(write_failed_, executor_.Now());
     for (const auto& [zone, counts] : zones) Measure(zone, counts);
     switch (disruption_.Update(zones, executor_.Now())) {
       case Disruption::Change::kNone:
@@ -98,6 +113,20 @@ class NodeLifecycleController final : public RunnableController {
         for (auto& [name, health] : health_) health.moved = executor_.Now();
         break;
     }
+  }
+
+  // Asked of the store itself: a server that lost its store answers from memory and takes no heartbeat.
+  base::Task<bool> ServerAnswers(base::Context ctx, const std::vector<NodePtr>& nodes) {
+    if (nodes.empty()) co_return true;
+    auto node = co_await client_.Get<Node>(ctx.WithTimeout(executor_, options_.node_monitor_period), "",
+                                           nodes.front()->metadata().name());
+    co_return node || IsAnswer(node.error());
+  }
+
+  // An error that a server in good order gave.
+  static bool IsAnswer(const base::Status& status) {
+    int code = machinery::object::HttpCodeOf(status);
+    return code >= 400 && code < 500 && code != 429;
   }
 
   void NoticeComings(const std::vector<NodePtr>& nodes) {
@@ -139,6 +168,7 @@ class NodeLifecycleController final : public RunnableController {
       for (int i = 0; i < kRetries && MarkUnknown(node, executor_.WallNow()); ++i) {
         auto updated = co_await client_.UpdateStatus<Node>(ctx, node);
         if (!updated) {
+          write_failed_ = write_failed_ || !IsAnswer(updated.error());
           (void)co_await base::Sleep(executor_, ctx, kRetrySleep);
           updated = co_await client_.Get<Node>(ctx, "", name);
         }
@@ -286,6 +316,8 @@ class NodeLifecycleController final : public RunnableController {
   client::Informer<Node>& nodes_;
   client::Informer<Pod>& pods_;
   client::Informer<Lease> leases_;
+  Hearing hearing_;
+  bool write_failed_ = false;  // in this look at the nodes
   Disruption disruption_;
   base::Family<base::Gauge>&zone_size_, &zone_health_, &unhealthy_;
   base::Family<base::Counter>& evictions_;

@@ -337,7 +337,7 @@ class ReplicaSetController final : public RunnableController {
   client::EventRecorder& events_;
   client::Informer<ReplicaSet>& sets_;
   client::Informer<Pod>& pods_;
-  Writes writes_;
+  Writes writes_{context_.executor};
   client::Controller controller_;
 };
 }  // namespace

@@ -121,6 +121,36 @@ TEST_F(ClientTest, InformerFollowsThroughDroppedWatchesAndRelists) {
   Await(Finish(scope));
 }
 
+TEST_F(ClientTest, InformerFollowsAServerThatWasSetBack) {
+  Make("a");
+  Make("b");
+  server_.Save();
+  Informer<ConfigMap> maps(sim_, client_);
+  std::vector<std::string> seen;
+  maps.AddHandler([&](const Change<ConfigMap>& c) { seen.push_back(Describe(c)); });
+  base::TaskScope scope(sim_, ctx_);
+  scope.Spawn(maps.Run(scope.context()));
+  EXPECT_TRUE(Await(maps.WaitForSync(ctx_)).ok());
+  Set("a", "2");
+  Make("c");
+  sim_.RunFor(1s);
+  seen.clear();
+  server_.Restore();
+  // Another history with the same revisions: only the content tells them apart.
+  Set("a", "3");
+  sim_.RunFor(30s);
+  server_.OfferBookmarks();
+  sim_.RunFor(30s);
+  EXPECT_EQ(maps.Get("default/a")->data().at("k"), "3");
+  EXPECT_FALSE(maps.Get("default/c"));
+  EXPECT_EQ(maps.resource_version(), std::to_string(server_.revision()));
+  EXPECT_THAT(seen, ElementsAre("-c", "*a", "*b"));
+  Set("b", "4");
+  sim_.RunFor(1s);
+  EXPECT_EQ(maps.Get("default/b")->data().at("k"), "4");
+  Await(Finish(scope));
+}
+
 TEST_F(ClientTest, AServerThatFailsIsAskedAgainWithGrowingDelay) {
   int calls = 0;
   server_.fail = [&](const request::Request&) {

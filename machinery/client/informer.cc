@@ -1,6 +1,7 @@
 #include "machinery/client/informer.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/log.h"
 #include "machinery/object/api_error.h"
@@ -37,6 +38,17 @@ bool MustRelist(const base::Status& s) {
   return error && std::ranges::any_of(error->causes,
                                       [](const object::Cause& c) { return c.reason == "ResourceVersionTooLarge"; });
 }
+
+bool WentBack(const std::string& before, const std::string& now) {
+  uint64_t a = 0, b = 0;
+  auto number = [](const std::string& text, uint64_t& out) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc() && end == text.data() + text.size();
+  };
+  return number(before, a) && number(now, b) && b < a;
+}
+
+base::Status RevisionsWentBack() { return object::ResourceExpired("the server's revisions went back"); }
 
 void LogReflector(const Resource& r, std::string_view what, const base::Status& s) {
   if (s.code() == base::Code::kCancelled) return;

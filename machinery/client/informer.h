@@ -5,8 +5,10 @@
 //   scope.Spawn(pods.Run(ctx));  co_await pods.WaitForSync(ctx);
 //   pods.Get("default/web");  pods.List();  pods.ByIndex("node", "n1");
 //
-// The copy may lag, never goes back, survives dropped watches (resume from the last resourceVersion, bookmarks keep it
-// fresh; 410 relists; back-off between failures). Objects are immutable and shared. One strand; owns no thread.
+// The copy may lag, never goes back while the server does not, survives dropped watches (resume from the last
+// resourceVersion, bookmarks keep it fresh; 410 relists; back-off between failures). A server whose revisions went back
+// (a restored backup) is noticed by what its watch says and listed anew. Objects are immutable and shared. One strand;
+// owns no thread.
 #pragma once
 
 #include <functional>
@@ -56,6 +58,9 @@ class ReflectorBackoff {
 uint64_t ReflectorSeed(const Client& client, const Resource& r, const ListOptions& options);
 // What to do after a list or watch failed.
 bool MustRelist(const base::Status& s);
+// Whether a server that answered `before` and then `now` has lost what was between them.
+bool WentBack(const std::string& before, const std::string& now);
+base::Status RevisionsWentBack();  // an error that asks for a new list
 void LogReflector(const Resource& r, std::string_view what, const base::Status& s);
 
 template <class T>
@@ -92,7 +97,8 @@ class Informer {
     std::map<std::string, std::map<Key, Ptr>, std::less<>> values;
   };
   void Replace(ListResult<T> list);
-  void Apply(const TypedEvent<T>& event);
+  // False when the event is from before what was seen.
+  bool Apply(const TypedEvent<T>& event);
   void Store(const Key& key, Ptr object, bool initial);
   void Erase(const Key& key, Ptr last);
   void Unindex(const Key& key, const T& object);

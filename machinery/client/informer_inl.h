@@ -120,6 +120,8 @@ void Informer<T>::Erase(const Key& key, Ptr last) {
 template <class T>
 void Informer<T>::Replace(ListResult<T> list) {
   bool initial = !synced_;
+  // Another history: the same revision need not be the same object any more.
+  bool other = WentBack(resource_version_, list.resource_version);
   std::map<Key, Ptr> fresh;
   for (auto& item : list.items) {
     Key key = KeyOf(*item);
@@ -135,7 +137,7 @@ void Informer<T>::Replace(ListResult<T> list) {
     Ptr known = Get(key);
     // Deleted and made again between two lists: handlers must see both halves.
     if (known && known->metadata().uid() != object->metadata().uid()) Erase(key, nullptr);
-    if (known && known->metadata().uid() == object->metadata().uid() &&
+    if (!other && known && known->metadata().uid() == object->metadata().uid() &&
         known->metadata().resourceversion() == object->metadata().resourceversion())
       continue;
     Store(key, std::move(object), initial);
@@ -147,14 +149,17 @@ void Informer<T>::Replace(ListResult<T> list) {
 }
 
 template <class T>
-void Informer<T>::Apply(const TypedEvent<T>& event) {
-  resource_version_ = event.object->metadata().resourceversion();
-  if (event.type == request::EventType::kBookmark) return;
+bool Informer<T>::Apply(const TypedEvent<T>& event) {
+  const std::string& version = event.object->metadata().resourceversion();
+  if (WentBack(resource_version_, version)) return false;
+  resource_version_ = version;
+  if (event.type == request::EventType::kBookmark) return true;
   Key key = KeyOf(*event.object);
   if (event.type == request::EventType::kDeleted)
     Erase(key, event.object);
   else
     Store(key, event.object, false);
+  return true;
 }
 
 template <class T>
@@ -183,7 +188,7 @@ base::Task<base::Status> Informer<T>::WatchOnce(base::Context ctx) {
     CO_TRY_ASSIGN(auto event, co_await watcher->Next(ctx));
     if (!event) co_return base::Ok();
     backoff_.Reset();
-    Apply(*event);
+    if (!Apply(*event)) co_return RevisionsWentBack();
   }
 }
 

@@ -100,7 +100,8 @@ struct FakeTransport::Impl {
     std::string api_version, kind;
     std::map<std::string, Ptr> objects;
   };
-  std::map<std::string, Table> tables;
+  std::map<std::string, Table> tables, saved;
+  int64_t saved_revision = 0;
   std::deque<Change> history;
   int64_t forgotten = 0;
   std::set<Stream*> streams;
@@ -120,6 +121,10 @@ class FakeTransport::Stream final : public request::WatchStream {
   ~Stream() override { server_.impl_->streams.erase(this); }
   std::string_view content_type() const override { return request::kProtobuf; }
   void Wake() { wake_.NotifyAll(); }
+  void Bookmark() {
+    bookmark_ = true;
+    Wake();
+  }
   void End(base::Status why) {
     ended_ = true;
     why_ = std::move(why);
@@ -153,14 +158,21 @@ class FakeTransport::Stream final : public request::WatchStream {
       event.object = base::Share(wire::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
       return event;
     }
-    return std::nullopt;
+    if (!std::exchange(bookmark_, false)) return std::nullopt;
+    const auto& table = server_.impl_->tables[resource_];
+    Object object;
+    object.mutable_metadata()->set_resourceversion(std::to_string(server_.revision_));
+    request::WatchEvent event;
+    event.type = request::EventType::kBookmark;
+    event.object = base::Share(wire::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
+    return event;
   }
   FakeTransport& server_;
   std::string resource_;
   Filter filter_;
   int64_t after_;
   base::Event wake_;
-  bool ended_ = false;
+  bool ended_ = false, bookmark_ = false;
   base::Status why_;
 };
 
@@ -173,6 +185,20 @@ void FakeTransport::DropWatches(base::Status why) {
 void FakeTransport::ForgetHistory() {
   impl_->forgotten = ++revision_;
   impl_->history.clear();
+}
+
+void FakeTransport::Save() {
+  impl_->saved = impl_->tables;
+  impl_->saved_revision = revision_;
+}
+void FakeTransport::Restore() {
+  impl_->tables = impl_->saved;
+  revision_ = impl_->saved_revision;
+  impl_->history.clear();
+  DropWatches(base::Unavailable("connection lost"));
+}
+void FakeTransport::OfferBookmarks() {
+  for (auto* s : impl_->streams) s->Bookmark();
 }
 
 base::Task<base::Result<request::Response>> FakeTransport::Do(base::Context ctx, request::Request r) {

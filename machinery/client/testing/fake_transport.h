@@ -28,6 +28,11 @@ class FakeTransport final : public request::Transport {
   void DropWatches(base::Status why = {});
   // Watches older than the present get 410 from now on.
   void ForgetHistory();
+  // A backup, and going back to it: objects and revisions are those of then, all watches break.
+  void Save();
+  void Restore();
+  // Tells all watches the present revision.
+  void OfferBookmarks();
   // Requests seen, as "create pods default/x" or "update pods/status default/x".
   const std::vector<std::string>& log() const { return log_; }
   void ClearLog() { log_.clear(); }
