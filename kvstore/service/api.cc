@@ -150,11 +150,22 @@ void Api::RegisterHealth() {
   Stream("grpc.health.v1.Health", "Watch", &Api::HealthWatch);
 }
 
-Task<void> Api::Handle(base::net::Exchange& exchange) {
-  if (base::net::GrpcService::Accepts(exchange)) {
+std::string_view TrafficName(Surface surface) {
+  static constexpr std::string_view kNames[] = {"grpc+http", "grpc", "http", "metrics"};
+  return kNames[static_cast<size_t>(surface)];
+}
+
+Task<void> Api::Handle(base::net::Exchange& exchange, Surface surface) {
+  bool grpc = base::net::GrpcService::Accepts(exchange);
+  if (grpc && (surface == Surface::kAll || surface == Surface::kGrpc)) {
     co_await grpc_.Serve(exchange);
-  } else {
+  } else if (!grpc && (surface == Surface::kAll || surface == Surface::kHttp)) {
     co_await HandleHttp(exchange);
+  } else if (base::net::Headers headers; surface != Surface::kHealth || !co_await HandleHealth(exchange, headers)) {
+    bool wrong_kind = surface == Surface::kGrpc;
+    headers.Set("content-type", "text/plain; charset=utf-8");
+    (void)co_await exchange.Respond(wrong_kind ? 415 : 404, std::move(headers),
+                                    std::string(wrong_kind ? "this port serves gRPC alone\n" : "404 page not found\n"));
   }
 }
 

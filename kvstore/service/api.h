@@ -42,6 +42,10 @@ struct ApiOptions {
 
 inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
 
+// What a listener is for. Whoever may ask how a member is may not therefore read its keys.
+enum class Surface : uint8_t { kAll, kGrpc, kHttp, kHealth };
+std::string_view TrafficName(Surface surface);  // as the log has it: "grpc+http"
+
 class Api {
  public:
   // What takes long enough to run beside the strand: checking passwords; reading for long answers, hashes, snapshots.
@@ -51,8 +55,8 @@ class Api {
   };
   Api(replica::Replica& replica, Pools pools, base::MetricsRegistry& metrics, ApiOptions options);
   ~Api();
-  // For every request of the client listeners.
-  base::Task<void> Handle(base::net::Exchange& exchange);
+  // For every request of a listener of that kind.
+  base::Task<void> Handle(base::net::Exchange& exchange, Surface surface = Surface::kAll);
   // Whether the owner of `token` ("" = nobody) may change the cluster.
   base::Status MayAdminister(const std::string& token);
 
@@ -157,6 +161,8 @@ class Api {
   base::Status CheckQuota(size_t request_bytes);
 
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
+  // /metrics, /health, /livez, /readyz: answers and says so where the path is one of these; `headers` as below.
+  base::Task<bool> HandleHealth(base::net::Exchange& exchange, base::net::Headers& headers);
   base::Task<bool> Admit(base::net::Exchange& exchange);
   base::Task<void> HandleGateway(base::net::Exchange& exchange);
   // Answers and says so where the path is one of its own; `headers` are what every answer begins with.

@@ -98,10 +98,11 @@ Status Config::CheckTls() {
   for (const auto* urls : {&listen_client_urls, &listen_metrics_urls, &listen_client_http_urls}) {
     for (const std::string& u : *urls) {
       TRY_ASSIGN(ListenUrl listen, ParseListenUrl(u));
-      if (listen.tls && !auto_tls && tls.cert_file.empty() && tls.key_file.empty()) {
-        return InvalidArgument("TLS key/cert (--cert-file, --key-file) must be provided for client url " + u +
-                               " with HTTPS scheme");
-      }
+      if (!listen.tls || auto_tls || !tls.cert_file.empty() || !tls.key_file.empty()) continue;
+      return InvalidArgument(
+          urls == &listen_metrics_urls
+              ? "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+              : "TLS key/cert (--cert-file, --key-file) must be provided for client url " + u + " with HTTPS scheme");
     }
   }
   for (const std::string& u : listen_peer_urls) {

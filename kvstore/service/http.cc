@@ -111,52 +111,68 @@ Task<bool> Api::Admit(base::net::Exchange& e) {
   co_return false;
 }
 
+namespace {
+
+constexpr const char* kText = "text/plain; charset=utf-8";
+constexpr const char* kJson = "application/json";
+
+Task<bool> AnswerWith(base::net::Exchange& e, base::net::Headers& headers, const char* type,
+                      std::pair<int, std::string> answer) {
+  headers.Set("content-type", type);
+  (void)co_await e.Respond(answer.first, std::move(headers), std::move(answer.second));
+  co_return true;
+}
+
+bool Reads(const base::net::Exchange& e) { return e.method() == "GET" || e.method() == "HEAD"; }
+
+}  // namespace
+
+Task<bool> Api::HandleHealth(base::net::Exchange& e, base::net::Headers& headers) {
+  std::string_view path = e.path();
+  size_t slash = std::min(path.find('/', 1), path.size());
+  std::string_view kind = path.substr(0, slash);
+  bool check = kind == "/livez" || kind == "/readyz";
+  if (!check && path != "/health" && path != "/metrics") co_return false;
+  if (!Reads(e)) {
+    headers.Set("allow", "GET");
+    co_return co_await AnswerWith(e, headers, kText, {405, "Method Not Allowed\n"});
+  }
+  if (path == "/health") {
+    auto answer = HealthText(e.query());
+    co_return co_await AnswerWith(e, headers, answer.first == 200 ? kJson : kText, std::move(answer));
+  }
+  if (path == "/metrics") {
+    std::string text = MetricsText();
+    metrics_->scrapes->Add();
+    co_return co_await AnswerWith(e, headers, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+                                  {200, std::move(text)});
+  }
+  auto found = Checks(kind.substr(1), path.substr(std::min(slash + 1, path.size())), e.query());
+  co_return found&& co_await AnswerWith(e, headers, kText, std::move(*found));
+}
+
 Task<void> Api::HandleHttp(base::net::Exchange& e) {
   if (!co_await Admit(e)) co_return;
   base::net::Headers headers = options_.access.AnswerHeaders(e.headers());
-  auto respond = [&](int status, const char* type, std::string body) {
-    headers.Set("content-type", type);
-    return e.Respond(status, std::move(headers), std::move(body));
-  };
-  constexpr const char* kText = "text/plain; charset=utf-8";
-  constexpr const char* kJson = "application/json";
   std::string_view path = e.path();
   if (path.starts_with("/v3/") && options_.gateway) co_return co_await HandleGateway(e);
   if (co_await HandlePprof(e, headers)) co_return;
   // Clients take an answer that overtakes their body for a broken stream.
-  if (e.method() != "GET" && e.method() != "HEAD") (void)co_await e.ReadAll(e.context(), options_.max_request_bytes);
-  bool known = path == "/health" || path == "/version" || path == "/metrics" || path.starts_with("/livez") ||
-               path.starts_with("/readyz");
-  if (known && e.method() != "GET" && e.method() != "HEAD") {
-    headers.Set("allow", "GET");
-    (void)co_await respond(405, kText, "Method Not Allowed\n");
-    co_return;
-  }
-  if (path == "/health") {
-    auto [status, body] = HealthText(e.query());
-    (void)co_await respond(status, status == 200 ? kJson : kText, std::move(body));
-    co_return;
-  }
-  if (path.starts_with("/livez") || path.starts_with("/readyz")) {
-    size_t slash = std::min(path.find('/', 1), path.size());
-    std::string_view one = path.substr(std::min(slash + 1, path.size()));
-    if (auto found = Checks(path.substr(1, slash - 1), one, e.query())) {
-      (void)co_await respond(found->first, kText, std::move(found->second));
+  if (!Reads(e)) (void)co_await e.ReadAll(e.context(), options_.max_request_bytes);
+  if (co_await HandleHealth(e, headers)) co_return;
+  if (path == "/version") {
+    if (!Reads(e)) {
+      headers.Set("allow", "GET");
+      (void)co_await AnswerWith(e, headers, kText, {405, "Method Not Allowed\n"});
       co_return;
     }
-  } else if (path == "/version") {
     base::JsonWriter w;
     w.BeginObject().Key("etcdserver").String(replica::kServerVersion);
     w.Key("etcdcluster").String(replica_.ClusterVersion()).Key("storage").String(replica::kClusterVersion).EndObject();
-    (void)co_await respond(200, kJson, w.Take());
-    co_return;
-  } else if (path == "/metrics") {
-    std::string text = MetricsText();
-    metrics_->scrapes->Add();
-    (void)co_await respond(200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", std::move(text));
+    (void)co_await AnswerWith(e, headers, kJson, {200, w.Take()});
     co_return;
   }
-  (void)co_await respond(404, kText, "404 page not found\n");
+  (void)co_await AnswerWith(e, headers, kText, {404, "404 page not found\n"});
 }
 
 }  // namespace kvstore::service

@@ -10,7 +10,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/block_file.h"
 #include "base/daemon.h"
@@ -40,26 +43,51 @@ void FreedMemoryGoesBack(bool at_once) {
 #endif
 }
 
-Status ListenAll(base::net::Server& server, const service::Config& config) {
-  std::shared_ptr<base::net::ServerTls> tls;
-  if (config.ClientTlsOn()) {
-    TRY_ASSIGN(base::net::TlsFiles files, config.ClientListenerTls());
-    TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
-  }
-  for (const auto* urls : {&config.listen_client_urls, &config.listen_metrics_urls, &config.listen_client_http_urls}) {
-    for (const std::string& url : *urls) {
-      TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
-      TRY_ASSIGN(std::string bound, server.Listen(u.address, u.tls ? tls : nullptr, config.share_ports));
-      if (!u.tls) {
-        base::LogInfo("serving client traffic insecurely; this is strongly discouraged!",
-                      {{"traffic", "grpc+http"}, {"address", bound}});
-      } else {
-        base::LogInfo("serving client traffic securely", {{"traffic", "grpc+http"}, {"address", bound}});
-      }
+using service::Surface;
+
+// The listeners for clients: one server for each kind of them.
+class ClientServers {
+ public:
+  ClientServers(base::Loop& loop, service::Api& api, const base::net::ServerLimits& limits) {
+    for (Surface s : {Surface::kAll, Surface::kGrpc, Surface::kHttp, Surface::kHealth}) {
+      auto handle = [&api, s](base::net::Exchange& e) { return api.Handle(e, s); };
+      servers_[s] = std::make_unique<base::net::Server>(std::vector<base::Loop*>{&loop}, handle, limits);
     }
   }
-  return Ok();
-}
+  Status Listen(const service::Config& config) {
+    std::shared_ptr<base::net::ServerTls> tls;
+    if (config.ClientTlsOn()) {
+      TRY_ASSIGN(base::net::TlsFiles files, config.ClientListenerTls());
+      TRY_ASSIGN(tls, base::net::ServerTls::FromFiles(files));
+    }
+    // Where HTTP has ports of its own, the others are gRPC's alone.
+    bool split = !config.listen_client_http_urls.empty();
+    TRY(Listen(config.listen_metrics_urls, Surface::kHealth, tls, config.share_ports));
+    TRY(Listen(config.listen_client_urls, split ? Surface::kGrpc : Surface::kAll, tls, config.share_ports));
+    return Listen(config.listen_client_http_urls, Surface::kHttp, tls, config.share_ports);
+  }
+  Task<void> Stop() {
+    for (auto& [surface, server] : servers_) co_await server->Stop(std::chrono::seconds(1));
+  }
+
+ private:
+  Status Listen(const std::vector<std::string>& urls, Surface surface, std::shared_ptr<base::net::ServerTls> tls,
+                bool share_ports) {
+    for (const std::string& url : urls) {
+      TRY_ASSIGN(service::ListenUrl u, service::ParseListenUrl(url));
+      TRY_ASSIGN(std::string bound, servers_.at(surface)->Listen(u.address, u.tls ? tls : nullptr, share_ports));
+      if (surface == Surface::kHealth) {
+        base::LogInfo("serving metrics", {{"address", url}});
+      } else {
+        base::LogInfo(u.tls ? "serving client traffic securely"
+                            : "serving client traffic insecurely; this is strongly discouraged!",
+                      {{"traffic", service::TrafficName(surface)}, {"address", bound}});
+      }
+    }
+    return Ok();
+  }
+  std::map<Surface, std::unique_ptr<base::net::Server>> servers_;
+};
 
 Status ListenToPeers(base::net::Server& server, const service::Config& config) {
   std::shared_ptr<base::net::ServerTls> tls;
@@ -243,8 +271,8 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   // etcd bounds neither; what its clients may send at once is bounded by --max-request-bytes and their streams.
   limits.max_connections_per_peer = limits.max_connections;
   limits.unread_bytes = 512 << 20;
-  base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return api.Handle(e); }, limits);
-  if (failure.ok()) CO_TRY(ListenAll(server, config));
+  ClientServers servers(daemon.loop(), api, limits);
+  if (failure.ok()) CO_TRY(servers.Listen(config));
   base::TaskScope tasks(daemon.loop(), daemon.context());
   CO_TRY_ASSIGN(service::CompactionPolicy policy,
                 service::ParseCompactionPolicy(config.compaction_mode, config.compaction_retention));
@@ -262,7 +290,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   co_await tasks.CancelAndJoin();
   // A member whose disk failed leads nobody any more: the others hear that at once, from their streams.
   if (!failure.ok()) co_await transport.Stop();
-  co_await server.Stop(std::chrono::seconds(1));
+  co_await servers.Stop();
   if (failure.ok()) co_await HandOver(*replica, daemon.loop());
   co_await transport.Stop();
   co_await peers.Stop(std::chrono::milliseconds(100));
