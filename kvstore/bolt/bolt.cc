@@ -278,6 +278,7 @@ Result<uint64_t> Writer::BuildTree(std::vector<Child> level) {
 }
 
 Status Writer::BeginBucket(std::string name) {
+  // unreachable from outside: the names are this program's, from a sorted map (replica/export.cc).
   CHECK(root_.empty() || root_.back().key < name);
   bucket_ = std::move(name);
   leaves_.clear();
@@ -289,6 +290,7 @@ Status Writer::Add(std::string_view key, std::string_view value) {
 }
 
 Status Writer::AddLength(std::string_view key, size_t value_bytes) {
+  // unreachable from outside: only the pass that writes nothing adds lengths (replica/export.cc).
   CHECK(!sink_);
   return AddElement({0, std::string(key), {}, value_bytes});
 }

@@ -141,7 +141,7 @@ base::Result<mvcc::Store::Hash> HashOfFile(const std::string& path, int64_t revi
       buckets["meta"][std::string(k)] = v;
       return base::Ok();
     }));
-    store->ImportBegin(std::move(buckets));
+    TRY(store->ImportBegin(std::move(buckets)));
     TRY(reader.ForEach("key", [&](std::string_view k, std::string_view v) { return store->ImportKey(k, v); }));
     TRY(store->ImportDone());
     return store->HashAt(revision);

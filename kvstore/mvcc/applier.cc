@@ -49,11 +49,9 @@ bool SortsBy(const pb::RangeRequest& r, const KeyValueView& a, const KeyValueVie
 
 void FilterAndSort(const pb::RangeRequest& r, bool sorts, std::vector<std::string>& kvs) {
   std::vector<std::pair<KeyValueView, std::string>> items;
-  for (std::string& bytes : kvs) {
-    items.emplace_back(KeyValueView{}, std::move(bytes));
-    items.back().first = *DecodeKeyValue(items.back().second);
-  }
-  // Short strings live inside their object: views must be taken where the bytes stay.
+  for (std::string& bytes : kvs) items.emplace_back(KeyValueView{}, std::move(bytes));
+  // Short strings live inside their object: views must be taken where the bytes stay. They are readable: written by
+  // this store, or looked at when they were imported (Store::ReadKey, IndexRecord).
   for (auto& [view, bytes] : items) view = *DecodeKeyValue(bytes);
   std::vector<size_t> order;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -218,6 +216,7 @@ class TxnRun {
     return Ok();
   }
   Status CheckPut(const pb::PutRequest& p) {
+    if (p.key().empty()) return ErrEmptyKey();
     if (p.lease() != 0 && !store_.leases().Contains(p.lease())) return ErrLeaseNotFound();
     if ((p.ignore_value() || p.ignore_lease()) && store_.Count({p.key(), {}}, 0) == 0) return ErrKeyNotFound();
     return Ok();
@@ -398,6 +397,10 @@ Status Applier::Put(const pb::InternalRaftRequest& r, Answer& a) {
   const pb::PutRequest& p = r.put();
   if (no_space_) {
     a.error = ErrNoSpace();
+    return Ok();
+  }
+  if (p.key().empty()) {
+    a.error = ErrEmptyKey();
     return Ok();
   }
   if (p.lease() != 0 && !store_.leases().Contains(p.lease())) {

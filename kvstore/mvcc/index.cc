@@ -11,6 +11,7 @@ namespace kvstore::mvcc {
 
 KeyEntry* KeyEntry::New(std::string_view key) {
   void* memory = std::malloc(sizeof(KeyEntry) + key.size());
+  // unreachable from outside: the size of requests is bounded; memory that is out ends every process.
   CHECK_MSG(memory != nullptr, "out of memory");
   auto* e = new (memory) KeyEntry();
   e->key_size_ = static_cast<uint32_t>(key.size());
@@ -31,6 +32,7 @@ void KeyEntry::Add(const Version& v) {
   } else {
     uint32_t capacity = std::max<uint32_t>(4, count_ + count_ / 2);
     auto* grown = static_cast<Version*>(std::malloc(capacity * sizeof(Version)));
+    // unreachable from outside: as above.
     CHECK_MSG(grown != nullptr, "out of memory");
     std::memcpy(grown, versions().data(), count_ * sizeof(Version));
     if (capacity_ != 0) std::free(many_);
@@ -43,6 +45,7 @@ void KeyEntry::Add(const Version& v) {
 
 void KeyEntry::RemoveFront(size_t n) {
   if (n == 0) return;
+  // unreachable from outside: callers count the versions they pass (Store::Superseded).
   CHECK(n <= count_);
   count_ -= static_cast<uint32_t>(n);
   if (capacity_ == 0) return;

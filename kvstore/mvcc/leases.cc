@@ -29,8 +29,9 @@ Result<const Lease*> Leases::Grant(int64_t id, int64_t ttl, base::MonoTime now) 
 void Leases::Restore(int64_t id, int64_t ttl, int64_t remaining) {
   Lease& l = leases_[id];
   l.id = id;
-  l.ttl = ttl;
-  l.remaining = remaining;
+  // Of a database that may be anybody's: times are added to these.
+  l.ttl = std::clamp<int64_t>(ttl, 0, kMaxLeaseTtl);
+  l.remaining = std::clamp<int64_t>(remaining, 0, kMaxLeaseTtl);
   SetExpiry(l, base::MonoTime::max());
 }
 
@@ -59,7 +60,7 @@ const Lease* Leases::Find(int64_t id) const {
 
 void Leases::Checkpoint(int64_t id, int64_t remaining) {
   auto it = leases_.find(id);
-  if (it != leases_.end()) it->second.remaining = remaining;
+  if (it != leases_.end()) it->second.remaining = std::clamp<int64_t>(remaining, 0, kMaxLeaseTtl);
 }
 
 void Leases::Attach(int64_t id, std::string_view key) {

@@ -166,7 +166,7 @@ TEST(Store, AnotherTakesItsPlace) {
   for (int i = 0; i < 100; ++i) f.Put("old" + std::to_string(i), std::string(40, 'x'));
   Gather gather = Gather::History(*f.store, f.store->revision());
   std::unique_ptr<Store> fresh = f.store->Beside();
-  fresh->ImportBegin({});
+  ASSERT_TRUE(fresh->ImportBegin({}).ok());
   for (int64_t rev = 2; rev < 200; ++rev) {
     std::string kv = EncodeKeyValue({.key = "new", .create_revision = 2, .mod_revision = rev, .version = rev - 1});
     ASSERT_TRUE(fresh->ImportKey(RevisionKey({rev, 0}, false), kv).ok());

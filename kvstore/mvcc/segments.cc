@@ -157,6 +157,7 @@ Result<Location> Segments::Append(const Revision& r, bool tombstone, std::string
 
 Result<std::string> Segments::Raw(uint32_t segment, uint64_t offset, size_t size) const {
   auto it = segments_.find(segment);
+  // unreachable from outside: locations are made by Append and moved before their segment is dropped.
   CHECK_MSG(it != segments_.end(), "a location in a segment that is gone");
   const Segment& seg = it->second;
   if (offset >= seg.written) {
@@ -221,6 +222,7 @@ Result<SegmentView> Segments::View() {
 
 Result<std::string> SegmentView::Raw(uint32_t segment, uint64_t offset, size_t size) const {
   auto it = files_.find(segment);
+  // unreachable from outside: a view is gathered and taken in one turn, with nothing dropped in between.
   CHECK_MSG(it != files_.end(), "a location in a segment that the view does not have");
   return it->second->ReadAt(offset, size);
 }
@@ -335,6 +337,7 @@ uint32_t Segments::MostlyGarbage() const {
 }
 
 void Segments::Drop(uint32_t id) {
+  // unreachable from outside: only a sealed segment is rewritten, and dropped when its last record has moved.
   CHECK(id != active_ && Empty(id));
   Segment& seg = segments_.at(id);
   total_bytes_ -= seg.length;

@@ -24,6 +24,8 @@ constexpr size_t kCompactKeysPerStep = 512;
 constexpr size_t kCompactionHashes = 10;
 constexpr size_t kCompactVersionsPerStep = 16384;
 constexpr size_t kRewriteBytesPerStep = 128 << 10;
+// Of foreign databases: with larger ones the next could wrap, or does not fit a record's head.
+constexpr uint64_t kMaxRevision = uint64_t{1} << 62, kMaxSubRevision = (uint64_t{1} << 31) - 1;
 
 std::string StatePath(const std::string& directory) { return directory + "/state"; }
 
@@ -242,6 +244,8 @@ Result<std::optional<std::string>> Store::Get(std::string_view key) const {
 // ---- writing
 
 void Store::Begin() {
+  // unreachable from outside: of all five, only the applier and RevokeLease begin and end transactions; a request whose
+  // middle fails is an error of the disk, after which the member applies nothing more.
   CHECK(!in_txn_);
   in_txn_ = true;
   changes_ = 0;
@@ -474,6 +478,7 @@ Status Store::RewriteSome() {
     TRY_ASSIGN(rewrite_offset_, segments_->Scan(rewriting_, rewrite_offset_, kRewriteBytesPerStep, move));
     if (rewrite_offset_ != 0) return Ok();
   }
+  // unreachable from outside: a record is either moved here or was counted dead when it was forgotten.
   CHECK_MSG(segments_->Empty(rewriting_), "a rewritten segment still has live records");
   segments_->Drop(rewriting_);
   rewriting_ = 0;
@@ -590,25 +595,49 @@ std::vector<std::shared_ptr<base::File>> Store::Abandon() {
   return segments_->Abandon();
 }
 
-void Store::ImportBegin(Buckets buckets) {
+namespace {
+// 0: never compacted.
+uint64_t CompactedAt(const Buckets& buckets) {
+  uint64_t latest = 0;
+  auto meta = buckets.find("meta");
   for (const char* name : {"scheduledCompactRev", "finishedCompactRev"}) {
-    const std::string& rev = buckets["meta"][name];
-    if (rev.size() >= 17) {
-      compact_revision_ = std::max(compact_revision_, static_cast<int64_t>(base::GetBigEndian64(rev.data())));
-    }
+    if (meta == buckets.end() || !meta->second.contains(name)) continue;
+    const std::string& revision = meta->second.at(name);
+    if (revision.size() >= 17) latest = std::max(latest, base::GetBigEndian64(revision.data()));
   }
+  return latest;
+}
+}  // namespace
+
+Status Store::CheckBuckets(const Buckets& buckets) {
+  bool fits = CompactedAt(buckets) <= kMaxRevision;
+  return fits ? Ok() : DataLoss("snapshot: a compaction at a revision out of range");
+}
+
+Status Store::ImportBegin(Buckets buckets) {
+  TRY(CheckBuckets(buckets));
+  if (auto at = static_cast<int64_t>(CompactedAt(buckets)); at > 0) compact_revision_ = at;
   revision_ = std::max(revision_, compact_revision_);
   LoadBuckets(std::move(buckets));
+  return Ok();
+}
+
+Result<SegmentRecord> Store::ReadKey(std::string_view k, std::string_view value) {
+  bool tombstone = k.size() == 18 && k[17] == 't';
+  if ((k.size() != 17 && !tombstone) || k[8] != '_') return Err(DataLoss("snapshot: a key that is no revision"));
+  uint64_t main = base::GetBigEndian64(k.data()), sub = base::GetBigEndian64(k.data() + 9);
+  if (main > kMaxRevision || sub > kMaxSubRevision) return Err(DataLoss("snapshot: a revision out of range"));
+  auto kv = DecodeKeyValue(value);
+  if (!kv || (kv->key.empty() && !value.empty())) return Err(DataLoss("snapshot: unreadable key value"));
+  return SegmentRecord{.revision = {static_cast<int64_t>(main), static_cast<int64_t>(sub)},
+                       .tombstone = tombstone,
+                       .location = {},
+                       .bytes = value};
 }
 
 Status Store::ImportKey(std::string_view k, std::string_view value) {
-  bool tombstone = k.size() == 18 && k[17] == 't';
-  if ((k.size() != 17 && !tombstone) || k[8] != '_') return DataLoss("snapshot: a key that is no revision");
-  SegmentRecord r{.revision = {static_cast<int64_t>(base::GetBigEndian64(k.data())),
-                               static_cast<int64_t>(base::GetBigEndian64(k.data() + 9))},
-                  .tombstone = tombstone,
-                  .bytes = value};
-  TRY_ASSIGN(r.location, segments_->Append(r.revision, tombstone, value));
+  TRY_ASSIGN(SegmentRecord r, ReadKey(k, value));
+  TRY_ASSIGN(r.location, segments_->Append(r.revision, r.tombstone, value));
   if (auto step = segments_->NextSync()) {
     TRY(step->Run());
     segments_->Synced(*step);

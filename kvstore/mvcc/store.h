@@ -165,8 +165,11 @@ class Store final : public History {
   // The end of a store that was replaced; any thread. The files, for whoever gives their space back.
   std::vector<std::shared_ptr<base::File>> Abandon();
   // Fills an empty store from such a database: the buckets, then the keys in revision order. Blocks.
-  void ImportBegin(Buckets buckets);
+  base::Status ImportBegin(Buckets buckets);
   base::Status ImportKey(std::string_view revision_key, std::string_view value);
+  // Whether these two would take it, without a store; of a key the record that it makes, which has no location.
+  static base::Status CheckBuckets(const Buckets& buckets);
+  static base::Result<SegmentRecord> ReadKey(std::string_view revision_key, std::string_view value);
   base::Status ImportDone();
 
   base::Result<Slice> EventsFrom(const KeyRange& range, int64_t from, size_t max_bytes, bool prev_kv) const override;

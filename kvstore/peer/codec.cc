@@ -1,5 +1,7 @@
 #include "kvstore/peer/codec.h"
 
+#include <utility>
+
 #include "base/bytes.h"
 #include "kvstore/wal/codec.h"
 #include "kvstore/wire/wire.h"
@@ -69,7 +71,7 @@ std::optional<Message> DecodeMessage(std::string_view bytes) {
         break;
       case 7: {
         auto e = wal::DecodeEntry(r.bytes());
-        if (!e) return std::nullopt;
+        if (!e || m.entries.size() == kMaxEntries) return std::nullopt;
         m.entries.push_back(std::move(*e));
         break;
       }
@@ -170,6 +172,7 @@ std::optional<uint64_t> StreamDecoder::Number(size_t at) const {
 
 Result<std::optional<Message>> StreamDecoder::Next() {
   if (kind_ == StreamKind::kMessage) return NextFramed(0);
+  if (partial_) return NextEntries();
   if (head_ == buffer_.size()) return std::nullopt;
   switch (buffer_[head_]) {
     case kLinkHeartbeat:
@@ -199,32 +202,37 @@ Result<std::optional<Message>> StreamDecoder::NextFramed(size_t at) {
 }
 
 Result<std::optional<Message>> StreamDecoder::NextEntries() {
-  auto count = Number(1);
-  if (!count) return std::nullopt;
-  if (*count > kMaxFrameBytes) return Malformed();
-  Message m{.type = MessageType::kApp,
-            .to = local_,
-            .from = remote_,
-            .term = at_.term,
-            .log_term = at_.term,
-            .index = at_.index};
-  size_t at = 9;
-  for (uint64_t i = 0; i < *count; ++i) {
-    auto size = Number(at);
-    if (!size) return std::nullopt;
-    if (*size > kMaxFrameBytes) return Malformed();
-    if (buffer_.size() < head_ + at + 8 + *size) return std::nullopt;
-    auto e = wal::DecodeEntry(std::string_view(buffer_).substr(head_ + at + 8, *size));
-    if (!e) return Malformed();
-    m.entries.push_back(std::move(*e));
-    at += 8 + *size;
+  if (!partial_) {
+    auto count = Number(1);
+    if (!count) return std::nullopt;
+    if (*count > kMaxEntries) return Malformed();
+    partial_ = Message{.type = MessageType::kApp,
+                       .to = local_,
+                       .from = remote_,
+                       .term = at_.term,
+                       .log_term = at_.term,
+                       .index = at_.index};
+    expected_ = *count;
+    partial_bytes_ = 0;
+    Consume(9);
   }
-  auto commit = Number(at);
+  while (partial_->entries.size() < expected_) {
+    auto size = Number(0);
+    if (!size) return std::nullopt;
+    if (*size > kMaxFrameBytes - partial_bytes_) return Malformed();
+    if (buffer_.size() < head_ + 8 + *size) return std::nullopt;
+    auto e = wal::DecodeEntry(std::string_view(buffer_).substr(head_ + 8, *size));
+    if (!e) return Malformed();
+    partial_->entries.push_back(std::move(*e));
+    partial_bytes_ += *size;
+    Consume(8 + *size);
+  }
+  auto commit = Number(0);
   if (!commit) return std::nullopt;
-  m.commit = *commit;
-  at_.index += *count;
-  Consume(at + 8);
-  return m;
+  partial_->commit = *commit;
+  at_.index += expected_;
+  Consume(8);
+  return std::exchange(partial_, std::nullopt);
 }
 
 }  // namespace kvstore::peer

@@ -12,8 +12,10 @@
 
 namespace kvstore::peer {
 
-// No frame is larger than this (the original's bound).
+// No frame is larger than this (the original's bound), and the entries of one message are not either.
 inline constexpr uint64_t kMaxFrameBytes = 512ull << 20;
+// Nor are there more of them: senders stop at 512 KiB a message.
+inline constexpr uint64_t kMaxEntries = 1 << 20;
 
 void EncodeMessage(std::string& out, const raft::Message& m);
 // nullopt: not a message.
@@ -56,6 +58,9 @@ class StreamDecoder {
   std::string buffer_;
   size_t head_ = 0;
   raft::EntryId at_;
+  // An append of entries only that has come in part: whole entries are taken as they come.
+  std::optional<raft::Message> partial_;
+  uint64_t expected_ = 0, partial_bytes_ = 0;
 };
 
 }  // namespace kvstore::peer

@@ -13,6 +13,7 @@
 #include "kvstore/replica/export.h"
 #include "kvstore/replica/hash.h"
 #include "kvstore/replica/identity.h"
+#include "kvstore/replica/import.h"
 #include "kvstore/transcode/json.h"
 #include "kvstore/wire/wire.h"
 #include "proto/etcd/rpc.pb.h"
@@ -31,7 +32,6 @@ using raft::NodeId;
 
 namespace {
 
-constexpr base::Duration kReadTimeout = std::chrono::seconds(5);
 constexpr base::Duration kHeartbeatEvery = kReadTimeout / 3;
 constexpr base::Duration kDialEvery = std::chrono::milliseconds(100);
 constexpr size_t kSyncEvery = 1 << 20;  // of a database that comes in
@@ -44,6 +44,9 @@ constexpr int kPipelines = 4;
 constexpr size_t kWriteBatch = 1 << 20;
 constexpr size_t kMaxMessageBytes = 64 << 20;
 constexpr size_t kMaxLeaseRequest = 1 << 20;
+// Who tell their URLs and are no members yet: more than any cluster grows by at once.
+constexpr size_t kMaxStrangers = 16;
+constexpr base::Duration kAfterNonsense = std::chrono::seconds(2);  // until somebody who sent it is called again
 constexpr std::string_view kMinClusterVersion = "3.0.0";
 
 constexpr std::string_view kStreamPaths[] = {"/raft/stream/message/", "/raft/stream/msgapp/"};
@@ -52,15 +55,6 @@ std::string Hex(uint64_t id) {
   char text[24];
   std::snprintf(text, sizeof text, "%" PRIx64, id);
   return text;
-}
-
-// 0: not an id.
-uint64_t ParseHex(std::string_view text) {
-  if (text.empty() || text.size() > 16) return 0;
-  char* end = nullptr;
-  std::string copy(text);
-  uint64_t id = std::strtoull(copy.c_str(), &end, 16);
-  return *end == '\0' ? id : 0;
 }
 
 std::vector<std::string> Split(std::string_view text, char by) {
@@ -83,6 +77,14 @@ Task<Status> OnPool(base::BlockingPool& pool, base::Executor& home, std::functio
 }
 
 }  // namespace
+
+uint64_t ParseHex(std::string_view text) {
+  if (text.empty() || text.size() > 16) return 0;
+  char* end = nullptr;
+  std::string copy(text);
+  uint64_t id = std::strtoull(copy.c_str(), &end, 16);
+  return *end == '\0' ? id : 0;
+}
 
 // ---- peers
 
@@ -184,7 +186,9 @@ std::string HttpTransport::ServerVersion(NodeId id) const {
 void HttpTransport::AddRemote(const base::net::Headers& h) {
   NodeId from = ParseHex(h.Get("x-server-from"));
   std::string_view urls = h.Get("x-peerurls");
-  if (from == raft::kNone || urls.empty() || Find(from) || replica_.IsRemoved(from)) return;
+  if (from == raft::kNone || from == replica_.member_id() || urls.empty()) return;
+  if (Find(from) || replica_.IsRemoved(from)) return;
+  if (peers_.size() - listed_.size() >= kMaxStrangers) return;
   Add(from, Split(urls, ','));
 }
 
@@ -352,7 +356,8 @@ Task<void> HttpTransport::ReadStreams(PeerPtr peer, StreamKind kind) {
     }
     if (s.ok()) told = false;  // it had been there
     peer->active_since.reset();
-    (void)co_await base::Sleep(loop_, peer->ctx, kDialEvery);
+    bool nonsense = s.code() == base::Code::kDataLoss;
+    (void)co_await base::Sleep(loop_, peer->ctx, nonsense ? kAfterNonsense : kDialEvery);
   }
 }
 
@@ -369,6 +374,10 @@ Task<Status> HttpTransport::ReadStream(Peer& peer, StreamKind kind) {
   base::LogInfo("established TCP streaming connection with remote peer",
                 {{"stream-reader-type", kind == StreamKind::kAppend ? "stream MsgApp v2" : "stream Message"},
                  {"remote-peer-id", Hex(peer.id)}});
+  if (std::string_view theirs = response->headers().Get("x-etcd-cluster-id");
+      !theirs.empty() && theirs != Hex(replica_.cluster_id())) {
+    co_return base::DataLoss("cluster ID mismatch");
+  }
   if (!peer.active_since) peer.active_since = loop_.Now();
   peer.version = response->headers().Get("x-server-version");
   StreamDecoder decoder(kind, replica_.member_id(), peer.id);
@@ -382,7 +391,9 @@ Task<Status> HttpTransport::ReadStream(Peer& peer, StreamKind kind) {
     for (;;) {
       CO_TRY_ASSIGN(std::optional<Message> m, decoder.Next());
       if (!m) break;
-      if (!IsLinkHeartbeat(*m)) (void)replica_.Receive(std::move(*m));
+      if (IsLinkHeartbeat(*m)) continue;
+      // What comes to nothing here is the core's business; what cannot be true ends the connection.
+      if (Status s = replica_.Receive(std::move(*m), peer.id); s.code() == base::Code::kDataLoss) co_return s;
     }
   }
 }
@@ -452,8 +463,11 @@ Task<void> HttpTransport::ServeRaft(base::net::Exchange& e) {
   if (e.path().starts_with("/raft/stream/")) co_return co_await ServeStream(e);
   if (e.method() != "POST") co_return co_await Text(e, 405, "Method Not Allowed\n");
   AddRemote(e.headers());
-  if (e.path() == "/raft") co_return co_await ServeMessage(e);
-  if (e.path() == "/raft/snapshot") co_return co_await ServeSnapshot(e);
+  NodeId from = ParseHex(e.headers().Get("x-server-from"));
+  if (replica_.IsRemoved(from)) co_return co_await Text(e, 403, "cannot process message from removed member\n");
+  if (!Find(from)) co_return co_await Text(e, 404, "error sender not found\n");
+  if (e.path() == "/raft") co_return co_await ServeMessage(e, from);
+  if (e.path() == "/raft/snapshot") co_return co_await ServeSnapshot(e, from);
   co_await Text(e, 404, "404 page not found\n");
 }
 
@@ -509,55 +523,64 @@ Task<void> HttpTransport::WriteStream(base::net::Exchange& e, PeerPtr peer, Stre
   (void)co_await e.Finish();
 }
 
-Task<void> HttpTransport::ServeMessage(base::net::Exchange& e) {
+// What cannot be true ends the connection it came on.
+Task<void> HttpTransport::RefuseNonsense(base::net::Exchange& e, NodeId from, const Status& why) {
+  base::LogWarning("closed a peer's connection",
+                   {{"remote-peer-id", Hex(from)}, {"remote-addr", e.peer().address}, {"error", why}});
+  base::net::Headers h;
+  h.Add("content-type", "text/plain; charset=utf-8");
+  h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
+  h.Add("connection", "close");
+  (void)co_await e.Respond(400, std::move(h), std::string(why.message()) + "\n");
+}
+
+Task<void> HttpTransport::ServeMessage(base::net::Exchange& e, NodeId from) {
   auto body = co_await e.ReadAll(e.context(), kMaxMessageBytes);
   if (!body) co_return co_await Text(e, 400, "error reading raft message\n");
   auto m = DecodeMessage(*body);
-  if (!m) co_return co_await Text(e, 400, "error unmarshalling raft message\n");
-  if (replica_.IsRemoved(m->from)) co_return co_await Text(e, 403, "cannot process message from removed member\n");
-  if (!replica_.Receive(std::move(*m)).ok()) co_return co_await Text(e, 500, "error processing raft message\n");
+  if (!m) co_return co_await RefuseNonsense(e, from, base::DataLoss("error unmarshalling raft message"));
+  Status s = replica_.Receive(std::move(*m), from);
+  if (s.code() == base::Code::kDataLoss) co_return co_await RefuseNonsense(e, from, s);
+  if (!s.ok()) co_return co_await Text(e, 500, "error processing raft message\n");
   co_await Text(e, 204, "");
 }
 
-Task<void> HttpTransport::ServeSnapshot(base::net::Exchange& e) {
-  auto m = co_await TakeSnapshot(e);
+Task<void> HttpTransport::ServeSnapshot(base::net::Exchange& e, NodeId from) {
+  auto m = co_await TakeSnapshot(e, from);
+  if (!m && m.error().code() == base::Code::kDataLoss) co_return co_await RefuseNonsense(e, from, m.error());
   if (!m) {
     base::LogError("failed to save incoming database snapshot", m.error());
     co_return co_await Text(e, 500, "failed to save KV snapshot (" + std::string(m.error().message()) + ")\n");
   }
-  if (replica_.IsRemoved(m->from)) co_return co_await Text(e, 403, "cannot process message from removed member\n");
-  if (!replica_.Receive(std::move(*m)).ok()) co_return co_await Text(e, 500, "failed to process raft message\n");
+  Status s = replica_.Receive(std::move(*m), from);
+  if (s.code() == base::Code::kDataLoss) co_return co_await RefuseNonsense(e, from, s);
+  if (!s.ok()) co_return co_await Text(e, 500, "failed to process raft message\n");
   co_await Text(e, 204, "");
 }
 
-Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
-  std::string head;
+// The message in front of a database; what of the database came with it is left in `rest`.
+Task<Result<Message>> HttpTransport::ReadSnapshotHead(base::net::Exchange& e, std::string& rest) {
   auto need = [&](size_t n) -> Task<Status> {
-    while (head.size() < n) {
+    while (rest.size() < n) {
       CO_TRY_ASSIGN(std::string piece, co_await e.ReadBody(e.context()));
       if (piece.empty()) co_return base::DataLoss("the snapshot ended early");
-      head += piece;
+      rest += piece;
     }
     co_return Ok();
   };
   CO_TRY(co_await need(8));
-  uint64_t size = base::GetBigEndian64(head.data());
-  if (size > kMaxMessageBytes) co_return Err(base::InvalidArgument("message too large"));
+  uint64_t size = base::GetBigEndian64(rest.data());
+  if (size > kMaxMessageBytes) co_return Err(base::DataLoss("message too large"));
   CO_TRY(co_await need(8 + size));
-  auto m = DecodeMessage(std::string_view(head).substr(8, size));
-  if (!m || m->type != MessageType::kSnap || !m->snapshot) {
-    co_return Err(base::InvalidArgument("wrong raft message type"));
-  }
-  std::string path = replica_.IncomingSnapshotPath(m->snapshot->meta.index);
-  std::string partial = path + "." + std::to_string(next_file_++) + ".tmp";
-  base::LogInfo("receiving database snapshot",
-                {{"remote-snapshot-sender-id", Hex(m->from)}, {"incoming-snapshot-index", m->snapshot->meta.index}});
-  CO_TRY_ASSIGN(std::unique_ptr<base::File> opened, fs_.Open(partial, base::OpenMode::kCreate));
-  std::shared_ptr<base::File> file = std::move(opened);
-  std::string piece = head.substr(8 + size);
-  Status written = file->Truncate(0);
-  size_t unsynced = 0;
-  base::MonoTime from = loop_.Now();
+  auto m = DecodeMessage(std::string_view(rest).substr(8, size));
+  if (!m || m->type != MessageType::kSnap || !m->snapshot) co_return Err(base::DataLoss("wrong raft message type"));
+  rest.erase(0, 8 + size);
+  co_return std::move(*m);
+}
+
+// The rest of the body into a file; how long its fsyncs took.
+Task<Result<base::Duration>> HttpTransport::SaveBody(base::net::Exchange& e, std::string piece,
+                                                     std::shared_ptr<base::File> file) {
   base::Duration syncing{};
   auto sync = [&]() -> Task<Status> {
     base::MonoTime begun = loop_.Now();
@@ -565,32 +588,53 @@ Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e) {
     syncing += loop_.Now() - begun;
     co_return done;
   };
-  for (uint64_t at = 0; written.ok();) {
-    written = file->WriteAt(at, piece);
+  CO_TRY(file->Truncate(0));
+  size_t unsynced = 0;
+  for (uint64_t at = 0;;) {
+    CO_TRY(file->WriteAt(at, piece));
     at += piece.size();
     unsynced += piece.size();
     // In small steps: the log's fsyncs must not wait behind a large one.
-    if (written.ok() && unsynced >= kSyncEvery) {
+    if (unsynced >= kSyncEvery) {
       unsynced = 0;
-      written = co_await sync();
+      CO_TRY(co_await sync());
     }
-    auto next = co_await e.ReadBody(e.context());
-    if (!next) written = next.error();
-    if (!next || next->empty()) break;
-    piece = std::move(*next);
+    CO_TRY_ASSIGN(piece, co_await e.ReadBody(e.context()));
+    if (piece.empty()) break;
   }
-  if (written.ok()) written = co_await sync();
-  if (written.ok()) written = fs_.Rename(partial, path);
-  if (!written.ok()) {
+  CO_TRY(co_await sync());
+  co_return syncing;
+}
+
+Task<Result<Message>> HttpTransport::TakeSnapshot(base::net::Exchange& e, NodeId from) {
+  std::string rest;
+  CO_TRY_ASSIGN(Message m, co_await ReadSnapshotHead(e, rest));
+  CO_TRY(replica_.Check(m, from));
+  uint64_t index = m.snapshot->meta.index;
+  std::string path = replica_.IncomingSnapshotPath(index);
+  std::string partial = path + "." + std::to_string(next_file_++) + ".tmp";
+  base::LogInfo("receiving database snapshot",
+                {{"remote-snapshot-sender-id", Hex(from)}, {"incoming-snapshot-index", index}});
+  CO_TRY_ASSIGN(std::unique_ptr<base::File> file, fs_.Open(partial, base::OpenMode::kCreate));
+  base::MonoTime begun = loop_.Now();
+  auto syncing = co_await SaveBody(e, std::move(rest), std::move(file));
+  Status saved = syncing ? Ok() : syncing.error();
+  // Once the core has taken the message there is no way back: the database must be good before.
+  if (saved.ok()) {
+    auto check = [fs = &fs_, partial, index] { return replica::CheckDatabase(*fs, partial, index); };
+    saved = co_await OnPool(pool_, loop_, std::move(check));
+  }
+  if (saved.ok()) saved = fs_.Rename(partial, path);
+  if (!saved.ok()) {
     (void)fs_.Remove(partial);
-    co_return Err(written);
+    co_return Err(saved);
   }
   CO_TRY(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
   if (replica_.on_work) {
-    replica_.on_work(replica::Replica::Work::kDatabaseSync, syncing);
-    replica_.on_work(replica::Replica::Work::kDatabaseSave, loop_.Now() - from);
+    replica_.on_work(replica::Replica::Work::kDatabaseSync, *syncing);
+    replica_.on_work(replica::Replica::Work::kDatabaseSave, loop_.Now() - begun);
   }
-  co_return std::move(*m);
+  co_return std::move(m);
 }
 
 Task<void> HttpTransport::ServeLease(base::net::Exchange& e) {
@@ -686,66 +730,6 @@ Task<void> HttpTransport::ServeHash(base::net::Exchange& e) {
   h.Add("content-type", "application/json");
   h.Add("x-etcd-cluster-id", Hex(replica_.cluster_id()));
   (void)co_await e.Respond(200, std::move(h), transcode::ToJson(answer, transcode::JsonStyle::kGo));
-}
-
-// ---- joining
-
-namespace {
-
-// The objects of a JSON array.
-std::vector<std::string> Objects(std::string_view json) {
-  std::vector<std::string> out;
-  int depth = 0;
-  bool quoted = false;
-  size_t start = 0;
-  for (size_t i = 0; i < json.size(); ++i) {
-    char c = json[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      quoted = c != '"';
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '{' && depth++ == 0) {
-      start = i;
-    } else if (c == '}' && --depth == 0) {
-      out.emplace_back(json.substr(start, i - start + 1));
-    }
-  }
-  return out;
-}
-
-Task<Result<ClusterView>> AskOne(base::Loop& loop, std::string url, Dialing dialing) {
-  base::net::Client client(loop, {.endpoints = {url},
-                                  .tls = dialing.tls,
-                                  .force_http1 = true,
-                                  .local_address = dialing.local_address,
-                                  .connect_timeout = std::chrono::seconds(1)});
-  Context ctx = Context().WithTimeout(loop, kReadTimeout);
-  CO_TRY_ASSIGN(auto response, co_await client.Do(ctx, {.path = "/members"}));
-  CO_TRY_ASSIGN(std::string body, co_await response->ReadAll(ctx, 4 << 20));
-  if (response->status() != 200)
-    co_return Err(base::Unavailable("peer answered " + std::to_string(response->status())));
-  ClusterView view{.cluster_id = ParseHex(response->headers().Get("x-etcd-cluster-id"))};
-  for (const std::string& object : Objects(body)) {
-    auto m = mvcc::MemberFromJson(object);
-    if (!m) co_return Err(base::DataLoss("unreadable member list"));
-    view.members.push_back(std::move(*m));
-  }
-  if (view.cluster_id == 0 || view.members.empty()) co_return Err(base::Unavailable("an empty member list"));
-  co_return view;
-}
-
-}  // namespace
-
-Task<Result<ClusterView>> AskForMembers(base::Loop& loop, std::vector<std::string> peer_urls, const Dialing& dialing) {
-  Status last = base::Unavailable("could not retrieve cluster information from the given URLs");
-  for (const std::string& url : peer_urls) {
-    auto view = co_await AskOne(loop, url, dialing);
-    if (view) co_return view;
-    last = view.error();
-    base::LogWarning("failed to get cluster response", {{"address", url + "/members"}, {"error", last}});
-  }
-  co_return Err(last);
 }
 
 }  // namespace kvstore::peer

@@ -26,6 +26,11 @@
 
 namespace kvstore::peer {
 
+// How long a peer may leave a request unanswered or a stream silent.
+inline constexpr base::Duration kReadTimeout = std::chrono::seconds(5);
+// An id as headers and paths have it. 0: not an id.
+uint64_t ParseHex(std::string_view text);
+
 // What a member says its data are at a revision.
 struct MemberHash {
   mvcc::Store::Hash hash;
@@ -89,9 +94,13 @@ class HttpTransport final : public replica::Transport {
   base::Task<void> ServeRaft(base::net::Exchange& e);
   base::Task<void> ServeStream(base::net::Exchange& e);
   base::Task<void> WriteStream(base::net::Exchange& e, PeerPtr peer, StreamKind kind);
-  base::Task<void> ServeMessage(base::net::Exchange& e);
-  base::Task<void> ServeSnapshot(base::net::Exchange& e);
-  base::Task<base::Result<raft::Message>> TakeSnapshot(base::net::Exchange& e);
+  base::Task<void> ServeMessage(base::net::Exchange& e, raft::NodeId from);
+  base::Task<void> ServeSnapshot(base::net::Exchange& e, raft::NodeId from);
+  base::Task<base::Result<raft::Message>> TakeSnapshot(base::net::Exchange& e, raft::NodeId from);
+  base::Task<base::Result<raft::Message>> ReadSnapshotHead(base::net::Exchange& e, std::string& rest);
+  base::Task<base::Result<base::Duration>> SaveBody(base::net::Exchange& e, std::string piece,
+                                                    std::shared_ptr<base::File> file);
+  base::Task<void> RefuseNonsense(base::net::Exchange& e, raft::NodeId from, const base::Status& why);
   base::Task<void> ServeLease(base::net::Exchange& e);
   base::Task<void> ServePromote(base::net::Exchange& e);
   base::Task<void> ServeHash(base::net::Exchange& e);

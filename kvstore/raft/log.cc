@@ -41,6 +41,7 @@ void MemoryStorage::Append(const Entries& entries) {
   if (entries.empty() || entries.back().index < FirstIndex()) return;
   size_t skip = 0;
   while (entries[skip].index < FirstIndex()) ++skip;
+  // unreachable from outside: these are entries of the core, which follow one another (plausible.h).
   CHECK_MSG(entries[skip].index <= LastIndex() + 1, "a hole in the stable log");
   size_t keep = head_ + (entries[skip].index - FirstIndex());
   for (size_t i = keep; i < entries_.size(); ++i) bytes_ -= EntrySize(entries_[i]);
@@ -53,6 +54,7 @@ void MemoryStorage::Append(const Entries& entries) {
 
 void MemoryStorage::Compact(uint64_t index) {
   if (index <= offset_.index) return;
+  // unreachable from outside: it is applied, therefore in the log.
   CHECK(index <= LastIndex());
   uint64_t term = *Term(index);
   size_t end = head_ + (index - offset_.index);
@@ -116,6 +118,7 @@ bool Log::IsUpToDate(EntryId candidate) const {
 
 Result<Entries> Log::Slice(uint64_t lo, uint64_t hi, uint64_t max_bytes) const {
   if (lo < FirstIndex()) return Err(OutOfRange("compacted"));
+  // unreachable from outside: callers ask up to LastIndex or to what is committed.
   CHECK(hi <= LastIndex() + 1);
   Entries out;
   uint64_t bytes = 0;
@@ -151,6 +154,8 @@ uint64_t Log::MaybeAppend(EntryId prev, uint64_t committed, const Entries& entri
   uint64_t last_new = prev.index + entries.size();
   uint64_t conflict = FindConflict(entries);
   if (conflict != 0) {
+    // unreachable from outside: HandleAppend has answered what begins below, and entries follow one another
+    // (plausible.h).
     CHECK_MSG(conflict > committed_, "an append conflicts with a committed entry");
     Append(Entries(entries.begin() + static_cast<long>(conflict - prev.index - 1), entries.end()));
   }
@@ -160,6 +165,7 @@ uint64_t Log::MaybeAppend(EntryId prev, uint64_t committed, const Entries& entri
 
 void Log::Append(const Entries& entries) {
   if (entries.empty()) return;
+  // unreachable from outside: as above; a leader appends behind its log.
   CHECK_MSG(entries.front().index > committed_, "an append would overwrite committed entries");
   TruncateAndAppend(entries);
 }
@@ -179,6 +185,7 @@ void Log::TruncateAndAppend(const Entries& entries) {
   } else {
     tracer_.Info("truncate the unstable entries before index %lu", from);
     size_t keep = from - offset_;
+    // unreachable from outside: the append matched at an index of the log.
     CHECK(keep <= unstable_.size());
     unstable_.resize(keep);
     in_progress_ = std::min(in_progress_, keep);
@@ -197,6 +204,7 @@ EntryId Log::FindConflictByTerm(uint64_t index, uint64_t term) const {
 
 void Log::CommitTo(uint64_t index) {
   if (index <= committed_) return;
+  // unreachable from outside: appends commit no further than they reach, heartbeats are checked (plausible.h).
   CHECK_MSG(index <= LastIndex(), "commit index beyond the log: was it truncated or lost?");
   committed_ = index;
 }
@@ -271,6 +279,7 @@ Entries Log::NextCommitted(bool allow_unstable) const {
   if (!HasNextCommitted(allow_unstable)) return {};
   uint64_t room = max_applying_bytes_ - std::min(applying_bytes_, max_applying_bytes_);
   auto slice = Slice(applying_ + 1, MaxAppliable(allow_unstable) + 1, std::max<uint64_t>(room, 1));
+  // unreachable from outside: the log is only compacted up to what is applied.
   CHECK_MSG(slice.has_value(), "committed entries that were not applied are gone");
   return std::move(*slice);
 }
@@ -282,6 +291,7 @@ void Log::AcceptApplying(const Entries& entries, bool allow_unstable) {
 }
 
 void Log::AppliedTo(uint64_t index, uint64_t bytes) {
+  // unreachable from outside: only this member says what it has applied (IsLocalMessage).
   CHECK(index <= committed_ && index >= applied_);
   applied_ = index;
   applying_ = std::max(applying_, index);

@@ -51,6 +51,7 @@ struct Builder {
     if (m.voters.outgoing.ids.contains(id)) {
       m.learners_next.insert(id);
     } else {
+      // unreachable from outside: it was put there a few lines above.
       m.progress.at(id).learner = true;
       m.learners.insert(id);
     }
@@ -83,6 +84,7 @@ struct Builder {
   void LeaveJoint() {
     for (NodeId id : m.learners_next) {
       m.learners.insert(id);
+      // unreachable from outside: a learner to be is an outgoing voter, of whom there is progress (CheckConfState).
       m.progress.at(id).learner = true;
     }
     m.learners_next.clear();

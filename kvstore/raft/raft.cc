@@ -60,12 +60,15 @@ Raft::Raft(Options options, base::Random random)
     : options_(std::move(options)),
       random_(random),
       log_(options_.storage, options_.max_applying_bytes, options_.tracer) {
+  // unreachable from outside: settings, checked by the service (Config::Check).
   CHECK(options_.id != kNone && options_.election_ticks > options_.heartbeat_ticks);
   auto membership = FromConfState(options_.storage->InitialConfState(), log_.LastIndex(), options_.limits);
+  // unreachable from outside: FromConfState takes any; what a peer sends is checked before it is stored (plausible.h).
   CHECK_MSG(membership.has_value(), "stored membership is not valid");
   SwitchTo(std::move(*membership));
   HardState hs = options_.storage->InitialHardState();
   if (!hs.empty()) {
+    // unreachable from outside: the replica clamps what its own log says (Replica::MakeRaft).
     CHECK_MSG(hs.commit >= log_.committed() && hs.commit <= log_.LastIndex(), "stored commit index is out of range");
     log_.CommitTo(hs.commit);
     term_ = hs.term;

@@ -85,6 +85,8 @@ class Raft {
   void TellCommit(uint64_t index);
   void TransferLeader(NodeId to);
   void ForgetLeader();
+  // Whether a heartbeat's answer with this context confirms reads that this leader has not asked about.
+  bool ConfirmsTooMuch(const std::string& context) const;
   // A follower that has heard of no leader for an election timeout, and not stood yet.
   bool LeaderIsSilent() const { return role_ == Role::kFollower && election_elapsed_ >= options_.election_ticks; }
   // A leader that cannot do its work (its disk stalls) makes room for another.

@@ -54,6 +54,7 @@ void Raft::BecomeFollower(uint64_t term, NodeId leader) {
 }
 
 void Raft::BecomeCandidate() {
+  // unreachable from outside: Hup turns a leader away.
   CHECK(role_ != Role::kLeader);
   Reset(term_ + 1);
   vote_ = options_.id;
@@ -62,6 +63,7 @@ void Raft::BecomeCandidate() {
 }
 
 void Raft::BecomePreCandidate() {
+  // unreachable from outside: as above.
   CHECK(role_ != Role::kLeader);
   // Neither term nor vote change: a pre-vote disturbs nobody.
   votes_.clear();
@@ -71,6 +73,7 @@ void Raft::BecomePreCandidate() {
 }
 
 void Raft::BecomeLeader() {
+  // unreachable from outside: votes count for candidates only (StepCandidate).
   CHECK(role_ != Role::kFollower);
   Reset(term_);
   leader_ = options_.id;
@@ -82,6 +85,7 @@ void Raft::BecomeLeader() {
   }
   // There may be an uncommitted membership change in the log; assuming so is safe and cheap.
   pending_conf_index_ = log_.LastIndex();
+  // unreachable from outside: an entry without bytes is never refused.
   CHECK(AppendEntries({Entry{}}));
   options_.tracer.Info("%lx became leader at term %lu", options_.id, term_);
 }
@@ -322,6 +326,7 @@ Status Raft::StepCandidate(Message& m) {
 void Raft::TransferLeader(NodeId to) { (void)Step({.type = MessageType::kTransferLeader, .from = to}); }
 
 void Raft::LeaderTransfer(const Message& m) {
+  // unreachable from outside: StepLeader knows the member.
   Progress& p = membership_.progress.at(m.from);
   if (p.learner) {
     options_.tracer.Debug("%lx is learner. Ignored transferring leadership", options_.id);

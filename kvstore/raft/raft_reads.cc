@@ -85,11 +85,20 @@ void Raft::AnswerRead(const Message& request, uint64_t index) {
   }
 }
 
+static uint64_t ReadNumber(const std::string& context) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < 8; ++i) number |= static_cast<uint64_t>(static_cast<unsigned char>(context[i])) << (8 * i);
+  return number;
+}
+
+bool Raft::ConfirmsTooMuch(const std::string& context) const {
+  return context.size() == 8 && ReadNumber(context) > LatestRead();
+}
+
 void Raft::AckReads(NodeId from, const std::string& context) {
   if (context.size() != 8) return;
   uint64_t& acked = read_acks_[from];
-  uint64_t number = 0;
-  for (size_t i = 0; i < 8; ++i) number |= static_cast<uint64_t>(static_cast<unsigned char>(context[i])) << (8 * i);
+  uint64_t number = ReadNumber(context);
   acked = std::max(acked, number);
   uint64_t confirmed = membership_.voters.CommittedIndex([this](NodeId id) {
     auto it = read_acks_.find(id);

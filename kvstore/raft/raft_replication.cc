@@ -239,6 +239,7 @@ void Raft::BroadcastHeartbeat() {
 }
 
 void Raft::SendHeartbeat(NodeId to, const std::string& context) {
+  // unreachable from outside: whoever calls takes `to` from the members.
   Progress& p = membership_.progress.at(to);
   // A follower must not commit what it does not have yet.
   uint64_t commit = std::min(p.match, log_.committed());
@@ -247,6 +248,7 @@ void Raft::SendHeartbeat(NodeId to, const std::string& context) {
 }
 
 bool Raft::MaybeSendAppend(NodeId to, bool send_if_empty) {
+  // unreachable from outside: `to` is a member; of messages only those of members come here (StepLeader, AnswerRead).
   Progress& p = membership_.progress.at(to);
   if (p.IsPaused()) return false;
   auto prev_term = log_.Term(p.next - 1);

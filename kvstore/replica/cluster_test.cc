@@ -105,7 +105,10 @@ class Cluster {
         EXPECT_TRUE(base::WriteFileAtomically(node->disk, node->arrived, *database).ok());
       }
       executor.Post([node = node.get(), m = std::move(m)]() mutable {
-        if (node->replica) (void)node->replica->Receive(std::move(m));
+        if (!node->replica) return;
+        raft::NodeId sender = m.from;
+        Status s = node->replica->Receive(std::move(m), sender);
+        EXPECT_NE(s.code(), base::Code::kDataLoss) << s.ToString();
       });
       return;
     }
@@ -223,9 +226,10 @@ TEST(ReplicaCluster, ASnapshotWithoutItsDatabaseIsRefused) {
   raft::Message m{.type = MessageType::kSnap, .to = c[other].member_id(), .from = c[c.leader()].member_id()};
   m.term = c[other].term();
   auto snapshot = std::make_shared<raft::Snapshot>();
-  snapshot->meta = {.index = 1000, .term = m.term};
+  snapshot->meta = {.conf_state = {.voters = {m.from, m.to}}, .index = 1000, .term = m.term};
   m.snapshot = std::move(snapshot);
-  Status s = c[other].Receive(std::move(m));
+  raft::NodeId from = m.from;
+  Status s = c[other].Receive(std::move(m), from);
   EXPECT_EQ(s.code(), base::Code::kInvalidArgument) << s.ToString();
   EXPECT_LT(c[other].committed_index(), 1000u);
 }
@@ -417,7 +421,7 @@ TEST(ReplicaCluster, WhoeverHasMoreOfTheLogStandsAtOnceWhenTheLeaderIsGone) {
     vote.index = 1;
     c.cut = {l};
     base::MonoTime begun = c.executor.Now();
-    ASSERT_TRUE(c[ahead].Receive(std::move(vote)).ok());
+    ASSERT_TRUE(c[ahead].Receive(std::move(vote), c[behind].member_id()).ok());
     ASSERT_TRUE(c.Until([&] { return c[ahead].is_leader(); }));
     EXPECT_LT(c.executor.Now() - begun, c[l].ElectionTimeout() / 20) << "seed " << seed;
   }

@@ -1,6 +1,8 @@
 #include "kvstore/replica/import.h"
 
 #include <cstdlib>
+#include <memory>
+#include <optional>
 
 #include "base/bytes.h"
 #include "kvstore/bolt/bolt.h"
@@ -46,35 +48,58 @@ raft::ConfState ConfStateOf(mvcc::Buckets& buckets) {
   return cs;
 }
 
-}  // namespace
-
-Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string& path, mvcc::Store& store) {
-  TRY_ASSIGN(auto file, fs.Open(path, base::OpenMode::kRead));
-  TRY_ASSIGN(uint64_t size, file->Size());
-  if (size % 512 == 32) size -= 32;
-  TRY_ASSIGN(bolt::Reader reader, bolt::Reader::Open(*file, size));
-  TRY_ASSIGN(std::vector<std::string> names, reader.Buckets());
+// A database whose buckets have been read.
+struct Database {
+  std::unique_ptr<base::File> file;
+  std::optional<bolt::Reader> reader;
   mvcc::Buckets buckets;
+
+  uint64_t Number(const char* name) {
+    const std::string& v = buckets["meta"][name];
+    return v.size() == 8 ? base::GetBigEndian64(v.data()) : 0;
+  }
+};
+
+Result<std::unique_ptr<Database>> OpenDatabase(base::FileSystem& fs, const std::string& path) {
+  auto db = std::make_unique<Database>();
+  TRY_ASSIGN(db->file, fs.Open(path, base::OpenMode::kRead));
+  TRY_ASSIGN(uint64_t size, db->file->Size());
+  if (size % 512 == 32) size -= 32;
+  TRY_ASSIGN(db->reader, bolt::Reader::Open(*db->file, size));
+  TRY_ASSIGN(std::vector<std::string> names, db->reader->Buckets());
   for (const std::string& name : names) {
     if (name == "key") continue;
-    auto& bucket = buckets[name];
-    TRY(reader.ForEach(name, [&](std::string_view k, std::string_view v) {
+    auto& bucket = db->buckets[name];
+    TRY(db->reader->ForEach(name, [&](std::string_view k, std::string_view v) {
       bucket[std::string(k)] = v;
       return Ok();
     }));
   }
+  return db;
+}
+
+}  // namespace
+
+Result<mvcc::AppliedMark> ImportDatabase(base::FileSystem& fs, const std::string& path, mvcc::Store& store) {
+  TRY_ASSIGN(auto db, OpenDatabase(fs, path));
   mvcc::AppliedMark mark;
-  auto number = [&](const char* name) {
-    const std::string& v = buckets["meta"][name];
-    return v.size() == 8 ? base::GetBigEndian64(v.data()) : 0;
-  };
-  mark.index = number("consistent_index");
-  mark.term = number("term");
-  mark.conf_state = wal::EncodeConfState(ConfStateOf(buckets));
-  store.ImportBegin(std::move(buckets));
-  TRY(reader.ForEach("key", [&](std::string_view k, std::string_view v) { return store.ImportKey(k, v); }));
+  mark.index = db->Number("consistent_index");
+  mark.term = db->Number("term");
+  mark.conf_state = wal::EncodeConfState(ConfStateOf(db->buckets));
+  TRY(store.ImportBegin(std::move(db->buckets)));
+  TRY(db->reader->ForEach("key", [&](std::string_view k, std::string_view v) { return store.ImportKey(k, v); }));
   TRY(store.ImportDone());
   return mark;
+}
+
+Status CheckDatabase(base::FileSystem& fs, const std::string& path, uint64_t index) {
+  TRY_ASSIGN(auto db, OpenDatabase(fs, path));
+  if (db->Number("consistent_index") != index) return base::DataLoss("snapshot: the database is of another index");
+  TRY(mvcc::Store::CheckBuckets(db->buckets));
+  return db->reader->ForEach("key", [](std::string_view k, std::string_view v) -> Status {
+    auto record = mvcc::Store::ReadKey(k, v);
+    return record ? Ok() : record.error();
+  });
 }
 
 }  // namespace kvstore::replica

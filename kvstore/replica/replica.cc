@@ -189,6 +189,7 @@ void Replica::MakeRaft(wal::Contents contents) {
 }
 
 void Replica::Start() {
+  // unreachable from outside: the program starts it once.
   CHECK(!started_);
   started_ = true;
   store_->watches().on_work = [this] { SyncWatchers(); };
@@ -504,7 +505,11 @@ void Replica::ApplySome() {
 Status Replica::ApplyEntry(const raft::Entry& e) {
   if (e.bytes().empty()) return Ok();
   const etcdserverpb::InternalRaftRequest* request = entry_reader_->Read(*e.data);
-  if (request == nullptr) return base::DataLoss("unreadable request");
+  if (request == nullptr) {
+    // The log's checksums hold: whoever proposed it meant this. Every member goes on without it.
+    base::LogError("ignored an entry", base::DataLoss("unreadable request"), {{"index", e.index}});
+    return Ok();
+  }
   auto answer = applier_->Apply(*request, e.index);
   uint64_t id = request->header().id() != 0 ? request->header().id() : request->id();
   auto waiting = pending_.find(id);

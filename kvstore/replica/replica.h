@@ -107,8 +107,11 @@ class Replica {
   void Attach(Transport& transport) { transport_ = &transport; }
   // When this member is no longer in the cluster: it must stop for good.
   std::function<void()> on_removed;
-  // From the transport. kInvalidArgument: peers do not send that.
-  base::Status Receive(raft::Message m);
+  // Whether `sender` may say this: OK, or kDataLoss when it cannot be true (raft/plausible.h).
+  base::Status Check(const raft::Message& m, raft::NodeId sender) const;
+  // From the transport: what the member `sender` says. kDataLoss: as Check, and its connection is worth nothing; other
+  // errors: it comes to nothing here.
+  base::Status Receive(raft::Message m, raft::NodeId sender);
   // Where a database that came with a MsgSnap is to be put, synced, before that message is handed to Receive.
   std::string IncomingSnapshotPath(uint64_t index) const;
   void ReportUnreachable(raft::NodeId peer);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/raft/plausible.h"
 #include "kvstore/replica/export.h"
 #include "kvstore/replica/identity.h"
 #include "kvstore/replica/import.h"
@@ -296,14 +297,20 @@ Task<void> Replica::SendSnapshot(raft::Message m) {
 
 // ---- messages
 
-Status Replica::Receive(raft::Message m) {
-  if (!failure_.ok() || stopping_ || !started_) return mvcc::ErrStopped();
+Status Replica::Check(const raft::Message& m, NodeId sender) const {
+  TRY(raft::CheckPeerMessage(m, sender, *raft_));
   for (const raft::Entry& e : m.entries) {
-    if (m.type == raft::MessageType::kProp && e.type != raft::EntryType::kNormal) {
-      auto change = wal::DecodeConfChange(e);
-      if (!change) return base::InvalidArgument("unreadable membership change");
-      m.change = std::make_shared<const raft::ConfChange>(std::move(*change));
-    }
+    if (e.type == raft::EntryType::kNormal) continue;
+    if (!wal::DecodeConfChange(e)) return base::DataLoss("raft: an unreadable membership change");
+  }
+  return Ok();
+}
+
+Status Replica::Receive(raft::Message m, NodeId sender) {
+  if (!failure_.ok() || stopping_ || !started_) return mvcc::ErrStopped();
+  TRY(Check(m, sender));
+  if (m.type == raft::MessageType::kProp && m.entries[0].type != raft::EntryType::kNormal) {
+    m.change = std::make_shared<const raft::ConfChange>(*wal::DecodeConfChange(m.entries[0]));
   }
   if (m.type == raft::MessageType::kSnap) {
     auto there = m.snapshot ? env_.fs.Exists(IncomingSnapshotPath(m.snapshot->meta.index)) : Result<bool>(false);
@@ -436,13 +443,35 @@ Status Replica::CheckChange(const raft::ConfChangeSingle& change, const std::str
   return learner && learners > options_.max_learners ? mvcc::ErrTooManyLearners() : Ok();
 }
 
+namespace {
+// Of no change: ends the one that was proposed.
+raft::ConfChange Nothing() { return {.changes = {{}}}; }
+
+bool IsUsable(const raft::ConfChange& change) {
+  return change.changes.size() <= raft::kMaxMembers && std::ranges::none_of(change.changes, [](const auto& c) {
+           return c.node_id == raft::kLocalAppendThread || c.node_id == raft::kLocalApplyThread;
+         });
+}
+}  // namespace
+
+// What cannot be done is refused, by every member alike: they have the same entry and the same membership.
 Status Replica::ApplyConfChange(const raft::Entry& e) {
   auto change = wal::DecodeConfChange(e);
-  if (!change) return base::DataLoss("unreadable membership change");
+  if (!change || !IsUsable(*change)) {
+    base::LogError("ignored a membership change", base::DataLoss("it means nothing"), {{"index", e.index}});
+    change = Nothing();
+  }
   Status refused;
   if (change->changes.size() == 1) refused = CheckChange(change->changes[0], change->context);
   if (!refused.ok()) change->changes[0].node_id = raft::kNone;
-  TRY_ASSIGN(conf_state_, raft_->ApplyConfChange(*change));
+  auto conf = raft_->ApplyConfChange(*change);
+  if (!conf) {
+    base::LogError("refused a membership change", conf.error(), {{"index", e.index}});
+    refused = mvcc::ErrNotEnoughStarted();
+    change = Nothing();
+    conf = raft_->ApplyConfChange(*change);
+  }
+  TRY_ASSIGN(conf_state_, std::move(conf));
   bool self_removed = false;
   for (const raft::ConfChangeSingle& c : change->changes) {
     if (c.node_id == raft::kNone) continue;

@@ -90,8 +90,12 @@ std::optional<raft::HardState> DecodeHardState(std::string_view bytes) {
 }
 
 namespace {
+// Far more than a cluster has; what is read may be a peer's.
+constexpr size_t kMaxIds = 1 << 16;
+
 // Repeated numbers may come packed or one by one.
 bool AddIds(const Reader& r, std::vector<raft::NodeId>& ids) {
+  if (ids.size() + r.bytes().size() > kMaxIds) return false;
   if (r.bytes().empty()) {
     ids.push_back(r.value());
     return true;
@@ -198,7 +202,7 @@ std::optional<raft::ConfChange> DecodeConfChange(const raft::Entry& e) {
         if (s.field() == 1 && s.value() <= 3) one.type = static_cast<raft::ConfChangeType>(s.value());
         if (s.field() == 2) one.node_id = s.value();
       }
-      if (!s.ok()) return std::nullopt;
+      if (!s.ok() || c.changes.size() == kMaxIds) return std::nullopt;
       c.changes.push_back(one);
     }
   }

@@ -124,7 +124,14 @@ void SimMail::Arrive(SimMember& m, int from, Packet p) {
   }
   if (p.acknowledged) return PieceArrived(p);
   if (p.transfer != 0) return TakePiece(m, from, std::move(p));
-  (void)m.replica->Receive(std::move(p.message));
+  Receive(m, from, std::move(p.message));
+}
+
+// No member of a simulation ever says what cannot be true, whatever becomes of its messages on the way.
+void SimMail::Receive(SimMember& m, int from, raft::Message message) {
+  std::string what(raft::MessageTypeName(message.type));
+  Status s = m.replica->Receive(std::move(message), members_.At(from).id);
+  CHECK_MSG(s.code() != base::Code::kDataLoss, what + " from member " + std::to_string(from) + ": " + s.ToString());
 }
 
 // ---- databases of snapshots
@@ -176,7 +183,7 @@ void SimMail::TakePiece(SimMember& m, int from, Packet p) {
   };
   if (!write().ok()) return;
   if (p.last) ++world_.figures["snapshots"];
-  if (p.last) (void)m.replica->Receive(std::move(p.message));
+  if (p.last) Receive(m, from, std::move(p.message));
   Deliver(m.number, members_.At(from),
           {.transfer = p.transfer, .offset = p.offset + p.piece.size(), .acknowledged = true});
 }

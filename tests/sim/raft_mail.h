@@ -55,6 +55,7 @@ class SimMail {
   void Deliver(int from, SimMember& to, Packet p);
   void Refuse(int from, uint64_t to);
   void Arrive(SimMember& m, int from, Packet p);
+  void Receive(SimMember& m, int from, kvstore::raft::Message message);
 
   void CarryDatabase(int from, kvstore::raft::Message m, std::string database);
   void SendPiece(uint64_t number);
