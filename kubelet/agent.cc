@@ -158,6 +158,8 @@ base::Task<void> Agent::Run(base::Context ctx) {
     f.allocatable_storage = allocatable["ephemeral-storage"] / 1000;
     return f;
   };
+  source_->on_change = [this](const std::string& uid) { workers_->ContentChanged(uid); };
+  source_->StartWatching(scope);
   statuses_->api_pod = [this](const std::string& uid) { return ApiPodOf(uid); };
   node_->not_ready = [this] {
     std::vector<std::string> out;
@@ -269,6 +271,7 @@ void Agent::OnApiPod(const client::Change<api::Pod>& change) {
     base::LogError("A pod whose name cannot be a directory is left alone", base::InvalidArgument(uid));
     return;
   }
+  source_->Reference(pod);
   workers_->Update(FromApi(change.current));
   statuses_->Recheck(uid);
 }

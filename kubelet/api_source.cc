@@ -11,6 +11,9 @@ namespace {
 namespace authentication = ::k8s::io::api::authentication::v1;
 constexpr auto kFresh = std::chrono::seconds(5);  // shared by askers within this time
 constexpr auto kForget = std::chrono::minutes(2);
+// One connection carries them beside everything else, and the server allows it 250 streams. What is beyond is asked for
+// when volumes are refreshed.
+constexpr size_t kMostWatches = 160;
 
 base::Status Standalone(const std::string& what) {
   return base::FailedPrecondition(what + " cannot be read: the kubelet runs without an API server");
@@ -22,10 +25,17 @@ ApiSource::ApiSource(base::Executor& executor, machinery::client::Client* client
     : executor_(executor), client_(client) {}
 
 template <class T>
-base::Task<base::Result<std::shared_ptr<const T>>> ApiSource::Get(base::Context ctx, Cache<T>& cache, std::string ns,
+base::Task<base::Result<std::shared_ptr<const T>>> ApiSource::Get(base::Context ctx, Kind<T>& kind, std::string ns,
                                                                   std::string name) {
   std::string key = ns + "/" + name;
   if (!client_) co_return base::Err(Standalone(key));
+  Cache<T>& cache = kind.cache;
+  if (auto it = kind.named.find(key); it != kind.named.end()) {
+    if (it->second.kept) co_return it->second.kept;
+    // What the watch does not know may have been made a moment ago: only the API says that there is none.
+    if (it->second.informer && it->second.informer->synced())
+      if (auto object = it->second.informer->Get(ns, name)) co_return object;
+  }
   base::MonoTime now = executor_.Now();
   std::erase_if(cache, [&](const auto& e) { return now - e.second.at > kForget; });
   if (auto it = cache.find(key); it != cache.end() && now - it->second.at < kFresh) co_return it->second.object;
@@ -93,8 +103,111 @@ base::Task<base::Result<volumes::Token>> ApiSource::ServiceAccountToken(base::Co
   co_return held.token;
 }
 
+void ApiSource::Reference(const api::Pod& pod) {
+  PodReferences names = ReferencesOf(pod);
+  const std::string& uid = pod.metadata().uid();
+  SetReferences(config_maps_, uid, pod.metadata().namespace_(), names.config_maps);
+  SetReferences(secrets_, uid, pod.metadata().namespace_(), names.secrets);
+}
+
+template <class T>
+void ApiSource::SetReferences(Kind<T>& kind, const std::string& uid, const std::string& ns,
+                              const std::set<std::string>& names) {
+  for (const auto& name : names) {
+    kind.named[ns + "/" + name].pods.insert(uid);
+    Watch(kind, ns, name);
+  }
+  for (auto it = kind.named.begin(); it != kind.named.end();) {
+    bool wanted = it->first.starts_with(ns + "/") && names.contains(it->first.substr(ns.size() + 1));
+    if (wanted || it->second.pods.erase(uid) == 0 || !it->second.pods.empty()) {
+      ++it;
+      continue;
+    }
+    Unwatch(it->second);
+    it = kind.named.erase(it);
+  }
+}
+
+template <class T>
+void ApiSource::Watch(Kind<T>& kind, const std::string& ns, const std::string& name) {
+  const std::string key = ns + "/" + name;
+  Named<T>& named = kind.named[key];
+  if (!client_ || !scope_ || named.informer || named.kept || watches_ >= kMostWatches) return;
+  ++watches_;
+  named.ctx = scope_->context().WithCancel();
+  named.informer = std::make_shared<machinery::client::Informer<T>>(
+      executor_, *client_,
+      machinery::client::ListOptions{.namespace_name = ns, .field_selector = "metadata.name=" + name});
+  named.informer->SetTransform([](T& object) { object.mutable_metadata()->clear_managedfields(); });
+  // The watch may outlive its entry by a turn: who calls is compared with who is there.
+  named.informer->AddHandler([this, &kind, key, self = named.informer.get()](const auto& change) {
+    auto it = kind.named.find(key);
+    if (it != kind.named.end() && it->second.informer.get() == self) Changed(kind, key, change);
+  });
+  scope_->Spawn([](auto informer, base::Context ctx) -> base::Task<void> { co_await informer->Run(ctx); }(
+                                                         named.informer, named.ctx));
+}
+
+template <class T>
+void ApiSource::Changed(Kind<T>& kind, const std::string& key, const machinery::client::Change<T>& change) {
+  // What was asked for before the watch began is no news when it comes again.
+  auto had = kind.cache.find(key);
+  bool known = change.initial && change.current && had != kind.cache.end() &&
+               had->second.object->metadata().resourceversion() == change.current->metadata().resourceversion();
+  kind.cache.erase(key);
+  Named<T>& named = kind.named[key];
+  if (change.current && change.current->immutable()) {
+    named.kept = change.current;
+    Unwatch(named);
+  }
+  if (known || !on_change) return;
+  const auto pods = named.pods;
+  for (const auto& uid : pods) on_change(uid);
+}
+
+template <class T>
+void ApiSource::Unwatch(Named<T>& named) {
+  if (!named.informer) return;
+  named.ctx.Cancel();
+  named.informer.reset();
+  --watches_;
+}
+
 void ApiSource::ForgetPod(const std::string& uid) {
+  SetReferences(config_maps_, uid, "", {});
+  SetReferences(secrets_, uid, "", {});
   std::erase_if(tokens_, [&](const auto& e) { return e.first.starts_with(uid + "/"); });
+}
+
+PodReferences ReferencesOf(const api::Pod& pod) {
+  PodReferences out;
+  auto add = [](std::set<std::string>& names, const std::string& name) {
+    if (!name.empty()) names.insert(name);
+  };
+  for (const auto& v : pod.spec().volumes()) {
+    const auto& source = v.volumesource();
+    add(out.config_maps, source.configmap().localobjectreference().name());
+    add(out.secrets, source.secret().secretname());
+    for (const auto& p : source.projected().sources()) {
+      add(out.config_maps, p.configmap().localobjectreference().name());
+      add(out.secrets, p.secret().localobjectreference().name());
+    }
+  }
+  auto container = [&](const api::Container& c) {
+    for (const auto& e : c.envfrom()) {
+      add(out.config_maps, e.configmapref().localobjectreference().name());
+      add(out.secrets, e.secretref().localobjectreference().name());
+    }
+    for (const auto& e : c.env()) {
+      add(out.config_maps, e.valuefrom().configmapkeyref().localobjectreference().name());
+      add(out.secrets, e.valuefrom().secretkeyref().localobjectreference().name());
+    }
+  };
+  for (const auto& c : pod.spec().initcontainers()) container(c);
+  for (const auto& c : pod.spec().containers()) container(c);
+  for (const auto& c : pod.spec().ephemeralcontainers()) container(AsContainer(c));
+  for (const auto& s : pod.spec().imagepullsecrets()) add(out.secrets, s.name());
+  return out;
 }
 
 std::vector<cri::AuthConfig> CredentialsFor(const std::vector<std::shared_ptr<const api::Secret>>& secrets) {

@@ -40,6 +40,7 @@ struct Workers::Worker {
   std::map<std::string, pod::WaitReason> reasons;
   volumes::Mounted mounted;
   base::MonoTime mounted_at{};
+  bool content_stale = true;  // its files may not be what they should
   int mount_failures = 0;
   std::map<std::string, std::string> mount_texts;  // last error told per volume
   std::optional<int64_t> grace;                    // given to Evict
@@ -83,7 +84,8 @@ void Workers::Update(PodPtr pod) {
   }
   bool same = Fingerprint(*w->pod) == Fingerprint(*pod);
   w->pod = std::move(pod);
-  if (same) return;  // only its status, which is our own word
+  if (same) return;         // only its status, which is our own word
+  w->content_stale = true;  // labels, annotations and amounts may stand in its files
   // A shorter grace period ends the kill that is under way; a new one begins with it.
   if (w->killed_with_grace >= 0 && w->pod->metadata().has_deletiontimestamp() &&
       GracePeriodOf(*w->pod) < w->killed_with_grace)
@@ -120,6 +122,13 @@ void Workers::Wake(const std::string& uid) {
   if (it == workers_.end()) return;
   it->second->dirty = true;
   it->second->wake.NotifyAll();
+}
+
+void Workers::ContentChanged(const std::string& uid) {
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) return;
+  it->second->content_stale = true;
+  Wake(uid);
 }
 
 PodPtr Workers::Find(const std::string& uid) const {
@@ -329,10 +338,11 @@ base::Task<base::Status> Workers::Prepare(WorkerPtr w) {
     if (ec) co_return base::Unknown("making " + directory + sub + ": " + ec.message());
     chmod((directory + sub).c_str(), 0750);
   }
-  // Content changes seldom: set-up is repeated about once a minute, not with every event.
-  bool fresh = w->mounted_at != base::MonoTime{} && tools_.loop.Now() - w->mounted_at < seconds(60) &&
+  // Set-up is repeated when something has changed and, for what no watch speaks of (tokens), about once a minute.
+  bool fresh = !w->content_stale && tools_.loop.Now() - w->mounted_at < seconds(60) &&
                w->mounted.size() == static_cast<size_t>(pod->spec().volumes_size());
   if (fresh) co_return base::Ok();
+  w->content_stale = false;
   volumes::Manager::Outcome outcome = co_await tools_.volumes.SetUp(scope_.context(), pod);
   bool running = w->observed.AnyRunning();
   for (const auto& e : outcome.errors) {
@@ -348,6 +358,7 @@ base::Task<base::Status> Workers::Prepare(WorkerPtr w) {
       co_return base::Ok();
     }
     ++w->mount_failures;
+    w->content_stale = true;
     co_return base::Unavailable("unmounted volumes=[" + outcome.errors.front().volume +
                                 "]: " + std::string(outcome.errors.front().status.message()));
   }
@@ -379,7 +390,7 @@ base::Task<base::Status> Workers::Execute(WorkerPtr w, plan::Actions actions) {
       grace = spec->livenessprobe().terminationgraceperiodseconds();
     if (spec && kill.reason == plan::KillReason::kStartup && spec->startupprobe().has_terminationgraceperiodseconds())
       grace = spec->startupprobe().terminationgraceperiodseconds();
-    co_await KillContainer(w, *c, grace, kill.message, scope_.context());
+    co_await KillContainer(w, *c, {.grace = grace, .message = kill.message, .ctx = scope_.context()});
     w->acted = true;
   }
   std::string sandbox_id = actions.sandbox_id;
@@ -694,7 +705,8 @@ base::Task<base::Status> Workers::PostStart(WorkerPtr w, const api::Container& c
   ObservedContainer seen;
   seen.id = id;
   seen.name = container.name();
-  co_await KillContainer(w, seen, GracePeriodOf(*pod), "FailedPostStartHook", scope_.context());
+  co_await KillContainer(w, seen,
+                         {.grace = GracePeriodOf(*pod), .message = "FailedPostStartHook", .ctx = scope_.context()});
   w->reasons[container.name()] = {"PostStartHookError", std::string(s.message())};
   co_return base::Unknown("PostStartHookError: " + std::string(s.message()));
 }
@@ -712,45 +724,44 @@ base::Task<void> Workers::PreStop(WorkerPtr w, api::LifecycleHandler handler, co
     tools_.events.Pod(*pod, name, "Warning", "FailedPreStopHook", "PreStopHook failed");
 }
 
-base::Task<void> Workers::KillContainer(WorkerPtr w, ObservedContainer c, int64_t grace, std::string message,
-                                        base::Context ctx) {
+base::Task<void> Workers::KillContainer(WorkerPtr w, ObservedContainer c, Killing how) {
   PodPtr pod = w->pod;
-  if (message.empty()) message = "Stopping container " + c.name;
-  tools_.events.Pod(*pod, c.name, "Normal", "Killing", message);
-  base::MonoTime begun = tools_.loop.Now();
+  if (how.message.empty()) how.message = "Stopping container " + c.name;
+  tools_.events.Pod(*pod, c.name, "Normal", "Killing", how.message);
+  const base::MonoTime begun = tools_.loop.Now();
   ContainerPtr spec = FindContainer(*pod, c.name);
-  if (spec && spec->lifecycle().has_prestop() && grace > 0) co_await PreStop(w, spec->lifecycle().prestop(), c, grace);
-  grace -= std::chrono::duration_cast<seconds>(tools_.loop.Now() - begun).count();
-  // The hook's time counts, but a process always gets a moment to end by itself.
+  if (spec && spec->lifecycle().has_prestop() && how.grace > 0)
+    co_await PreStop(w, spec->lifecycle().prestop(), c, how.grace);
+  auto left = [&] { return seconds(how.grace) - (tools_.loop.Now() - begun); };
+  if (how.order && left().count() > 0) co_await how.order->WaitForTurn(how.ctx, c.name, left());
+  // The time of the hook and of the others counts, but a process always gets a moment to end by itself.
   bool forced = pod->metadata().has_deletiontimestamp() && GracePeriodOf(*pod) == 0;
-  grace = std::max<int64_t>(grace, forced ? 0 : 2);
+  int64_t grace = std::max<int64_t>(std::chrono::ceil<seconds>(left()).count(), forced ? 0 : 2);
   cri::StopContainerRequest request;
   request.set_container_id(c.id);
   request.set_timeout(grace);
-  auto stopped = co_await tools_.runtime.StopContainer(ctx, std::move(request), seconds(grace));
-  if (!stopped && stopped.error().code() != base::Code::kNotFound && ctx.status().ok())
+  auto stopped = co_await tools_.runtime.StopContainer(how.ctx, std::move(request), seconds(grace));
+  if (how.order) how.order->Ended(c.name);
+  if (!stopped && stopped.error().code() != base::Code::kNotFound && how.ctx.status().ok())
     base::LogError("Kill container failed", stopped.error(), {{"pod", FullName(*pod)}, {"containerName", c.name}});
 }
 
 base::Task<base::Status> Workers::KillPod(WorkerPtr w, std::optional<int64_t> grace, std::string why) {
-  int64_t period = grace.value_or(GracePeriodOf(*w->pod));
+  const int64_t period = grace.value_or(GracePeriodOf(*w->pod));
   w->killed_with_grace = period;
   w->kill_ctx = scope_.context().WithCancel();
-  auto kill_group = [&](bool sidecars) -> base::Task<void> {
-    base::TaskScope kills(tools_.loop, w->kill_ctx);
-    for (const auto& c : w->observed.containers) {
-      if (c.state != ContainerState::kRunning && c.state != ContainerState::kUnknown) continue;
-      ContainerPtr spec = FindContainer(*w->pod, c.name);
-      if ((spec && IsInitContainer(*w->pod, c.name) && IsSidecar(*spec)) != sidecars) continue;
-      kills.Spawn(KillContainer(w, c, period, why, w->kill_ctx));
-    }
-    co_await kills.Join();
-  };
-  base::MonoTime begun = tools_.loop.Now();
-  co_await kill_group(false);
-  // Sidecars serve to the end of the others and share what is left of the time.
-  period = std::max<int64_t>(0, period - std::chrono::duration_cast<seconds>(tools_.loop.Now() - begun).count());
-  co_await kill_group(true);
+  std::vector<ObservedContainer> running;
+  std::vector<std::string> names;
+  for (const auto& c : w->observed.containers) {
+    if (c.state != ContainerState::kRunning && c.state != ContainerState::kUnknown) continue;
+    running.push_back(c);
+    names.push_back(c.name);
+  }
+  TerminationOrder order(tools_.loop, *w->pod, names);
+  base::TaskScope kills(tools_.loop, w->kill_ctx);
+  for (const auto& c : running)
+    kills.Spawn(KillContainer(w, c, {.grace = period, .message = why, .ctx = w->kill_ctx, .order = &order}));
+  co_await kills.Join();
   bool interrupted = !w->kill_ctx.status().ok();
   w->killed_with_grace = -1;
   w->kill_ctx = base::Context();

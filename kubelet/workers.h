@@ -20,6 +20,7 @@
 #include "kubelet/pod/config.h"
 #include "kubelet/probes.h"
 #include "kubelet/status_manager.h"
+#include "kubelet/termination_order.h"
 #include "kubelet/volumes/volume.h"
 #include "proto/k8s/core/v1/service.pb.h"
 
@@ -66,6 +67,8 @@ class Workers {
   // The runtime's state of a pod has changed.
   void Observed(const std::string& uid, ObservedPod observed);
   void Wake(const std::string& uid);
+  // Something the pod mounts or reads has changed: its files follow now, and what waited for it is tried again.
+  void ContentChanged(const std::string& uid);
 
   PodPtr Find(const std::string& uid) const;
   PodPtr FindByName(const std::string& ns, const std::string& name) const;
@@ -107,8 +110,13 @@ class Workers {
                                                            const std::vector<pod::Env>& env);
   base::Task<base::Status> PostStart(WorkerPtr w, const api::Container& c, std::string id);
   base::Task<base::Status> KillPod(WorkerPtr w, std::optional<int64_t> grace, std::string why);
-  base::Task<void> KillContainer(WorkerPtr w, ObservedContainer c, int64_t grace, std::string message,
-                                 base::Context ctx);
+  struct Killing {
+    int64_t grace = 0;
+    std::string message;
+    base::Context ctx;
+    TerminationOrder* order = nullptr;  // null: at once
+  };
+  base::Task<void> KillContainer(WorkerPtr w, ObservedContainer c, Killing how);
   base::Task<void> PreStop(WorkerPtr w, api::LifecycleHandler handler, const ObservedContainer& c, int64_t grace);
   base::Task<Turn> Terminate(WorkerPtr w);
   base::Task<Turn> CleanUp(WorkerPtr w);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "kubelet/testing/fake_runtime.h"
 
@@ -29,8 +30,14 @@ struct NoEvents final : Events {
 };
 
 struct NoSource final : volumes::Source {
+  std::map<std::string, std::string> map;  // of the one config map; empty: there is none
   base::Task<base::Result<std::shared_ptr<const api::ConfigMap>>> ConfigMap(base::Context, std::string,
                                                                             std::string name) override {
+    if (!map.empty()) {
+      auto out = std::make_shared<api::ConfigMap>();
+      for (const auto& [k, v] : map) (*out->mutable_data())[k] = v;
+      co_return std::shared_ptr<const api::ConfigMap>(out);
+    }
     co_return base::Err(base::NotFound("configmap \"" + name + "\" not found"));
   }
   base::Task<base::Result<std::shared_ptr<const api::Secret>>> Secret(base::Context, std::string,
@@ -275,6 +282,83 @@ TEST_F(WorkersTest, SubPathsThatLeadOut) {
       EXPECT_EQ(waiting()->message(), c.message);
     }
     EXPECT_TRUE(fs::is_empty(root_ + "/host"));
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, SidecarsEndLastAndInReverse) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    api::Pod pod = MakePod();
+    pod.mutable_spec()->set_restartpolicy("Never");
+    for (const char* name : {"s1", "s2"}) {
+      auto* s = pod.mutable_spec()->add_initcontainers();
+      *s = pod.spec().containers(0);
+      s->set_name(name);
+      s->set_restartpolicy("Always");
+    }
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return fake_.Summary() == "c0:running s10:running s20:running"; }, "all run");
+    std::vector<std::string> phases;
+    fake_.Exit("c", 0);
+    size_t before = fake_.calls.size();
+    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await Until(
+        [&] {
+          bool sidecars_run = fake_.Summary().find("s10:running") != std::string::npos;
+          EXPECT_FALSE(sidecars_run && k.Phase("u1") == "Succeeded") << "a sidecar still runs";
+          return k.Phase("u1") == "Succeeded";
+        },
+        "succeeded");
+    std::vector<std::string> stops;
+    for (size_t i = before; i < fake_.calls.size(); ++i)
+      if (fake_.calls[i].starts_with("StopContainer")) stops.push_back(fake_.calls[i].substr(14, 2));
+    EXPECT_EQ(stops, (std::vector<std::string>{"s2", "s1"}));
+    for (const auto& s : k.statuses.Get("u1")->initcontainerstatuses()) EXPECT_TRUE(s.state().has_terminated());
+    co_await k.Stop();
+  });
+}
+
+TEST_F(WorkersTest, ContentThatAppearsIsNotWaitedFor) {
+  Run([this]() -> base::Task<void> {
+    Kubelet k(loop_, fake_, root_);
+    api::Pod pod = MakePod();
+    auto* v = pod.mutable_spec()->add_volumes();
+    v->set_name("v");
+    v->mutable_volumesource()->mutable_configmap()->mutable_localobjectreference()->set_name("m");
+    auto* labels = pod.mutable_spec()->add_volumes();
+    labels->set_name("l");
+    auto* item = labels->mutable_volumesource()->mutable_downwardapi()->add_items();
+    item->set_path("labels");
+    item->mutable_fieldref()->set_fieldpath("metadata.labels");
+    k.workers->Update(Share(pod));
+    for (int i = 0; i < 4; ++i) {  // until the next try is seconds away
+      size_t seen = k.events.seen.size();
+      co_await Until([&] { return k.events.Has("configmap \"m\" not found"); }, "waits");
+      k.workers->Wake("u1");
+      (void)co_await base::Sleep(loop_, base::Context(), milliseconds(50));
+      EXPECT_GE(k.events.seen.size(), seen);
+    }
+    k.source_.map["k"] = "v1";
+    k.workers->ContentChanged("u1");
+    co_await Until([&] { return k.Phase("u1") == "Running"; }, "starts at once");
+    auto read = [&](const std::string& file) {
+      std::ifstream in(root_ + "/pods/u1/volumes/kubernetes.io~" + file);
+      std::string text;
+      std::getline(in, text);
+      return text;
+    };
+    EXPECT_EQ(read("configmap/v/k"), "v1");
+    k.source_.map["k"] = "v2";
+    k.workers->ContentChanged("u1");
+    co_await Until([&] { return read("configmap/v/k") == "v2"; }, "the change is in the file");
+    (*pod.mutable_metadata()->mutable_labels())["a"] = "b";
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return read("downward-api/l/labels") == "a=\"b\""; }, "so is a label");
+    // What is mounted goes with the pod.
+    pod.mutable_metadata()->mutable_deletiontimestamp()->set_seconds(1);
+    k.workers->Update(Share(pod));
+    co_await Until([&] { return !fs::exists(root_ + "/pods/u1"); }, "gone");
     co_await k.Stop();
   });
 }

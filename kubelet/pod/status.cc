@@ -339,57 +339,86 @@ void AddPodResources(const StatusInput& in, api::PodStatus& out) {
 
 }  // namespace
 
+namespace {
+
+// How many containers stand where, as the phase sees it.
+struct Counts {
+  int pending_init = 0, failed_init = 0, pending_sidecars = 0;
+  int unknown = 0, waiting = 0, running = 0, stopped = 0, succeeded = 0;
+};
+
+void CountInit(const api::ContainerStatus& s, Counts& n) {
+  const api::ContainerStateTerminated* end = s.state().has_terminated() ? &s.state().terminated() : nullptr;
+  if (s.state().has_waiting() && s.laststate().has_terminated()) end = &s.laststate().terminated();
+  if (!end)
+    ++n.pending_init;
+  else if (end->exitcode() != 0)
+    ++n.failed_init;
+}
+
+// One that has ended counts neither way: it decides nothing about how the pod ends.
+void CountSidecar(const api::ContainerStatus& s, Counts& n) {
+  if (s.state().has_running()) {
+    ++n.running;
+    if (!s.started()) ++n.pending_sidecars;
+  } else if (!s.state().has_terminated() && !s.laststate().has_terminated()) {
+    ++n.pending_sidecars;
+    ++n.waiting;
+  }
+}
+
+void CountOrdinary(const api::ContainerStatus& s, Counts& n) {
+  if (s.state().has_running()) {
+    ++n.running;
+  } else if (s.state().has_terminated()) {
+    ++n.stopped;
+    n.succeeded += s.state().terminated().exitcode() == 0;
+  } else if (s.laststate().has_terminated()) {
+    ++n.stopped;  // it failed and is waited for
+  } else {
+    ++n.waiting;
+  }
+}
+
+Counts CountAll(const api::Pod& pod, const api::PodStatus& s) {
+  Counts n;
+  for (int i = 0; i < pod.spec().initcontainers_size(); ++i) {
+    bool sidecar = IsSidecar(pod.spec().initcontainers(i));
+    if (i >= s.initcontainerstatuses_size())
+      ++(sidecar ? n.unknown : n.pending_init);
+    else if (sidecar)
+      CountSidecar(s.initcontainerstatuses(i), n);
+    else
+      CountInit(s.initcontainerstatuses(i), n);
+  }
+  for (const auto& status : s.containerstatuses()) CountOrdinary(status, n);
+  return n;
+}
+
+}  // namespace
+
 std::string PhaseOf(const api::Pod& pod, const api::PodStatus& s, bool terminal) {
   if (pod.status().phase() == "Failed" || pod.status().phase() == "Succeeded") return pod.status().phase();
-  int pending_init = 0, failed_init = 0;
-  for (int i = 0; i < pod.spec().initcontainers_size(); ++i) {
-    const auto& c = pod.spec().initcontainers(i);
-    if (i >= s.initcontainerstatuses_size()) {
-      ++pending_init;
-      continue;
-    }
-    const auto& status = s.initcontainerstatuses(i);
-    if (IsSidecar(c)) {
-      if (!status.started() && !status.state().has_terminated()) ++pending_init;
-    } else if (status.state().has_terminated()) {
-      failed_init += status.state().terminated().exitcode() != 0;
-    } else if (status.state().has_waiting() && status.laststate().has_terminated()) {
-      if (status.laststate().terminated().exitcode() != 0) ++pending_init;
-    } else {
-      ++pending_init;
-    }
-  }
-  int waiting = 0, running = 0, stopped = 0, succeeded = 0;
-  for (const auto& status : s.containerstatuses()) {
-    if (status.state().has_running()) {
-      ++running;
-    } else if (status.state().has_terminated()) {
-      ++stopped;
-      succeeded += status.state().terminated().exitcode() == 0;
-    } else if (status.laststate().has_terminated()) {
-      ++stopped;
-      // It failed and is waited for: for the phase it counts as one that stopped.
-    } else {
-      ++waiting;
-    }
-  }
+  const Counts n = CountAll(pod, s);
   const std::string& policy = pod.spec().restartpolicy();
-  if (failed_init > 0 && policy == "Never") return "Failed";
-  int all = pod.spec().containers_size();
-  if (terminal && stopped + waiting > 0 && running == 0) {
-    if (stopped == 0) return "Failed";
-    return succeeded == all ? "Succeeded" : "Failed";
+  if (n.failed_init > 0 && policy == "Never") return "Failed";
+  if (terminal && n.running == 0 && n.stopped + n.waiting > 0) {
+    if (n.stopped == 0) return "Failed";
+    return n.succeeded == pod.spec().containers_size() ? "Succeeded" : "Failed";
   }
-  bool any_ran = running > 0 || stopped > 0;
-  if (pending_init > 0 && !any_ran) return "Pending";
-  if (waiting > 0) return "Pending";
-  if (running > 0) return "Running";
-  if (stopped > 0) {
-    if (policy == "Always") return "Running";
-    if (stopped == succeeded) return "Succeeded";
-    return policy == "Never" ? "Failed" : "Running";
-  }
-  return "Pending";
+  // Sidecars that restart do not bring a pod back to where it was before its ordinary containers.
+  bool initialized = std::ranges::any_of(s.containerstatuses(), [](const auto& c) {
+    return c.state().has_running() || c.state().has_terminated() || c.laststate().has_terminated();
+  });
+  if (n.pending_init > 0 && !initialized) return "Pending";
+  if (n.pending_sidecars > 0 && !initialized) return "Pending";
+  if (n.waiting > 0) return "Pending";
+  if (n.unknown > 0) return "Pending";
+  if (n.running > 0) return "Running";
+  if (n.stopped == 0) return "Pending";
+  if (policy == "Always") return "Running";
+  if (n.stopped == n.succeeded) return "Succeeded";
+  return policy == "Never" ? "Failed" : "Running";
 }
 
 api::PodStatus MakeStatus(const StatusInput& in) {
