@@ -1,4 +1,5 @@
 // What a writer is told about a pod or a template that is accepted all the same.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -152,6 +153,42 @@ struct PortSeen {
   int64_t host_port;
 };
 
+// The ports of one number and protocol, found by what can make two of them clash.
+class PortsSeen {
+ public:
+  // Those that `port` may clash with, in the order in which they came.
+  std::vector<size_t> Near(const PortSeen& port) const {
+    if (port.host_port == 0) {
+      std::vector<size_t> all(ports_.size());
+      for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+      return all;
+    }
+    std::vector<size_t> out;
+    auto take = [&](int64_t host_port, const std::string* host_ip) {
+      auto from = host_ip ? places_.lower_bound({host_port, *host_ip}) : places_.lower_bound({host_port, ""});
+      for (; from != places_.end() && from->first.first == host_port; ++from) {
+        if (host_ip && from->first.second != *host_ip) break;
+        out.push_back(from->second);
+      }
+    };
+    const std::string everywhere;
+    take(0, nullptr);
+    take(port.host_port, port.host_ip.empty() ? nullptr : &port.host_ip);
+    if (!port.host_ip.empty()) take(port.host_port, &everywhere);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  const PortSeen& at(size_t i) const { return ports_[i]; }
+  void Add(PortSeen port) {
+    places_.emplace(std::pair(port.host_port, port.host_ip), ports_.size());
+    ports_.push_back(std::move(port));
+  }
+
+ private:
+  std::vector<PortSeen> ports_;
+  std::multimap<std::pair<int64_t, std::string>, size_t> places_;
+};
+
 void WarnOfPortPair(const PortSeen& port, const PortSeen& other, Warnings& out) {
   if (port.host_ip == other.host_ip && port.host_port == other.host_port) {
     out.Add(port.path + ": duplicate port definition with " + other.path);
@@ -163,7 +200,7 @@ void WarnOfPortPair(const PortSeen& port, const PortSeen& other, Warnings& out) 
 }
 
 void WarnOfPorts(const Value& spec, const std::string& path, Warnings& out) {
-  std::map<std::pair<int64_t, std::string>, std::vector<PortSeen>> seen;
+  std::map<std::pair<int64_t, std::string>, PortsSeen> seen;
   std::map<std::string, std::string> names;
   EachContainer(spec, path, [&](const Value& container, const std::string& at) {
     const List& ports = Items(container.At("ports"));
@@ -177,11 +214,11 @@ void WarnOfPorts(const Value& spec, const std::string& path, Warnings& out) {
                 " HostPort:0 ContainerPort:" + std::to_string(number) + " Protocol:" + protocol +
                 " HostIP:" + port.host_ip + "}");
       auto& others = seen[{number, protocol}];
-      for (const PortSeen& other : others) {
+      for (size_t other : others.Near(port)) {
         if (out.full()) return;
-        WarnOfPortPair(port, other, out);
+        WarnOfPortPair(port, others.at(other), out);
       }
-      others.push_back(std::move(port));
+      others.Add(std::move(port));
     }
   });
   EachContainer(spec, path, [&](const Value& container, const std::string& at) {

@@ -1,5 +1,6 @@
 // Requests and limits of a whole pod (KEP-2837): where a pod states some for all its containers together, the rest
 // follows from them and from its containers.
+#include <map>
 #include <string>
 
 #include "machinery/object/quantity.h"
@@ -21,56 +22,37 @@ Quantity AmountOf(const Value& v) {
   return q ? *q : Quantity();
 }
 
-// Ordered by first appearance; few entries.
-class Amounts {
- public:
-  void Add(const Value& more) {
-    ForEntries(more, [&](const std::string& name, const Quantity& q) { At(name) += q; });
-  }
-  void Add(const Amounts& more) {
-    for (const auto& [name, q] : entries_of(more)) At(name) += q;
-  }
-  void Max(const Amounts& other) {
-    for (const auto& [name, q] : entries_of(other))
-      if (Quantity& mine = At(name); mine < q) mine = q;
-  }
-  const std::vector<std::pair<std::string, Quantity>>& entries() const { return entries_; }
+using Amounts = std::map<std::string, Quantity>;
 
- private:
-  static const std::vector<std::pair<std::string, Quantity>>& entries_of(const Amounts& a) { return a.entries_; }
-  template <class F>
-  static void ForEntries(const Value& v, F f) {
-    if (!v.is_map()) return;
-    for (const auto& e : v.map()) f(e.key, AmountOf(e.value));
-  }
-  Quantity& At(const std::string& name) {
-    for (auto& [known, q] : entries_)
-      if (known == name) return q;
-    return entries_.emplace_back(name, Quantity()).second;
-  }
-  std::vector<std::pair<std::string, Quantity>> entries_;
-};
-
-// What all containers of a pod need together: those that run side by side, or more while an init container runs.
+void Add(Amounts& to, const Value& more) {
+  if (!more.is_map()) return;
+  for (const auto& e : more.map()) to[e.key] += AmountOf(e.value);
+}
+// What all containers of a pod need together: those that run side by side, or more while an init container runs beside
+// the sidecars that were started before it.
 Amounts OfContainers(const Value& spec, std::string_view which) {
   Amounts total, sidecars, starting;
   if (spec.At("containers").is_list())
-    for (const Value& c : spec.At("containers").list()) total.Add(c.At("resources", which));
+    for (const Value& c : spec.At("containers").list()) Add(total, c.At("resources", which));
   if (spec.At("initContainers").is_list()) {
     for (const Value& c : spec.At("initContainers").list()) {
       const Value& own = c.At("resources", which);
       if (c.At("restartPolicy").string_or() == "Always") {
-        total.Add(own);
-        sidecars.Add(own);
-        starting.Max(sidecars);
-      } else {
-        Amounts here = sidecars;
-        here.Add(own);
-        starting.Max(here);
+        Add(total, own);
+        Add(sidecars, own);
+      } else if (own.is_map()) {
+        // Of what it does not ask for, the sidecars' share is in the total already.
+        for (const auto& e : own.map()) {
+          auto beside = sidecars.find(e.key);
+          Quantity here = AmountOf(e.value);
+          if (beside != sidecars.end()) here += beside->second;
+          if (Quantity& most = starting[e.key]; most < here) most = here;
+        }
       }
     }
   }
-  total.Max(starting);
+  for (const auto& [name, q] : starting)
+    if (Quantity& mine = total[name]; mine < q) mine = q;
   return total;
 }
 
@@ -82,13 +64,13 @@ void PodLevelResources(Value& spec) {
   bool limited = !NoEntries(resources, "limits");
   if (!limited && NoEntries(resources, "requests")) return;
   Value limits = limited ? resources.At("limits") : Value(Map{});
-  for (const auto& [name, q] : OfContainers(spec, "limits").entries())
+  for (const auto& [name, q] : OfContainers(spec, "limits"))
     if (IsHugePages(name) && resources.At("requests", name).is_null()) SetIfAbsent(limits, name, q.ToString());
   if (!limits.map().empty()) spec.Ensure("resources").Set("limits", limits);
   if (limits.map().empty()) return;
   const Value& given = spec.At("resources", "requests");
   Value requests = given.is_map() ? given : Value(Map{});
-  for (const auto& [name, q] : OfContainers(spec, "requests").entries())
+  for (const auto& [name, q] : OfContainers(spec, "requests"))
     if (IsOvercommitted(name)) SetIfAbsent(requests, name, q.ToString());
   for (const auto& e : limits.map())
     if (IsPodLevel(e.key)) SetIfAbsent(requests, e.key, e.value);
