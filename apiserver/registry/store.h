@@ -114,6 +114,7 @@ class Store {
   base::Task<base::Result<ObjectPtr>> CreateNew(Operation op, Value object);
   base::Task<base::Result<Plan>> BeforeUpdate(Operation op, Value object, const ObjectPtr& current,
                                               const Subresource* sub, const std::string& subresource);
+  base::Status CheckReadable(const machinery::schema::Kind& version, const Value& object) const;
   FieldErrors ValidatePrivileges(const Value& object) const;
   base::Status CheckVersions(const Value& object, const Value& old) const;
   base::Status MayCreate(const Operation& op) const;

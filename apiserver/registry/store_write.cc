@@ -106,6 +106,13 @@ Outcome Store::Show(ObjectPtr object, const Operation& op, const Subresource* su
   return out;
 }
 
+base::Status Store::CheckReadable(const Kind& version, const Value& obj) const {
+  std::string why = strategy_->WhyUnreadable(obj);
+  if (why.empty()) return base::Ok();
+  return object::BadRequest(version.kind + " in version " + object::GoQuote(version.version) +
+                            " cannot be handled as a " + version.kind + ": " + why);
+}
+
 base::Task<base::Status> Store::Admit(Operation op, admission::Operation what, const std::string& subresource,
                                       Value* obj, const Value* old, bool mutate) {
   admission::Chain* chain = registry_.admission();
@@ -182,6 +189,7 @@ base::Task<base::Result<Outcome>> Store::Create(base::Context ctx, const Kind& v
   CO_TRY_ASSIGN(Value decoded, DecodeObject(registry_.schema(), *version.type, &version, r, warnings));
   if (auto refused = strategy_->RefuseText(); !refused.empty())
     co_return base::Err(object::GenericResponse(501, refused));
+  CO_TRY(CheckReadable(version, decoded));
   CO_TRY(MatchNamespace(r.namespace_name, decoded));
   registry_.Default(version, decoded);
   CO_TRY_ASSIGN(Value obj, ToStorageVersion(version, std::move(decoded)));
@@ -466,6 +474,7 @@ base::Task<base::Result<Outcome>> Store::Update(base::Context ctx, const Kind& v
   bool projected = sub && sub->project;
   const auto& type = projected ? *sub->projected_type : *version.type;
   CO_TRY_ASSIGN(Value body, DecodeObject(registry_.schema(), type, projected ? nullptr : &version, r, warnings));
+  if (!projected) CO_TRY(CheckReadable(version, body));
   CO_TRY(MatchNamespace(r.namespace_name, body));
   CO_TRY(MatchName(r, body));
   if (projected) {

@@ -81,6 +81,8 @@ class Strategy {
   virtual ~Strategy() = default;
   const machinery::schema::Kind& kind() const { return kind_; }
 
+  // What keeps an object that decodes from being read all the same ("" = nothing): texts in it that stand for numbers.
+  virtual std::string WhyUnreadable(const Value& object) const { return {}; }
   // Drops what a create may not set (status when the schema says so), sets generation = 1 where the kind has one.
   virtual void PrepareForCreate(const Operation& op, Value& object) const;
   // Keeps status, bumps generation when spec changed, as the schema says.

@@ -333,6 +333,35 @@ def pods(api):
         is_in, {"key": "t", "operator": "NotIn", "values": ["2"]}]})
     check("pod.spread_keys", spec["topologySpreadConstraints"][0]["labelSelector"], {"matchExpressions": [is_in]})
 
+    def refused(name, want, **spec):
+        answer = api.dry(f"{NS}/pods", pod("r", **spec))
+        check(f"pod.{name}", (answer.code, answer.message), (422, f'Pod "r" is invalid: {want}'))
+    c = lambda **more: [dict({"name": "c", "image": "i"}, **more)]
+    refused("claim_that_is_not_there", 'spec.containers[0].resources.claims[0]: Not found: "x": must be one of the names in '
+            "pod.spec.resourceClaims which is empty", containers=c(resources={"claims": [{"name": "x"}]}))
+    refused("claim_without_a_source", 'spec.resourceClaims[0]: Invalid value: {"Name":"x","ResourceClaimName":null,'
+            '"ResourceClaimTemplateName":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`',
+            resourceClaims=[{"name": "x"}])
+    refused("claim_named_twice", 'spec.containers[0].resources.claims[1]: Duplicate value: "x"',
+            resourceClaims=[{"name": "x", "resourceClaimName": "y"}],
+            containers=c(resources={"claims": [{"name": "x"}, {"name": "x"}]}))
+    refused("hostname_override", "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true",
+            hostNetwork=True, hostnameOverride="x")
+    refused("keys_without_a_selector", "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]."
+            "matchLabelKeys: Forbidden: must not be specified when labelSelector is not set",
+            affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "z", "matchLabelKeys": ["v"]}]}})
+    refused("recursive_read_only", "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified "
+            "when readOnly is true", volumes=[{"name": "v"}],
+            containers=c(volumeMounts=[{"name": "v", "mountPath": "/x", "recursiveReadOnly": "Enabled"}]))
+    owner = {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "u"}
+    twice = pod("o")
+    twice["metadata"]["ownerReferences"] = [owner, owner]
+    answer = api.dry(f"{NS}/pods", twice)
+    check("pod.owner_named_twice", (answer.json["metadata"]["ownerReferences"], warnings_of(answer)), ([owner], [
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+        "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: u"]))
+
     api.post(f"{NS}/pods", pod("ip", nodeName="n1"))
     url = f"{NS}/pods/ip/status"
     ips = lambda answer: (answer.json["status"].get("podIP"), answer.json["status"].get("podIPs"))

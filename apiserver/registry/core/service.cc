@@ -7,6 +7,7 @@
 #include "apiserver/registry/core/service_fields.h"
 #include "apiserver/registry/core/service_ips.h"
 #include "apiserver/registry/registry.h"
+#include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 
 namespace apiserver::registry {
@@ -106,8 +107,11 @@ class AddressTaker {
       } else {
         ips.resize(std::max(ips.size(), i + 1));
         auto ip = co_await ips_->TakeAny(op_.ctx, families[i], owner, op_.dry_run);
-        if (!ip)
-          co_return object::InternalError("failed to allocate a serviceIP: " + std::string(ip.error().message()));
+        if (!ip && ip.error().message() == ServiceIps::kFull)
+          co_return object::InternalError("failed to allocate a serviceIP for Service " +
+                                          object::GoQuote(object::NameOf(service_)) + ": " +
+                                          std::string(ip.error().message()));
+        if (!ip) co_return Failed(ips, "failed to allocate IP: " + std::string(ip.error().message()));
         ips[i] = *ip;
       }
       if (!op_.dry_run) taken_.addresses.push_back(ips[i]);

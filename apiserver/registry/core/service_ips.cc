@@ -168,7 +168,7 @@ base::Task<base::Result<std::string>> ServiceIps::TakeAny(base::Context ctx, std
     }
   }
   if (!known) co_return base::Err(base::FailedPrecondition("no ServiceCIDR of family " + family));
-  co_return base::Err(base::ResourceExhausted("range is full"));
+  co_return base::Err(base::ResourceExhausted(std::string(kFull)));
 }
 
 base::Task<void> ServiceIps::Release(base::Context ctx, std::vector<std::string> addresses, Owner owner) {

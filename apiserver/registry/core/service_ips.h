@@ -31,6 +31,8 @@ class ServiceIps {
   ServiceIps(Registry& registry, std::vector<machinery::object::Cidr> ranges);
   ~ServiceIps();
 
+  static constexpr std::string_view kFull = "range is full";
+
   // "IPv4" or "IPv6": of the primary range.
   std::string default_family() const;
   bool HasFamily(std::string_view family) const;
@@ -42,7 +44,7 @@ class ServiceIps {
   // not match the current range". With `dry_run` nothing is created.
   base::Task<base::Status> Take(base::Context ctx, std::string address, Owner owner, bool dry_run);
   // Any address of the family: random, from the upper part of the range first, so that low addresses stay for those
-  // who ask for them. "range is full" when there is none.
+  // who ask for them. kFull when there is none.
   base::Task<base::Result<std::string>> TakeAny(base::Context ctx, std::string family, Owner owner, bool dry_run);
   // Gives back what `owner` holds; addresses of others are left alone.
   base::Task<void> Release(base::Context ctx, std::vector<std::string> addresses, Owner owner);

@@ -77,6 +77,7 @@ FieldErrors ValidateVolumes(const Value& volumes, const std::string& path, const
                             std::set<std::string>* good);
 // One source of a volume: kind is its field ("hostPath").
 FieldErrors ValidatePodVolumeSource(std::string_view kind, const Value& source, const std::string& path);
+FieldErrors ValidateResourceClaims(const Value& spec, const std::string& path);  // its own, and its containers'
 FieldErrors ValidateTolerations(const Value& tolerations, const std::string& path);
 FieldErrors ValidateAffinity(const Value& affinity, const std::string& path);
 FieldErrors ValidateTopologySpread(const Value& constraints, const std::string& path);

@@ -327,6 +327,7 @@ FieldErrors ValidatePodSpec(const Value& spec, const std::string& path, const Po
   PodShape shape{.restart_policy = Text(spec.At("restartPolicy")), .grace = spec.At("terminationGracePeriodSeconds")};
   if (!shape.grace.is_int()) errors.push_back(Required(Child(path, "terminationGracePeriodSeconds")));
   Append(errors, ValidateVolumes(spec.At("volumes"), Child(path, "volumes"), options.name, &shape.volumes));
+  Append(errors, ValidateResourceClaims(spec, path));
   Append(errors, ValidateContainers(spec.At("containers"), shape, Child(path, "containers")));
   Append(errors, ValidateInitContainers(spec.At("initContainers"), spec.At("containers"), shape,
                                         Child(path, "initContainers")));
