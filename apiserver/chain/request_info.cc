@@ -194,7 +194,7 @@ base::Status CheckSegment(std::string_view what, const std::string& text) {
   };
   auto reasons = object::IsPathSegmentName(text);
   if (!reasons.empty()) return refuse(object::Join(reasons, ";"));
-  if (!machinery::value::IsValidUtf8(text)) return refuse("must be valid UTF-8");
+  if (!machinery::value::IsValidUtf8(std::string_view(text))) return refuse("must be valid UTF-8");
   bool control = std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
   return control ? refuse("may not contain control characters") : base::Ok();
 }
