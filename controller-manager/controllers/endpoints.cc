@@ -1,6 +1,7 @@
 // Endpoints: for every service with a selector one object of the same name that lists its pods' addresses and ports.
 #include <algorithm>
 
+#include "controller-manager/controllers/endpoint_subsets.h"
 #include "controller-manager/controllers/service_pods.h"
 #include "machinery/object/api_error.h"
 
@@ -8,7 +9,6 @@ namespace controller_manager {
 namespace {
 using core::EndpointAddress;
 using core::Endpoints;
-using core::EndpointSubset;
 using core::Pod;
 using core::Service;
 
@@ -25,49 +25,8 @@ bool MayBecomeReady(const Pod& pod) {
   return true;
 }
 
-struct Ports {
-  std::vector<core::EndpointPort> list;
-  std::string key;
-  void Add(const core::ServicePort& from, int32_t number) {
-    core::EndpointPort p;
-    if (!from.name().empty()) p.set_name(from.name());
-    p.set_port(number);
-    p.set_protocol(from.protocol());
-    if (from.has_appprotocol()) p.set_appprotocol(from.appprotocol());
-    key += from.name() + ":" + std::to_string(number) + "/" + from.protocol() + ";";
-    list.push_back(std::move(p));
-  }
-};
-
-// Addresses by what ports they serve; subsets, addresses and ports in a fixed order.
-class Subsets {
- public:
-  void Add(const Ports& ports, EndpointAddress address, bool ready) {
-    Group& g = groups_[ports.key];
-    if (g.ports.empty()) g.ports = ports.list;
-    (ready ? g.ready : g.waiting)[address.ip() + "/" + address.targetref().uid()] = std::move(address);
-  }
-  google::protobuf::RepeatedPtrField<EndpointSubset> Take() {
-    google::protobuf::RepeatedPtrField<EndpointSubset> out;
-    for (auto& [key, g] : groups_) {
-      auto* s = out.Add();
-      for (auto& [k, a] : g.ready) *s->add_addresses() = std::move(a);
-      for (auto& [k, a] : g.waiting) *s->add_notreadyaddresses() = std::move(a);
-      for (auto& p : g.ports) *s->add_ports() = std::move(p);
-    }
-    return out;
-  }
-
- private:
-  struct Group {
-    std::vector<core::EndpointPort> ports;
-    std::map<std::string, EndpointAddress> ready, waiting;
-  };
-  std::map<std::string, Group> groups_;
-};
-
 // What the subsets say. Bytes would differ: the server writes empty fields that we leave out.
-std::string Text(const google::protobuf::RepeatedPtrField<EndpointSubset>& subsets) {
+std::string Text(const Subsets& subsets) {
   std::string out;
   auto add = [&](const auto& addresses) {
     for (const auto& a : addresses)
@@ -129,7 +88,7 @@ class EndpointsController final : public RunnableController {
       CO_TRY(Told(*service, base::StatusOf(made), "FailedToCreateEndpoint", "Failed to create endpoint for service "));
       co_return client::Done{};
     }
-    if (Text(known->subsets()) == Text(wanted.subsets()) &&
+    if (Text(RepackSubsets(known->subsets())) == Text(wanted.subsets()) &&
         SameLabels(known->metadata().labels(), wanted.metadata().labels()))
       co_return client::Done{};
     Endpoints object = *known;
@@ -177,7 +136,7 @@ class EndpointsController final : public RunnableController {
       behind.push_back(pod);
       AddPod(subsets, service, *pod, ip, ready);
     }
-    out.mutable_subsets()->CopyFrom(subsets.Take());
+    *out.mutable_subsets() = RepackSubsets(subsets);
     (*m->mutable_annotations())[kTriggerTime] = TriggerTime(service, behind);
     if (full) (*m->mutable_annotations())[kOverCapacity] = "truncated";
     return out;
@@ -194,12 +153,25 @@ class EndpointsController final : public RunnableController {
     ref->set_namespace_(pod.metadata().namespace_());
     ref->set_name(pod.metadata().name());
     ref->set_uid(pod.metadata().uid());
-    // Ports that a pod serves alike stand together; a pod that lacks a named one stands apart.
-    Ports ports;
-    for (const auto& port : service.spec().ports())
-      if (auto number = TargetPort(pod, port)) ports.Add(port, *number);
-    if (ports.list.empty() && !service.spec().ports().empty()) return;
-    subsets.Add(ports, std::move(address), ready);
+    // A pod that lacks a named port is left out of that port only.
+    for (const auto& port : service.spec().ports()) {
+      auto number = TargetPort(pod, port);
+      if (!number) continue;
+      core::EndpointPort p;
+      if (!port.name().empty()) p.set_name(port.name());
+      p.set_port(*number);
+      p.set_protocol(port.protocol());
+      if (port.has_appprotocol()) p.set_appprotocol(port.appprotocol());
+      AddTo(subsets, p, address, ready);
+    }
+    if (service.spec().ports().empty()) AddTo(subsets, std::nullopt, address, ready);
+  }
+
+  static void AddTo(Subsets& subsets, const std::optional<core::EndpointPort>& port, const EndpointAddress& address,
+                    bool ready) {
+    auto* s = subsets.Add();
+    *(ready ? s->add_addresses() : s->add_notreadyaddresses()) = address;
+    if (port) *s->add_ports() = *port;
   }
 
   client::Client& client_;
