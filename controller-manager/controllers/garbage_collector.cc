@@ -12,6 +12,7 @@
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/untyped.h"
 #include "machinery/object/api_error.h"
+#include "machinery/object/go_text.h"
 #include "proto/k8s/meta/v1/meta.pb.h"
 
 namespace controller_manager {
@@ -50,6 +51,7 @@ class GarbageCollector final : public RunnableController {
   explicit GarbageCollector(ManagerContext& context)
       : context_(context),
         untyped_(context.client),
+        events_(context.events("garbage-collector-controller")),
         controller_(context.executor, "garbage_collector", context.Workers("garbage-collector-controller", 20),
                     [this](base::Context ctx, client::Key key) { return Reconcile(std::move(ctx), std::move(key)); }) {}
 
@@ -110,6 +112,7 @@ class GarbageCollector final : public RunnableController {
       for (const auto& ref : o.metadata().ownerreferences()) AddWaitingOwner(ref.uid());
       return;
     }
+    ReportStrangers(resource, c);
     bool special = Leaving(o) && (Has(o, kForeground) || Has(o, kOrphan));
     if (special || !o.metadata().ownerreferences().empty()) controller_.queue().Add(KeyFor(resource, o));
     if (c.old)
@@ -118,6 +121,38 @@ class GarbageCollector final : public RunnableController {
     // A dependent may wait to be deleted by its owner's going.
     if (WaitsForDependents(o) && !(c.old && WaitsForDependents(*c.old)))
       for (const auto& [key, dependent] : DependentsOf(o.metadata().uid())) controller_.queue().Add(key);
+  }
+
+  // An owner lives in its dependent's namespace or in none. Told when the reference is new, or when its owner becomes
+  // known after it; an update of either says nothing again.
+  void ReportStrangers(const std::string& resource, const client::Change<AnyObject>& c) {
+    const AnyObject& o = c.any();
+    for (const auto& ref : o.metadata().ownerreferences()) {
+      if (c.old && RefTo(*c.old, ref.uid())) continue;
+      if (auto owner = FindUid(ref.uid()).second; owner && IsStranger(*owner, o)) {
+        ReportStranger(monitors_.at(resource)->served.resource, o, ref);
+        break;
+      }
+    }
+    if (c.old) return;
+    for (const auto& [key, dependent] : DependentsOf(o.metadata().uid()))
+      if (IsStranger(o, *dependent))
+        ReportStranger(monitors_.at(Parts(key)[0])->served.resource, *dependent,
+                       *RefTo(*dependent, o.metadata().uid()));
+  }
+
+  static bool IsStranger(const AnyObject& owner, const AnyObject& dependent) {
+    const auto& ns = owner.metadata().namespace_();
+    return !ns.empty() && ns != dependent.metadata().namespace_();
+  }
+
+  void ReportStranger(const client::Resource& resource, const AnyObject& o, const meta::OwnerReference& ref) {
+    const auto& m = o.metadata();
+    std::string owner = "[" + ref.apiversion() + "/" + ref.kind() + ", namespace: " + m.namespace_() +
+                        ", name: " + ref.name() + ", uid: " + ref.uid() + "]";
+    events_.Event({resource.ApiVersion(), resource.kind, m.namespace_(), m.name(), m.uid(), "", ""}, "Warning",
+                  "OwnerRefInvalidNamespace",
+                  "ownerRef " + owner + " does not exist in namespace " + machinery::object::GoQuote(m.namespace_()));
   }
 
   void AddWaitingOwner(const std::string& uid) {
@@ -290,6 +325,7 @@ class GarbageCollector final : public RunnableController {
 
   ManagerContext& context_;
   Untyped untyped_;
+  client::EventRecorder& events_;
   std::map<std::string, std::unique_ptr<MonitorOf>> monitors_;  // by "resource.group"
   client::Controller controller_;
 };
