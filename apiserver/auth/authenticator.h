@@ -24,7 +24,8 @@ struct Credentials {
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
-  // nullopt: these credentials are not mine. An error: they are, and they are bad (the chain answers 401).
+  // nullopt: these credentials are not mine. An error: they are, and they are bad: unless another one knows who it is,
+  // the chain answers 401.
   virtual base::Task<base::Result<std::optional<machinery::request::Identity>>> Authenticate(
       base::Context ctx, const Credentials& credentials) = 0;
 };

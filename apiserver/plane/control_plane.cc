@@ -186,6 +186,14 @@ base::Result<std::unique_ptr<ControlPlane>> ControlPlane::Make(ControlPlaneOptio
   if (o.service_cluster_ip_range.empty()) o.service_cluster_ip_range = kDefaultServiceRange;
   TRY_ASSIGN(impl->ranges, ParseRanges(o.service_cluster_ip_range));
   TRY_ASSIGN(impl->ports, ParsePorts(o.service_node_port_range));
+  bool everything = std::ranges::find(o.authorization_modes, "AlwaysAllow") != o.authorization_modes.end();
+  if (everything && o.anonymous_auth) {
+    base::LogWarning(
+        "AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should "
+        "use a "
+        "different authorizer");
+    o.anonymous_auth = false;
+  }
   if (o.hostname.empty()) {
     char name[256] = "localhost";
     gethostname(name, sizeof name - 1);
@@ -204,16 +212,21 @@ ControlPlane::~ControlPlane() = default;
 base::Status ControlPlane::Impl::MakeAuthenticator() {
   const ControlPlaneOptions& o = options;
   std::vector<std::unique_ptr<auth::Authenticator>> members;
-  if (!front_proxy_ca.empty()) {
-    auth::FrontProxyOptions proxy{.ca_pem = front_proxy_ca, .allowed_names = o.requestheader_allowed_names};
-    if (!o.requestheader_username_headers.empty()) proxy.username_headers = o.requestheader_username_headers;
-    proxy.uid_headers = o.requestheader_uid_headers;
-    if (!o.requestheader_group_headers.empty()) proxy.group_headers = o.requestheader_group_headers;
-    if (!o.requestheader_extra_headers_prefix.empty()) proxy.extra_prefixes = o.requestheader_extra_headers_prefix;
-    TRY_ASSIGN(auto member, auth::FrontProxy(std::move(proxy)));
-    members.push_back(std::move(member));
+  base::Executor& executor = registry->executor();
+  if (!o.requestheader_client_ca_file.empty()) {
+    auth::FrontProxyOptions proxy{.allowed_names = o.requestheader_allowed_names,
+                                  .username_headers = o.requestheader_username_headers,
+                                  .uid_headers = o.requestheader_uid_headers,
+                                  .group_headers = o.requestheader_group_headers,
+                                  .extra_prefixes = o.requestheader_extra_headers_prefix};
+    TRY_ASSIGN(auto authorities,
+               auth::CaFile::Open("requestheader-client-ca-file", o.requestheader_client_ca_file, executor));
+    members.push_back(auth::FrontProxy(std::move(proxy), std::move(authorities), executor));
   }
-  if (!client_ca.empty()) members.push_back(auth::ClientCertificates());
+  if (!o.client_ca_file.empty()) {
+    TRY_ASSIGN(auto authorities, auth::CaFile::Open("client-ca-file", o.client_ca_file, executor));
+    members.push_back(auth::ClientCertificates(std::move(authorities), executor));
+  }
   std::vector<std::unique_ptr<auth::TokenAuthenticator>> by_token;
   if (!token_csv.empty()) {
     TRY_ASSIGN(auto file, auth::TokenFile(token_csv, o.api_audiences));

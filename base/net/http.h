@@ -42,12 +42,13 @@ struct Peer {
   std::string address;  // "10.0.0.1:4711", "unix"
   bool tls = false;
   bool verified_chain = false;
-  std::string certificate_der;             // leaf, "" when none
-  std::string common_name;                 // of the leaf's subject
-  std::vector<std::string> organizations;  // of the leaf's subject
-  std::vector<std::string> dns_names;      // subject alternative names
-  std::vector<std::string> ip_addresses;   // likewise
-  bool local = false;                      // loopback or a unix socket
+  std::string certificate_der;                 // leaf, "" when none
+  std::vector<std::string> intermediates_der;  // what a client sent after it
+  std::string common_name;                     // of the leaf's subject
+  std::vector<std::string> organizations;      // of the leaf's subject
+  std::vector<std::string> dns_names;          // subject alternative names
+  std::vector<std::string> ip_addresses;       // likewise
+  bool local = false;                          // loopback or a unix socket
 };
 
 // Bytes both ways: what is left of a connection after an upgrade (HTTP/1.1 101) or a CONNECT, and what the client half

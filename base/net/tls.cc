@@ -393,17 +393,27 @@ std::string NegotiatedAlpn(const SSL* ssl) {
   return std::string(reinterpret_cast<const char*>(data), length);
 }
 
+namespace {
+std::string DerOf(const X509* certificate) {
+  std::string out;
+  int n = i2d_X509(certificate, nullptr);
+  if (n <= 0) return out;
+  out.resize(static_cast<size_t>(n));
+  auto* p = reinterpret_cast<unsigned char*>(out.data());
+  i2d_X509(certificate, &p);
+  return out;
+}
+}  // namespace
+
 void DescribePeer(const SSL* ssl, Peer& peer) {
   peer.tls = true;
   X509Ptr leaf(SSL_get1_peer_certificate(ssl));
   if (!leaf) return;
   peer.verified_chain = SSL_get_verify_result(ssl) == X509_V_OK;
-  int n = i2d_X509(leaf.get(), nullptr);
-  if (n > 0) {
-    peer.certificate_der.resize(static_cast<size_t>(n));
-    auto* p = reinterpret_cast<unsigned char*>(peer.certificate_der.data());
-    i2d_X509(leaf.get(), &p);
-  }
+  peer.certificate_der = DerOf(leaf.get());
+  const STACK_OF(X509)* sent = SSL_is_server(ssl) ? SSL_get_peer_cert_chain(ssl) : nullptr;
+  for (int i = 0; sent != nullptr && i < sk_X509_num(sent); ++i)
+    peer.intermediates_der.push_back(DerOf(sk_X509_value(sent, i)));
   CertificateNames names = NamesOf(leaf.get());
   peer.common_name = std::move(names.common_name);
   peer.organizations = std::move(names.organizations);
