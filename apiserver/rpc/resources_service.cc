@@ -143,7 +143,7 @@ base::Task<base::Status> Watch(chain::Chain& chain, GrpcServerStream& stream) {
   CO_TRY_ASSIGN(auto bytes, co_await stream.Read());
   if (!bytes) co_return object::BadRequest("a watch needs a request");
   CO_TRY_ASSIGN(Request r, co_await Admit(chain, call, *bytes));
-  r.verb = machinery::request::Verb::kWatch;
+  if (r.verb != machinery::request::Verb::kWatch) co_return object::BadRequest("the verb of a watch is watch");
   CO_TRY_ASSIGN(auto events, co_await chain.Watch(call.ctx, r));
   wire::Event started;
   started.set_type(wire::Event::STARTED);

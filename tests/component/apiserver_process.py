@@ -99,6 +99,7 @@ class ApiServer:
                 "--requestheader-extra-headers-prefix=X-Remote-Extra-", f"--token-auth-file={tokens}", "--authorization-mode=Node,RBAC",
                 "--enable-admission-plugins=NodeRestriction", "--service-cluster-ip-range=10.96.0.0/16",
                 "--advertise-address=192.0.2.10", "--allow-privileged=true",
+                f"--kubelet-client-certificate={f('client.crt')}", f"--kubelet-client-key={f('client.key')}",
                 "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
                 f"--service-account-signing-key-file={f('sa.key')}", f"--service-account-key-file={f('sa.key')}", *extra]
         self.started = time.time()
