@@ -236,6 +236,7 @@ void RestFront::Mount(std::string path, PathHandler handler) {
 void RestFront::MountDiscovery(PathHandler handler) { impl_->discovery = std::move(handler); }
 void RestFront::MountConnect(Connect what, ConnectHandler handler) {
   std::string key = ConnectKey(what.group, what.version, what.resource, what.subresource);
+  // unreachable from outside: mounted at start
   CHECK_MSG(impl_->connects.emplace(key, std::pair(std::move(what), std::move(handler))).second, key);
 }
 
