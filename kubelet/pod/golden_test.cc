@@ -328,6 +328,64 @@ TEST(Quantities, Text) {
   EXPECT_EQ(MilliText(1500), "1500m");
 }
 
+TEST(Status, LastWordsShareTwelveKiB) {
+  api::Pod pod;
+  ObservedPod observed;
+  for (const char* name : {"a", "b", "c", "d"}) {
+    pod.mutable_spec()->add_containers()->set_name(name);
+    observed.containers.push_back({.id = name, .name = name, .state = ContainerState::kExited, .exit_code = 1});
+  }
+  std::map<std::string, WaitReason> none;
+  StatusInput in{.pod = pod, .observed = observed, .reasons = none};
+  in.termination_message = [](const api::Container&, const ObservedContainer&) {
+    std::string text = "x";
+    while (text.size() < 4000) text += "\xc3\xbc";
+    return text;
+  };
+  api::PodStatus status = MakeStatus(in);
+  for (const auto& s : status.containerstatuses()) {
+    EXPECT_EQ(s.state().terminated().message().size(), 3071u) << "of 3072, and no half character";
+  }
+}
+
+// Phases with sidecars, as the original's getPhase has them.
+TEST(Status, SidecarsAndPhases) {
+  using State = std::pair<const char*, const char*>;  // of the sidecar and of the ordinary container
+  auto phase = [](const char* policy, State states) {
+    api::Pod pod;
+    pod.mutable_spec()->set_restartpolicy(policy);
+    auto* s = pod.mutable_spec()->add_initcontainers();
+    s->set_name("s");
+    s->set_restartpolicy("Always");
+    pod.mutable_spec()->add_containers()->set_name("c");
+    api::PodStatus status;
+    auto fill = [](api::ContainerStatus* out, std::string_view text) {
+      if (text == "run" || text == "starting") out->mutable_state()->mutable_running();
+      out->set_started(text == "run");
+      if (text == "wait") out->mutable_state()->mutable_waiting();
+      if (text == "again") {
+        out->mutable_state()->mutable_waiting();
+        out->mutable_laststate()->mutable_terminated()->set_exitcode(1);
+      }
+      if (text == "done") out->mutable_state()->mutable_terminated()->set_exitcode(0);
+      if (text == "bad") out->mutable_state()->mutable_terminated()->set_exitcode(3);
+    };
+    fill(status.add_initcontainerstatuses(), states.first);
+    fill(status.add_containerstatuses(), states.second);
+    return PhaseOf(pod, status, false);
+  };
+  EXPECT_EQ(phase("Never", {"wait", "wait"}), "Pending");
+  EXPECT_EQ(phase("Never", {"starting", "wait"}), "Pending");
+  EXPECT_EQ(phase("Never", {"run", "run"}), "Running");
+  EXPECT_EQ(phase("Never", {"again", "run"}), "Running");
+  EXPECT_EQ(phase("Never", {"run", "done"}), "Running") << "not before the sidecar has stopped";
+  EXPECT_EQ(phase("Never", {"run", "bad"}), "Running");
+  EXPECT_EQ(phase("Never", {"bad", "done"}), "Succeeded") << "how the sidecar ended counts for nothing";
+  EXPECT_EQ(phase("Never", {"done", "bad"}), "Failed");
+  EXPECT_EQ(phase("OnFailure", {"bad", "bad"}), "Running");
+  EXPECT_EQ(phase("Always", {"bad", "done"}), "Running");
+}
+
 TEST(Security, ProfilesStayInTheirDirectory) {
   api::Pod pod;
   auto* c = pod.mutable_spec()->add_containers();

@@ -421,6 +421,29 @@ std::string PhaseOf(const api::Pod& pod, const api::PodStatus& s, bool terminal)
   return policy == "Never" ? "Failed" : "Running";
 }
 
+namespace {
+
+// All last words of a pod together fit into its object; each container has its part of that.
+void BoundMessages(api::PodStatus& out) {
+  constexpr size_t kAll = 12 << 10;
+  const int n = out.initcontainerstatuses_size() + out.containerstatuses_size() + out.ephemeralcontainerstatuses_size();
+  auto cut = [most = kAll / static_cast<size_t>(std::max(1, n))](api::ContainerState& state) {
+    if (!state.has_terminated() || state.terminated().message().size() <= most) return;
+    std::string& text = *state.mutable_terminated()->mutable_message();
+    size_t end = most;
+    while (end > 0 && (text[end] & 0xc0) == 0x80) --end;  // not inside a character
+    text.resize(end);
+  };
+  for (auto* list :
+       {out.mutable_initcontainerstatuses(), out.mutable_containerstatuses(), out.mutable_ephemeralcontainerstatuses()})
+    for (auto& s : *list) {
+      cut(*s.mutable_state());
+      cut(*s.mutable_laststate());
+    }
+}
+
+}  // namespace
+
 api::PodStatus MakeStatus(const StatusInput& in) {
   api::PodStatus out;
   const api::PodStatus& old = in.pod.status();
@@ -436,6 +459,7 @@ api::PodStatus MakeStatus(const StatusInput& in) {
     status->set_ready(false);
     status->clear_started();
   }
+  BoundMessages(out);
   out.set_observedgeneration(in.pod.metadata().generation());
   if (!in.failed_reason.empty()) {
     out.set_phase("Failed");
