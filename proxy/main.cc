@@ -121,7 +121,16 @@ std::string NodeName(const Options& o) {
   return name;
 }
 
-base::Task<void> ServePages(base::net::Exchange& exchange, base::net::HealthEndpoints& health, std::string mode) {
+// The health server is for everybody, load balancers too: it says nothing but whether the proxy is well.
+base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthEndpoints& health) {
+  if (exchange.path() == "/healthz" || exchange.path() == "/livez") {
+    co_await health.Serve(exchange);
+  } else {
+    (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
+  }
+}
+
+base::Task<void> ServeMetrics(base::net::Exchange& exchange, base::net::HealthEndpoints& health, std::string mode) {
   if (health.Owns(exchange.path())) {
     co_await health.Serve(exchange);
   } else if (exchange.path() == "/proxyMode") {
@@ -170,12 +179,16 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
 
   base::net::HealthEndpoints health(&daemon.metrics(), "");
   health.Add("proxy", [&proxier] { return proxier.Health(); });
-  base::net::Server server({&daemon.loop()},
-                           [&](base::net::Exchange& e) { return ServePages(e, health, o.proxy_mode); });
-  for (const auto& address : {o.healthz_address, o.metrics_address}) {
-    if (address.empty()) continue;
-    CO_TRY_ASSIGN(auto bound, server.Listen(address));
-    base::LogInfo("Serving health and metrics", {{"address", bound}});
+  base::net::Server health_server({&daemon.loop()}, [&](base::net::Exchange& e) { return ServeHealth(e, health); });
+  base::net::Server metrics_server({&daemon.loop()},
+                                   [&](base::net::Exchange& e) { return ServeMetrics(e, health, o.proxy_mode); });
+  if (!o.healthz_address.empty()) {
+    CO_TRY_ASSIGN(auto bound, health_server.Listen(o.healthz_address));
+    base::LogInfo("Serving health", {{"address", bound}});
+  }
+  if (!o.metrics_address.empty()) {
+    CO_TRY_ASSIGN(auto bound, metrics_server.Listen(o.metrics_address));
+    base::LogInfo("Serving metrics", {{"address", bound}});
   }
 
   base::TaskScope scope(daemon.loop(), daemon.context());
@@ -183,7 +196,8 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   if (!o.pod_routes.empty()) scope.Spawn(routes.Run(scope.context()));
   base::NotifySupervisor("READY=1");
   co_await scope.Join();
-  co_await server.Stop(std::chrono::seconds(1));
+  co_await health_server.Stop(std::chrono::seconds(1));
+  co_await metrics_server.Stop(std::chrono::seconds(1));
   co_return base::Ok();
 }
 

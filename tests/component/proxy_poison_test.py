@@ -213,6 +213,7 @@ def run(server):
     follow(api, ips)
     neighbours(api, owner_ip, node_port)
     verdict("kube-proxy lives", proxy.poll() is None, str(proxy.poll()))
+    pages()
     told(api)
     handing_on(api, owner_ip)
 
@@ -232,6 +233,17 @@ def neighbours(api, owner_ip, node_port):
     got = reach("10.96.99.99", 80, 1)
     verdict("an unused ClusterIP is silent", got == "TimeoutError" and "10.96.0.0" in sh("nft list chain ip kube-proxy cluster-ips-check"),
             f"{got} after {time.monotonic() - begun:.1f} s")
+
+
+def pages():
+    """What is open to everybody tells no more than whether the proxy is well."""
+    def code(port, path):
+        c = http.client.HTTPConnection(NODE if port == 10256 else "127.0.0.1", port, timeout=5)
+        c.request("GET", path)
+        return c.getresponse().status
+    got = [code(10256, "/healthz"), code(10256, "/livez"), code(10256, "/metrics"), code(10256, "/proxyMode"),
+           code(10249, "/metrics"), code(10249, "/proxyMode")]
+    verdict("the health port says nothing but health", got == [200, 200, 404, 404, 200, 200], str(got))
 
 
 def told(api):
