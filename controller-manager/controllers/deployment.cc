@@ -47,7 +47,8 @@ bool CopyAnnotations(const Deployment& d, ReplicaSet& rs) {
 
 bool AnnotateReplicas(const Deployment& d, ReplicaSet& rs) {
   bool changed = SetAnnotation(*rs.mutable_metadata(), kDesiredReplicas, std::to_string(d.spec().replicas()));
-  changed |= SetAnnotation(*rs.mutable_metadata(), kMaxReplicas, std::to_string(d.spec().replicas() + MaxSurge(d)));
+  changed |=
+      SetAnnotation(*rs.mutable_metadata(), kMaxReplicas, std::to_string(int64_t{d.spec().replicas()} + MaxSurge(d)));
   return changed;
 }
 

@@ -33,25 +33,33 @@ bool OlderFirst(const apps::ReplicaSet* a, const apps::ReplicaSet* b) {
   return ta != tb ? ta < tb : a->metadata().name() < b->metadata().name();
 }
 
+// What a field can hold: numbers of objects that nobody validated may be anything, and their sums more.
+int32_t Fit(int64_t n) {
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(n, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()));
+}
+// A number of replicas that may be asked for.
+int32_t Replicas(int64_t n) { return Fit(std::max<int64_t>(n, 0)); }
+
 int32_t AnnotatedNumber(const apps::ReplicaSet& rs, const char* key) {
-  return static_cast<int32_t>(std::strtol(Annotation(rs.metadata(), key).c_str(), nullptr, 10));
+  return Replicas(std::strtoll(Annotation(rs.metadata(), key).c_str(), nullptr, 10));
 }
 
 template <class F>
-int32_t Sum(const Sets& sets, F of) {
-  int32_t out = 0;
+int64_t Sum(const Sets& sets, F of) {
+  int64_t out = 0;
   for (const auto* s : sets) out += of(*s);
   return out;
 }
 
 // How many replicas a set's share of the deployment's new size would add or take (rounded).
-int32_t Share(const apps::Deployment& d, const apps::ReplicaSet& rs) {
-  if (d.spec().replicas() == 0) return -rs.spec().replicas();
+int64_t Share(const apps::Deployment& d, const apps::ReplicaSet& rs) {
+  if (d.spec().replicas() == 0) return -int64_t{rs.spec().replicas()};
   int32_t before = AnnotatedNumber(rs, kMaxReplicas);
   if (before == 0) before = d.status().replicas();
-  if (before == 0) return 0;
-  double size = static_cast<double>(rs.spec().replicas()) * (d.spec().replicas() + MaxSurge(d)) / before;
-  return static_cast<int32_t>(std::lround(size)) - rs.spec().replicas();
+  if (before <= 0) return 0;
+  double size = static_cast<double>(rs.spec().replicas()) * (double{1} * d.spec().replicas() + MaxSurge(d)) / before;
+  return std::llround(std::clamp(size, 0.0, double{std::numeric_limits<int32_t>::max()})) - rs.spec().replicas();
 }
 }  // namespace
 
@@ -59,12 +67,12 @@ bool IsRollingUpdate(const apps::Deployment& d) { return d.spec().strategy().typ
 
 int32_t MaxSurge(const apps::Deployment& d) {
   if (!IsRollingUpdate(d)) return 0;
-  return Resolve(d.spec().strategy().rollingupdate().maxsurge(), d.spec().replicas(), true);
+  return std::max(Resolve(d.spec().strategy().rollingupdate().maxsurge(), d.spec().replicas(), true), 0);
 }
 
 int32_t MaxUnavailable(const apps::Deployment& d) {
   if (!IsRollingUpdate(d) || d.spec().replicas() == 0) return 0;
-  int32_t out = Resolve(d.spec().strategy().rollingupdate().maxunavailable(), d.spec().replicas(), false);
+  int32_t out = std::max(Resolve(d.spec().strategy().rollingupdate().maxunavailable(), d.spec().replicas(), false), 0);
   // Both zero would stand still for ever; a deployment that rounds to that may lose one.
   if (out == 0 && MaxSurge(d) == 0) out = 1;
   return std::min(out, d.spec().replicas());
@@ -94,95 +102,98 @@ std::string TemplateHash(const core::PodTemplateSpec& t, int32_t collision_count
 }
 
 int64_t RevisionOfSet(const apps::ReplicaSet& rs) {
-  return std::strtoll(Annotation(rs.metadata(), kRevision).c_str(), nullptr, 10);
+  // There is one more after it, whatever somebody wrote there.
+  return std::min<int64_t>(std::strtoll(Annotation(rs.metadata(), kRevision).c_str(), nullptr, 10),
+                           std::numeric_limits<int64_t>::max() - 1);
 }
 
-int32_t SpecReplicas(const Sets& sets) {
+int64_t SpecReplicas(const Sets& sets) {
   return Sum(sets, [](const auto& s) { return s.spec().replicas(); });
 }
-int32_t ActualReplicas(const Sets& sets) {
+int64_t ActualReplicas(const Sets& sets) {
   return Sum(sets, [](const auto& s) { return s.status().replicas(); });
 }
-int32_t ReadyReplicas(const Sets& sets) {
+int64_t ReadyReplicas(const Sets& sets) {
   return Sum(sets, [](const auto& s) { return s.status().readyreplicas(); });
 }
-int32_t AvailableReplicas(const Sets& sets) {
+int64_t AvailableReplicas(const Sets& sets) {
   return Sum(sets, [](const auto& s) { return s.status().availablereplicas(); });
 }
 
 int32_t NewSetReplicas(const apps::Deployment& d, const Sets& all, const apps::ReplicaSet& newest) {
-  if (!IsRollingUpdate(d)) return d.spec().replicas();
-  int32_t total = SpecReplicas(all), most = d.spec().replicas() + MaxSurge(d);
+  if (!IsRollingUpdate(d)) return Replicas(d.spec().replicas());
+  int64_t total = SpecReplicas(all), most = int64_t{d.spec().replicas()} + MaxSurge(d);
+  int64_t now = newest.spec().replicas();
   if (total >= most) return newest.spec().replicas();
-  return newest.spec().replicas() + std::min(most - total, d.spec().replicas() - newest.spec().replicas());
+  return Replicas(now + std::min(most - total, d.spec().replicas() - now));
 }
 
 std::vector<Step> ShrinkOldSets(const apps::Deployment& d, const Sets& all, Sets old, const apps::ReplicaSet* newest) {
   std::vector<Step> out;
   if (SpecReplicas(old) == 0) return out;
-  int32_t least = d.spec().replicas() - MaxUnavailable(d);
-  int32_t new_unavailable = newest ? newest->spec().replicas() - newest->status().availablereplicas() : 0;
-  int32_t room = SpecReplicas(all) - least - new_unavailable;
+  int64_t least = int64_t{d.spec().replicas()} - MaxUnavailable(d);
+  int64_t new_unavailable = newest ? int64_t{newest->spec().replicas()} - newest->status().availablereplicas() : 0;
+  int64_t room = SpecReplicas(all) - least - new_unavailable;
   if (room <= 0) return out;
   std::ranges::sort(old, OlderFirst);
-  std::map<const apps::ReplicaSet*, int32_t> size;
-  int32_t unhealthy = 0;
+  std::map<const apps::ReplicaSet*, int64_t> size;
+  int64_t unhealthy = 0;
   for (auto* s : old) {
     size[s] = s->spec().replicas();
-    int32_t useless = std::max(s->spec().replicas() - s->status().availablereplicas(), 0);
-    int32_t take = std::min(room - unhealthy, useless);
+    int64_t useless = std::max<int64_t>(int64_t{s->spec().replicas()} - s->status().availablereplicas(), 0);
+    int64_t take = std::min(room - unhealthy, useless);
     size[s] -= take;
     unhealthy += take;
   }
-  int32_t spare = AvailableReplicas(all) - least;
+  int64_t spare = AvailableReplicas(all) - least;
   for (auto* s : old) {
     if (spare <= 0) break;
-    int32_t take = std::min(size[s], spare);
+    int64_t take = std::min(size[s], spare);
     size[s] -= take;
     spare -= take;
   }
   for (auto* s : old)
-    if (size[s] != s->spec().replicas()) out.push_back({s, size[s]});
+    if (size[s] != s->spec().replicas()) out.push_back({s, Replicas(size[s])});
   return out;
 }
 
 std::vector<Step> Proportional(const apps::Deployment& d, Sets active) {
-  int32_t allowed = d.spec().replicas() > 0 ? d.spec().replicas() + MaxSurge(d) : 0;
-  int32_t to_add = allowed - SpecReplicas(active);
+  int64_t allowed = d.spec().replicas() > 0 ? int64_t{d.spec().replicas()} + MaxSurge(d) : 0;
+  int64_t to_add = allowed - SpecReplicas(active);
   // The largest first; of equals the newer one grows first and the older one shrinks first.
   std::ranges::sort(active, [&](const auto* a, const auto* b) {
     if (a->spec().replicas() != b->spec().replicas()) return a->spec().replicas() > b->spec().replicas();
     return to_add > 0 ? OlderFirst(b, a) : OlderFirst(a, b);
   });
   std::vector<Step> out;
-  int32_t added = 0;
+  int64_t added = 0;
   for (auto* s : active) {
-    int32_t change = 0;
+    int64_t change = 0;
     if (to_add != 0 && s->spec().replicas() != 0 && to_add != added) {
-      int32_t left = to_add - added;
+      int64_t left = to_add - added;
       change = to_add > 0 ? std::min(Share(d, *s), left) : std::max(Share(d, *s), left);
     }
     added += change;
-    out.push_back({s, s->spec().replicas() + change});
+    out.push_back({s, Replicas(s->spec().replicas() + change)});
   }
-  if (!out.empty() && to_add != 0) out[0].replicas = std::max(out[0].replicas + to_add - added, 0);
+  if (!out.empty() && to_add != 0) out[0].replicas = Replicas(out[0].replicas + to_add - added);
   return out;
 }
 
 apps::DeploymentStatus CalculateStatus(const apps::Deployment& d, const Sets& all, const apps::ReplicaSet* newest,
                                        base::WallTime now) {
   apps::DeploymentStatus s;
-  int32_t total = ActualReplicas(all), available = AvailableReplicas(all);
+  int64_t total = ActualReplicas(all), available = AvailableReplicas(all);
   s.set_observedgeneration(d.metadata().generation());
-  s.set_replicas(total);
+  s.set_replicas(Fit(total));
   s.set_updatedreplicas(newest ? newest->status().replicas() : 0);
-  s.set_readyreplicas(ReadyReplicas(all));
-  s.set_availablereplicas(available);
-  s.set_unavailablereplicas(std::max(total - available, 0));
+  s.set_readyreplicas(Fit(ReadyReplicas(all)));
+  s.set_availablereplicas(Fit(available));
+  s.set_unavailablereplicas(Replicas(total - available));
   if (d.status().has_collisioncount()) s.set_collisioncount(d.status().collisioncount());
-  s.set_terminatingreplicas(Sum(all, [](const auto& rs) { return rs.status().terminatingreplicas(); }));
+  s.set_terminatingreplicas(Fit(Sum(all, [](const auto& rs) { return rs.status().terminatingreplicas(); })));
   *s.mutable_conditions() = d.status().conditions();
-  if (available >= d.spec().replicas() - MaxUnavailable(d))
+  if (available >= int64_t{d.spec().replicas()} - MaxUnavailable(d))
     SetCondition(
         s, MakeCondition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now));
   else
@@ -199,7 +210,7 @@ bool IsComplete(const apps::Deployment& d, const apps::DeploymentStatus& s) {
 
 bool IsProgressing(const apps::DeploymentStatus& before, const apps::DeploymentStatus& after) {
   return after.updatedreplicas() > before.updatedreplicas() ||
-         after.replicas() - after.updatedreplicas() < before.replicas() - before.updatedreplicas() ||
+         int64_t{after.replicas()} - after.updatedreplicas() < int64_t{before.replicas()} - before.updatedreplicas() ||
          after.readyreplicas() > before.readyreplicas() || after.availablereplicas() > before.availablereplicas();
 }
 

@@ -33,10 +33,10 @@ std::string TemplateHash(const k8s::io::api::core::v1::PodTemplateSpec& t, int32
 int64_t RevisionOfSet(const apps::ReplicaSet& rs);
 
 using Sets = std::vector<apps::ReplicaSet*>;
-int32_t SpecReplicas(const Sets& sets);
-int32_t ActualReplicas(const Sets& sets);
-int32_t ReadyReplicas(const Sets& sets);
-int32_t AvailableReplicas(const Sets& sets);
+int64_t SpecReplicas(const Sets& sets);
+int64_t ActualReplicas(const Sets& sets);
+int64_t ReadyReplicas(const Sets& sets);
+int64_t AvailableReplicas(const Sets& sets);
 
 // Replicas of the newest set when the rollout may take one more step.
 int32_t NewSetReplicas(const apps::Deployment& d, const Sets& all, const apps::ReplicaSet& newest);

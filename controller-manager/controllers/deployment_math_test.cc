@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace controller_manager {
 namespace {
 using apps::Deployment;
@@ -101,6 +103,40 @@ TEST(DeploymentMath, ConditionsKeepTheirTransitionTime) {
   EXPECT_EQ(s.conditions(0).lasttransitiontime().seconds(), 100);
   SetCondition(s, MakeCondition("Available", "False", "C", "c", t + std::chrono::seconds(3)));
   EXPECT_EQ(s.conditions(0).lasttransitiontime().seconds(), 103);
+}
+
+// Numbers that no validation let in, of another writer's objects: nothing overflows, nothing negative is asked for.
+TEST(DeploymentMath, AnyNumbersGiveNumbersThatCanBe) {
+  constexpr int32_t kMost = std::numeric_limits<int32_t>::max(), kLeast = std::numeric_limits<int32_t>::min();
+  for (int32_t replicas : {kMost, kLeast, -1, 0, 1}) {
+    for (int32_t has : {kMost, kLeast, -1, 0, 7}) {
+      for (const char* surge : {"25%", "99999999999999999999%", "999999999999%", "-5%", "%", "", "x", "2147483647"}) {
+        apps::Deployment d;
+        d.mutable_spec()->set_replicas(replicas);
+        d.mutable_spec()->mutable_strategy()->set_type("RollingUpdate");
+        auto* rolling = d.mutable_spec()->mutable_strategy()->mutable_rollingupdate();
+        for (auto* v : {rolling->mutable_maxsurge(), rolling->mutable_maxunavailable()}) {
+          v->set_type(std::string(surge) == "2147483647" ? 0 : 1);
+          v->set_strval(surge);
+          v->set_intval(has);
+        }
+        apps::ReplicaSet a, b;
+        for (auto* rs : {&a, &b}) {
+          rs->mutable_spec()->set_replicas(has);
+          rs->mutable_status()->set_replicas(has);
+          rs->mutable_status()->set_availablereplicas(replicas);
+          (*rs->mutable_metadata()->mutable_annotations())[kMaxReplicas] = "-99999999999999999999";
+          (*rs->mutable_metadata()->mutable_annotations())[kRevision] = "9223372036854775807";
+        }
+        EXPECT_GE(MaxSurge(d), 0);
+        if (replicas >= 0 && has >= 0) EXPECT_GE(NewSetReplicas(d, {&a, &b}, a), 0);
+        for (const auto& step : ShrinkOldSets(d, {&a, &b}, {&b}, &a)) EXPECT_GE(step.replicas, 0);
+        for (const auto& step : Proportional(d, {&a, &b})) EXPECT_GE(step.replicas, 0);
+        EXPECT_GE(CalculateStatus(d, {&a, &b}, &a, {}).unavailablereplicas(), 0);
+        EXPECT_GT(RevisionOfSet(a) + 1, RevisionOfSet(a));
+      }
+    }
+  }
 }
 
 }  // namespace

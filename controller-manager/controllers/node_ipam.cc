@@ -1,15 +1,11 @@
 // Node IPAM: gives each node its range of pod addresses out of the cluster's (RangeAllocator). One worker, so that two
 // nodes never race for a range. Also keeps the annotation by which kubelets know how long to trust their caches.
-#include <arpa/inet.h>
-
 #include <algorithm>
-#include <array>
-#include <optional>
-#include <set>
 
 #include "base/log.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/writes.h"
+#include "controller-manager/controllers/node_ranges.h"
 #include "machinery/object/api_error.h"
 #include "proto/k8s/core/v1/node.pb.h"
 
@@ -18,62 +14,6 @@ namespace {
 using k8s::io::api::core::v1::Node;
 
 constexpr base::Duration kRecheck = std::chrono::seconds(1);
-
-// One cluster range cut into equal node ranges.
-class Ranges {
- public:
-  static base::Result<Ranges> Parse(const std::string& cidr, int mask_v4, int mask_v6) {
-    Ranges out;
-    auto slash = cidr.find('/');
-    std::string address = cidr.substr(0, slash);
-    out.v6_ = address.find(':') != std::string::npos;
-    if (slash == cidr.npos || inet_pton(out.family(), address.c_str(), out.base_.data()) != 1)
-      return base::Err(base::InvalidArgument("invalid CIDR address: " + cidr));
-    int bits = std::atoi(cidr.c_str() + slash + 1);
-    out.mask_ = out.v6_ ? mask_v6 : mask_v4;
-    if (out.mask_ < bits || out.mask_ > (out.v6_ ? 128 : 32) || out.mask_ - bits > 16)
-      return base::Err(base::InvalidArgument("node CIDR mask size " + std::to_string(out.mask_) +
-                                             " does not fit the cluster CIDR " + cidr));
-    out.count_ = 1u << (out.mask_ - bits);
-    return out;
-  }
-  // The lowest range nobody uses.
-  std::optional<std::string> Allocate() {
-    for (uint32_t i = 0; i < count_; ++i) {
-      uint32_t n = (next_ + i) % count_;
-      std::string text = Text(n);
-      if (!used_.insert(text).second) continue;
-      next_ = (n + 1) % count_;
-      return text;
-    }
-    return std::nullopt;
-  }
-  void Use(const std::string& cidr) { used_.insert(cidr); }
-  void Release(const std::string& cidr) { used_.erase(cidr); }
-
- private:
-  int family() const { return v6_ ? AF_INET6 : AF_INET; }
-  std::string Text(uint32_t index) const {
-    auto bytes = base_;
-    // Adds index << (width - mask) to the base address, byte by byte.
-    int last_bit = mask_ - 1;
-    uint32_t carry = 0;
-    for (int byte = last_bit / 8, shift = 7 - last_bit % 8; byte >= 0 && (index || carry); --byte, shift = 0) {
-      uint32_t sum = bytes[static_cast<size_t>(byte)] + ((index << shift) & 0xff) + carry;
-      bytes[static_cast<size_t>(byte)] = static_cast<uint8_t>(sum);
-      carry = sum >> 8;
-      index >>= 8 - shift;
-    }
-    char text[INET6_ADDRSTRLEN];
-    inet_ntop(family(), bytes.data(), text, sizeof text);
-    return std::string(text) + "/" + std::to_string(mask_);
-  }
-  std::array<uint8_t, 16> base_{};
-  bool v6_ = false;
-  int mask_ = 24;
-  uint32_t count_ = 0, next_ = 0;
-  std::set<std::string> used_;
-};
 
 class NodeIpamController final : public RunnableController {
  public:
@@ -88,7 +28,7 @@ class NodeIpamController final : public RunnableController {
     std::string rest = o.allocate_node_cidrs ? o.cluster_cidr : "";
     while (!rest.empty()) {
       auto comma = rest.find(',');
-      auto range = Ranges::Parse(rest.substr(0, comma), o.node_cidr_mask_size, o.node_cidr_mask_size_ipv6);
+      auto range = NodeRanges::Parse(rest.substr(0, comma), o.node_cidr_mask_size, o.node_cidr_mask_size_ipv6);
       if (range)
         ranges_.push_back(std::move(*range));
       else
@@ -104,10 +44,11 @@ class NodeIpamController final : public RunnableController {
   // Ranges in use are known before the first allocation: the controller waits for the whole list.
   void Track(const client::Change<Node>& c) {
     for (size_t i = 0; i < ranges_.size(); ++i) {
+      const auto& name = c.any().metadata().name();
+      // One without a range may have been given one that it does not show yet.
+      if (!c.current || !c.current->spec().podcidrs().empty()) ranges_[i].Release(name);
       if (c.current)
-        for (const auto& cidr : c.current->spec().podcidrs()) ranges_[i].Use(cidr);
-      else
-        for (const auto& cidr : c.old->spec().podcidrs()) ranges_[i].Release(cidr);
+        for (const auto& cidr : c.current->spec().podcidrs()) ranges_[i].Use(name, cidr);
     }
   }
 
@@ -119,9 +60,9 @@ class NodeIpamController final : public RunnableController {
     if (!writes_.SeenBy(key, nodes_.resource_version())) co_return client::Done{kRecheck};
     std::vector<std::string> given;
     for (auto& range : ranges_) {
-      auto cidr = range.Allocate();
+      auto cidr = range.Allocate(key);
       if (!cidr) {
-        GiveBack(given);
+        GiveBack(key, given);
         events_.Event(client::ReferenceTo(*node), "Normal", "CIDRNotAvailable",
                       "Node " + key + " status is now: CIDRNotAvailable");
         co_return base::Err(base::ResourceExhausted("no node CIDRs left"));
@@ -139,18 +80,18 @@ class NodeIpamController final : public RunnableController {
       co_return client::Done{};
     }
     // An answer that was lost may have been a success: the ranges stay taken until the node shows what it got.
-    if (machinery::object::AsApiError(updated.error())) GiveBack(given);
+    if (machinery::object::AsApiError(updated.error())) GiveBack(key, given);
     co_return base::Err(updated.error());
   }
 
-  void GiveBack(const std::vector<std::string>& given) {
-    for (size_t i = 0; i < given.size(); ++i) ranges_[i].Release(given[i]);
+  void GiveBack(const std::string& node, const std::vector<std::string>& given) {
+    for (size_t i = 0; i < given.size(); ++i) ranges_[i].GiveBack(node, given[i]);
   }
 
   client::Client& client_;
   client::EventRecorder& events_;
   client::Informer<Node>& nodes_;
-  std::vector<Ranges> ranges_;
+  std::vector<NodeRanges> ranges_;
   Writes writes_;
   client::Controller controller_;
 };

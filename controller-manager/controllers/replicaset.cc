@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json_writer.h"
 #include "base/log.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/labels.h"
@@ -66,6 +67,12 @@ bool GoesFirst(const Pod& a, const Pod& b, const std::map<std::string, int>& cro
   int64_t ca = a.metadata().creationtimestamp().seconds(), cb = b.metadata().creationtimestamp().seconds();
   if (AgeRank(ca, now) != AgeRank(cb, now)) return AgeRank(ca, now) < AgeRank(cb, now);
   return a.metadata().uid() < b.metadata().uid();
+}
+
+std::string Json(std::string_view text) {
+  std::string out;
+  base::AppendJsonString(out, text);
+  return out;
 }
 
 Pod PodFrom(const ReplicaSet& rs) {
@@ -172,9 +179,9 @@ class ReplicaSetController final : public RunnableController {
     CO_TRY_ASSIGN(auto owner, co_await client_.Get<ReplicaSet>(ctx, rs.metadata().namespace_(), rs.metadata().name()));
     if (owner.metadata().uid() != rs.metadata().uid() || owner.metadata().has_deletiontimestamp()) co_return PodPtr();
     // The uid makes the patch fail on another pod of this name.
-    std::string patch = R"({"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":")" +
-                        rs.metadata().name() + R"(","uid":")" + rs.metadata().uid() +
-                        R"(","controller":true,"blockOwnerDeletion":true}],"uid":")" + pod.metadata().uid() + "\"}}";
+    std::string patch = R"({"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":)" +
+                        Json(rs.metadata().name()) + R"(,"uid":)" + Json(rs.metadata().uid()) +
+                        R"(,"controller":true,"blockOwnerDeletion":true}],"uid":)" + Json(pod.metadata().uid()) + "}}";
     auto adopted = co_await client_.Patch<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name(),
                                                machinery::request::PatchType::kStrategicMerge, std::move(patch));
     if (!adopted && Settled(adopted.error())) co_return PodPtr();
@@ -183,8 +190,8 @@ class ReplicaSetController final : public RunnableController {
   }
 
   base::Task<base::Status> Release(base::Context ctx, const ReplicaSet& rs, const Pod& pod) {
-    std::string patch = R"({"metadata":{"ownerReferences":[{"$patch":"delete","uid":")" + rs.metadata().uid() +
-                        R"("}],"uid":")" + pod.metadata().uid() + "\"}}";
+    std::string patch = R"({"metadata":{"ownerReferences":[{"$patch":"delete","uid":)" + Json(rs.metadata().uid()) +
+                        R"(}],"uid":)" + Json(pod.metadata().uid()) + "}}";
     auto released = co_await client_.Patch<Pod>(ctx, pod.metadata().namespace_(), pod.metadata().name(),
                                                 machinery::request::PatchType::kStrategicMerge, std::move(patch));
     co_return released || Settled(released.error()) ? base::Ok() : released.error();
@@ -197,9 +204,11 @@ class ReplicaSetController final : public RunnableController {
 
   base::Task<base::Status> Manage(base::Context ctx, client::Key key, std::shared_ptr<const ReplicaSet> rs,
                                   const std::vector<PodPtr>& active) {
-    int diff = static_cast<int>(active.size()) - rs->spec().replicas();
-    if (diff < 0) co_return co_await CreatePods(ctx, std::move(key), rs, std::min(-diff, kBurst));
-    if (diff > 0) co_return co_await DeletePods(ctx, std::move(key), rs, active, std::min(diff, kBurst));
+    int64_t diff = static_cast<int64_t>(active.size()) - std::max(rs->spec().replicas(), 0);
+    if (diff < 0)
+      co_return co_await CreatePods(ctx, std::move(key), rs, static_cast<int>(std::min<int64_t>(-diff, kBurst)));
+    if (diff > 0)
+      co_return co_await DeletePods(ctx, std::move(key), rs, active, static_cast<int>(std::min<int64_t>(diff, kBurst)));
     co_return base::Ok();
   }
 
@@ -286,7 +295,7 @@ class ReplicaSetController final : public RunnableController {
     status->set_availablereplicas(available);
     status->set_terminatingreplicas(terminating);
     status->set_observedgeneration(std::max(rs->metadata().generation(), rs->status().observedgeneration()));
-    SetFailure(*status, failure, static_cast<int>(active.size()) - rs->spec().replicas());
+    SetFailure(*status, failure, static_cast<int64_t>(active.size()) < rs->spec().replicas());
     if (SameStatus(*status, rs->status())) co_return base::Ok();
     auto updated = co_await client_.UpdateStatus<ReplicaSet>(ctx, std::move(object));
     if (!updated && machinery::object::IsNotFound(updated.error())) co_return base::Ok();
@@ -305,7 +314,7 @@ class ReplicaSetController final : public RunnableController {
            a.observedgeneration() == b.observedgeneration() && failure(a) == failure(b);
   }
 
-  void SetFailure(ReplicaSetStatus& status, const base::Status& failure, int diff) {
+  void SetFailure(ReplicaSetStatus& status, const base::Status& failure, bool too_few) {
     auto* conditions = status.mutable_conditions();
     auto it = std::find_if(conditions->begin(), conditions->end(),
                            [](const auto& c) { return c.type() == "ReplicaFailure"; });
@@ -317,7 +326,7 @@ class ReplicaSetController final : public RunnableController {
     auto* c = conditions->Add();
     c->set_type("ReplicaFailure");
     c->set_status("True");
-    c->set_reason(diff < 0 ? "FailedCreate" : "FailedDelete");
+    c->set_reason(too_few ? "FailedCreate" : "FailedDelete");
     c->set_message(std::string(failure.message()));
     client::SetTime(*c->mutable_lasttransitiontime(), context_.executor.WallNow());
   }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "machinery/object/names.h"
+
 namespace controller_manager {
 
 std::vector<client::Key> ServicesOf(const client::Informer<core::Service>& services,
@@ -62,10 +64,15 @@ std::string HostnameFor(const core::Pod& pod, const core::Service& service) {
 
 std::string AddressOf(const core::Pod& pod, std::string_view family) {
   bool v6 = family == "IPv6";
+  // One pod with a text that is no address must not cost the Service its other endpoints.
+  auto fits = [&](const std::string& text) {
+    auto ip = machinery::object::ParseIp(text);
+    return ip && ip->v4 != v6;
+  };
   for (const auto& ip : pod.status().podips())
-    if ((ip.ip().find(':') != std::string::npos) == v6) return ip.ip();
+    if (fits(ip.ip())) return ip.ip();
   const auto& only = pod.status().podip();
-  return pod.status().podips().empty() && (only.find(':') != std::string::npos) == v6 ? only : std::string();
+  return pod.status().podips().empty() && fits(only) ? only : std::string();
 }
 
 bool IsHeadless(const core::Service& service) { return service.spec().clusterip() == "None"; }
@@ -77,7 +84,7 @@ std::string TriggerTime(const core::Service& service, const std::vector<std::sha
     if (c) newest = std::max(newest, c->lasttransitiontime().seconds());
   }
   char text[32];
-  std::time_t t = newest;
+  std::time_t t = std::clamp<int64_t>(newest, 0, 253402300799);  // the year 9999
   std::tm parts{};
   gmtime_r(&t, &parts);
   return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts));

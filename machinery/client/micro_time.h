@@ -2,7 +2,9 @@
 // generated header is needed here. Time keeps whole seconds, MicroTime microseconds, as their JSON forms do.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 
 #include "base/executor.h"
 
@@ -21,9 +23,13 @@ void SetTime(Time& out, base::WallTime t) {
   out.set_nanos(0);
 }
 
+// Times beyond the year 2160 (and as far before 1970), which somebody may have written, are that year's: what is added
+// to one, a century at most, must not overflow.
 template <class Time>
 base::WallTime ToWallTime(const Time& t) {
-  return base::WallTime(std::chrono::seconds(t.seconds()) + std::chrono::nanoseconds(t.nanos()));
+  constexpr int64_t kFar = 6'000'000'000;
+  return base::WallTime(std::chrono::seconds(std::clamp<int64_t>(t.seconds(), -kFar, kFar)) +
+                        std::chrono::nanoseconds(t.nanos()));
 }
 
 }  // namespace machinery::client
