@@ -13,7 +13,7 @@ SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
 DAEMONS="kvstore kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy"
 UNITS="keelson-containerd $DAEMONS"
-PORTS="2379 6443 10250 10256 10257 10259"
+PORTS="2379 2380 6443 10250 10256 10257 10259"
 declare -A LOG_HINT=([systemd]="journalctl -u kube-apiserver" [keelson]="/var/log/keelson/*.log")
 
 started=$(date +%s)
@@ -102,7 +102,10 @@ write_config() {
   daemon=kvstore arguments --name="$node" --data-dir=$VAR/kvstore \
     --listen-client-urls=https://127.0.0.1:2379 --advertise-client-urls=https://127.0.0.1:2379 \
     --cert-file=$PKI/etcd/server.crt --key-file=$PKI/etcd/server.key \
-    --trusted-ca-file=$PKI/etcd/ca.crt --client-cert-auth
+    --trusted-ca-file=$PKI/etcd/ca.crt --client-cert-auth \
+    --listen-peer-urls=https://127.0.0.1:2380 --initial-advertise-peer-urls=https://127.0.0.1:2380 \
+    --peer-cert-file=$PKI/etcd/peer.crt --peer-key-file=$PKI/etcd/peer.key \
+    --peer-trusted-ca-file=$PKI/etcd/ca.crt --peer-client-cert-auth
   daemon=kube-apiserver arguments --etcd-servers=https://127.0.0.1:2379 --etcd-cafile=$PKI/etcd/ca.crt \
     --etcd-certfile=$PKI/apiserver-etcd-client.crt --etcd-keyfile=$PKI/apiserver-etcd-client.key \
     --advertise-address="$ip" --secure-port=6443 --allow-privileged \
