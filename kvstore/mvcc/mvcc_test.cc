@@ -106,6 +106,50 @@ TEST(Store, CompactionForgetsAndARestartAgrees) {
   EXPECT_EQ(f.Put("k3", "new"), rev + 1);
 }
 
+// One segment holds all there is, as under a small quota: nothing ever fills it.
+TEST(Store, ASmallStoreGivesBackWhatItForgot) {
+  Fixture f({.segment_bytes = 64 << 20, .tail_bytes = 64 << 10});
+  const std::string value(100'000, 'x');
+  for (int i = 0; i < 30; ++i) f.Put("big" + std::to_string(i), value);
+  f.Put("stays", value);
+  f.Delete("big", "bih");
+  uint64_t full = f.store->size_bytes();
+  EXPECT_GT(full, 31 * value.size());
+  ASSERT_TRUE(f.store->Compact(f.store->revision()).ok());
+  std::vector<uint64_t> sizes = {full};
+  for (auto more = f.store->MaintenanceStep(); more.has_value() && *more; more = f.store->MaintenanceStep()) {
+    sizes.push_back(f.store->size_bytes());
+  }
+  EXPECT_LT(f.store->size_bytes(), 2 * value.size());
+  EXPECT_TRUE(std::ranges::is_sorted(sizes, std::greater())) << "a rewrite that is under way takes no quota";
+  EXPECT_EQ(f.Dump("stays", {}), "stays=" + value + "@32/1 ");
+}
+
+TEST(Store, DefragmentationLeavesNoGarbage) {
+  Fixture f({.segment_bytes = 64 << 20, .tail_bytes = 4 << 10});
+  for (int i = 0; i < 100; ++i) f.Put("k" + std::to_string(i), std::string(1000, 'x'));
+  for (int i = 0; i < 20; ++i) f.Put("k" + std::to_string(i), std::string(1000, 'y'));
+  ASSERT_TRUE(f.store->Compact(f.store->revision()).ok());
+  f.Settle();
+  // A sixth of it is garbage, which is not worth a rewrite, unless somebody asks for that.
+  EXPECT_GT(f.store->size_bytes(), f.store->size_in_use_bytes() + 20'000);
+  ASSERT_TRUE(f.store->Defragment().ok());
+  EXPECT_TRUE(f.store->defragmenting());
+  f.Put("k0", "while it goes on");
+  f.Settle();
+  EXPECT_FALSE(f.store->defragmenting());
+  EXPECT_LT(f.store->size_bytes(), f.store->size_in_use_bytes() + 100);
+  EXPECT_GT(f.store->dropped_bytes(), 100'000u);
+  f.Checkpoint();
+  f.Put("k0", std::string(1000, 'y'));
+  EXPECT_EQ(f.store->dropped_bytes(), 0u);
+  f.Reopen();
+  EXPECT_EQ(f.Dump("k1", {}).substr(0, 8), "k1=yyyyy");
+  ASSERT_TRUE(f.store->Defragment().ok());
+  f.Settle();
+  EXPECT_FALSE(f.store->defragmenting()) << "without garbage there is nothing to do";
+}
+
 TEST(Store, ACompactionRemembersTheHashOfWhatItFound) {
   Fixture f;
   auto compact = [&f](int64_t revision) {

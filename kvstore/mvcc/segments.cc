@@ -24,6 +24,7 @@ constexpr uint64_t kHead = 20;
 constexpr uint32_t kTombstoneBit = 1u << 31;
 constexpr size_t kChunk = 64 << 10;
 constexpr size_t kManySegments = 48;
+constexpr uint64_t kWorthRewriting = 1 << 20;
 
 struct Head {
   uint32_t crc, length, sub;
@@ -334,6 +335,25 @@ uint32_t Segments::MostlyGarbage() const {
     if (id != active_ && seg.length < limits_.segment_bytes / 16) return id;
   }
   return 0;
+}
+
+uint32_t Segments::WithGarbage(uint32_t end) const {
+  for (const auto& [id, seg] : segments_) {
+    if (id < end && id != active_ && seg.dead > 0) return id;
+  }
+  return 0;
+}
+
+uint64_t Segments::garbage_bytes(uint32_t segment) const {
+  auto it = segments_.find(segment);
+  return it == segments_.end() ? 0 : it->second.dead;
+}
+
+Status Segments::SealGarbage() {
+  auto it = segments_.find(active_);
+  if (it == segments_.end()) return Ok();
+  const Segment& seg = it->second;
+  return seg.dead >= kWorthRewriting && seg.dead * 2 >= seg.length - kFileHead ? Seal() : Ok();
 }
 
 void Segments::Drop(uint32_t id) {

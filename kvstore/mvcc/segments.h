@@ -136,6 +136,14 @@ class Segments final : public RecordSource {
   void MarkDead(const Location& at);
   // A sealed segment that is mostly garbage, or 0.
   uint32_t MostlyGarbage() const;
+  // The first of those below `end` with any garbage at all, sealed, or 0.
+  uint32_t WithGarbage(uint32_t end) const;
+  // What dead records take in one of them.
+  uint64_t garbage_bytes(uint32_t segment) const;
+  // Seals the current segment when giving back its garbage is worth a rewrite.
+  base::Status SealGarbage();
+  // What the next segment will be called: all there are are below.
+  uint32_t next_id() const { return next_id_; }
   bool Empty(uint32_t segment) const;
   // Leaves it out of the next checkpoint; the file goes once the checkpoint whose PrepareSync came after the Drop is
   // durable.

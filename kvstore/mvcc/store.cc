@@ -414,18 +414,33 @@ Result<bool> Store::MaintenanceStep() {
     TRY(GatherToHash());
     return true;
   }
-  if (*gatherers_ > 0) return compacting_ || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
+  if (*gatherers_ > 0) return compacting_ || defragmenting() || rewriting_ != 0 || segments_->MostlyGarbage() != 0;
   if (compacting_) {
     TRY(CompactSome());
+    // What is left of a small store is one segment, which would never be full.
+    if (!compacting_) TRY(segments_->SealGarbage());
     return true;
   }
   if (rewriting_ == 0) {
-    rewriting_ = segments_->MostlyGarbage();
+    rewriting_ = NextToRewrite();
     rewrite_offset_ = 0;
   }
   if (rewriting_ == 0) return false;
   TRY(RewriteSome());
   return true;
+}
+
+Status Store::Defragment() {
+  TRY(segments_->Seal());
+  defragment_below_ = segments_->next_id();
+  return Ok();
+}
+
+uint32_t Store::NextToRewrite() {
+  if (uint32_t most = segments_->MostlyGarbage(); most != 0) return most;
+  uint32_t next = segments_->WithGarbage(defragment_below_);
+  if (next == 0) defragment_below_ = 0;
+  return next;
 }
 
 Status Store::GatherToHash() {
@@ -586,7 +601,7 @@ void Store::Replace(Store& fresh) {
   if (gather_to_hash_ || view_to_hash_) hashing_ = false;
   gather_to_hash_.reset();
   view_to_hash_.reset();
-  rewriting_ = rewrite_offset_ = 0;
+  rewriting_ = rewrite_offset_ = defragment_below_ = 0;
 }
 
 std::vector<std::shared_ptr<base::File>> Store::Abandon() {

@@ -67,7 +67,8 @@ class Store final : public History {
   // -1: never compacted.
   int64_t compact_revision() const override { return compact_revision_; }
   const AppliedMark& checkpointed() const { return mark_; }
-  uint64_t size_bytes() const { return segments_->total_bytes(); }
+  // Without what is about to be given back: a rewrite does not make it grow in between.
+  uint64_t size_bytes() const { return segments_->total_bytes() - segments_->garbage_bytes(rewriting_); }
   uint64_t size_in_use_bytes() const { return segments_->live_bytes(); }
   size_t keys() const { return index_.size(); }
 
@@ -103,6 +104,9 @@ class Store final : public History {
   // History before `revision` goes; reads below it fail from now on, the space comes back by MaintenanceStep.
   base::Status Compact(int64_t revision);
   bool compacting() const { return compacting_; }
+  // Whatever garbage there is now goes, however little of a segment it is; by MaintenanceStep, too.
+  base::Status Defragment();
+  bool defragmenting() const { return defragment_below_ != 0; }
   // A bounded bit of compaction or of segment rewriting; false when there is nothing to do.
   base::Result<bool> MaintenanceStep();
   uint64_t compacted_versions() const { return compacted_versions_; }  // since it was opened
@@ -202,6 +206,7 @@ class Store final : public History {
                                    bool prev_kv) const;
   base::Status GatherToHash();
   base::Status CompactSome();
+  uint32_t NextToRewrite();
   base::Status RewriteSome();
   std::string EncodeState(const AppliedMark& mark) const;
 
@@ -234,6 +239,7 @@ class Store final : public History {
   std::shared_ptr<Gather> gather_to_hash_;
   std::shared_ptr<View> view_to_hash_;
   std::map<int64_t, Hash> compaction_hashes_;
+  uint32_t defragment_below_ = 0;  // segments before this one are rewritten for any garbage
   uint32_t rewriting_ = 0;
   uint32_t rewrite_offset_ = 0;
 };

@@ -41,6 +41,7 @@ constexpr uint64_t kPublishEvery = 5;  // ticks
 constexpr base::Duration kTellCommitAfter = std::chrono::milliseconds(1);
 // Others' fsyncs have the disk in between.
 constexpr base::Duration kDiskPause = std::chrono::milliseconds(3);
+constexpr base::Duration kDefragmentPoll = std::chrono::milliseconds(5);
 // Written by compaction and not on the disk yet: with more it waits.
 constexpr uint64_t kMaxUnsynced = 4 << 20;
 // Of segments that only a checkpoint gives back, while compaction goes on.
@@ -757,6 +758,21 @@ void Replica::Maintain() {
     MaybeCheckpoint();
     TendDisk();
   });
+}
+
+Task<Status> Replica::Defragment(Context ctx) {
+  auto alive = alive_;
+  auto usable = [&] { return *alive && failure_.ok() && !stopping_; };
+  if (!usable()) co_return mvcc::ErrStopped();
+  CO_TRY(store_->Defragment());
+  Maintain();
+  // The files go with a checkpoint, which comes by itself when nothing else is to be rewritten.
+  while (store_->defragmenting() || store_->dropped_bytes() > 0 || checkpointing_) {
+    CO_TRY(co_await base::Sleep(env_.executor, ctx, kDefragmentPoll));
+    if (!usable()) co_return mvcc::ErrStopped();
+    MaybeCheckpoint();
+  }
+  co_return Ok();
 }
 
 void Replica::HashCompaction(std::shared_ptr<mvcc::View> view) {

@@ -126,6 +126,8 @@ class Replica {
   base::Task<base::Result<std::vector<mvcc::Member>>> PromoteMember(base::Context ctx, raft::NodeId id,
                                                                     std::string token = {});
   base::Task<base::Status> MoveLeader(base::Context ctx, raft::NodeId to);
+  // Returns when this member's files hold nothing any more that was garbage before; everybody is served meanwhile.
+  base::Task<base::Status> Defragment(base::Context ctx);
   // Only the leader knows when leases end: these ask it. The new time to live; 0: there is no such lease.
   base::Task<base::Result<int64_t>> RenewLease(base::Context ctx, int64_t id);
   struct LeaseTimes {

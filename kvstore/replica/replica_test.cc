@@ -126,6 +126,26 @@ TEST_F(OneMember, AFailedSyncStopsIt) {
   EXPECT_FALSE(m.failure.ok());
 }
 
+// When the answer comes, the files are as small as they get, also on the disk.
+TEST_F(OneMember, ADefragmentationIsOverWhenItIsAnswered) {
+  m.options.store.segments = {.segment_bytes = 64 << 20, .tail_bytes = 4 << 10};
+  Start();
+  for (int i = 0; i < 50; ++i) ASSERT_NE(m.Put("k" + std::to_string(i % 10), std::string(2000, 'x')), 0);
+  ASSERT_TRUE(m.replica->store().Compact(m.replica->store().revision()).ok());
+  auto bytes = [&] {
+    uint64_t sum = 0;
+    for (const std::string& name : *m.disk.List("data/member/kv")) {
+      if (name.ends_with(".seg")) sum += *(*m.disk.Open("data/member/kv/" + name, base::OpenMode::kRead))->Size();
+    }
+    return sum;
+  };
+  auto done = Await(m.executor, m.replica->Defragment({}));
+  ASSERT_TRUE(done && done->ok());
+  EXPECT_LT(m.replica->store().size_bytes(), 25'000u);
+  EXPECT_LT(bytes(), 30'000u);
+  EXPECT_NE(m.Put("k0", "after"), 0);
+}
+
 std::string SharedRoot() {
   const char* shared = std::getenv("KEELSON_SHARED");
   const char* source = std::getenv("KEELSON_SOURCE");

@@ -211,25 +211,23 @@ Task<base::Status> Api::Barrier(Context ctx) {
   co_return co_await replica_.ReadBarrier(ctx);
 }
 
+bool Api::HasRoom(size_t cost) const {
+  if (cost == 0 || options_.quota_backend_bytes < 0) return true;
+  return replica_.store().size_bytes() + cost < static_cast<uint64_t>(options_.quota_backend_bytes);
+}
+
 // Above the quota writes are refused and the member says so in an alarm that only an operator takes back.
-base::Status Api::CheckQuota(size_t request_bytes) {
-  if (options_.quota_backend_bytes < 0) return Ok();
-  uint64_t used = replica_.store().size_bytes() + request_bytes;
-  if (used <= static_cast<uint64_t>(options_.quota_backend_bytes)) {
-    alarm_sent_ = false;
-    return Ok();
-  }
-  if (!std::exchange(alarm_sent_, true)) {
+Task<base::Status> Api::NoSpace(Context ctx) {
+  if (!replica_.applier().no_space() && !std::exchange(raising_alarm_, true)) {
     pb::AlarmRequest alarm;
     alarm.set_action(pb::AlarmRequest::ACTIVATE);
     alarm.set_memberid(replica_.member_id());
     alarm.set_alarm(pb::NOSPACE);
-    base::LogWarning("alarm raised", {{"alarm", "NOSPACE"}, {"used-bytes", used}});
-    base::SpawnNow([](Api* api, std::string bytes) -> Task<void> {
-      (void)co_await api->ProposeAs(Context(), api->replica_.applier().auth().Root(), 10, bytes);
-    }(this, alarm.SerializeAsString()));
+    base::LogWarning("alarm raised", {{"alarm", "NOSPACE"}, {"used-bytes", replica_.store().size_bytes()}});
+    (void)co_await ProposeAs(ctx, replica_.applier().auth().Root(), 10, alarm.SerializeAsString());
+    raising_alarm_ = false;
   }
-  return mvcc::ErrNoSpace();
+  co_return mvcc::ErrNoSpace();
 }
 
 // ---- KV
@@ -248,7 +246,7 @@ Task<Api::Bytes> Api::Put(const Call& call, std::string request) {
   pb::PutRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(CheckPut(r));
-  CO_TRY(CheckQuota(request.size()));
+  if (!HasRoom(CostOf(r))) co_return Err(co_await NoSpace(call.ctx));
   co_return co_await ProposeBytes(call, 4, request);
 }
 
@@ -269,7 +267,7 @@ Task<Api::Bytes> Api::Txn(const Call& call, std::string request) {
     CO_TRY(replica_.applier().auth().MayRun(who, r));
     co_return Respond(replica_.applier().ReadTxn(r));
   }
-  CO_TRY(CheckQuota(request.size()));
+  if (!HasRoom(CostOf(r))) co_return Err(co_await NoSpace(call.ctx));
   co_return co_await ProposeBytes(call, 6, request);
 }
 
@@ -300,7 +298,7 @@ Task<Api::Bytes> Api::LeaseGrant(const Call& call, std::string request) {
   pb::LeaseGrantRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(MustBeSomeone(call));
-  CO_TRY(CheckQuota(request.size()));
+  if (!HasRoom(kLeaseCost)) co_return Err(co_await NoSpace(call.ctx));
   // The id is chosen before the proposal, so that every member grants the same one.
   base::Random random = base::Random::System();
   while (r.id() == 0) r.set_id(static_cast<int64_t>(random.Next() >> 1));

@@ -158,7 +158,9 @@ class Api {
   base::Task<Bytes> ProposeBytes(const Call& call, uint32_t field, std::string_view request);
   base::Task<Bytes> ProposeAs(base::Context ctx, mvcc::Identity who, uint32_t field, std::string_view request);
   base::Task<base::Status> Barrier(base::Context ctx);
-  base::Status CheckQuota(size_t request_bytes);
+  bool HasRoom(size_t cost) const;
+  // Says it in an alarm, and returns the error.
+  base::Task<base::Status> NoSpace(base::Context ctx);
 
   base::Task<void> HandleHttp(base::net::Exchange& exchange);
   // /metrics, /health, /livez, /readyz: answers and says so where the path is one of these; `headers` as below.
@@ -180,7 +182,7 @@ class Api {
   base::net::GrpcService grpc_;
   std::map<std::string, base::net::GrpcUnaryHandler> unary_;  // the same again, for the gateway
   std::map<std::string, base::net::GrpcStreamHandler> streams_;
-  bool alarm_sent_ = false;
+  bool raising_alarm_ = false;
   uint64_t watch_streams_ = 0;
   struct Metrics;
   std::unique_ptr<Metrics> metrics_;

@@ -119,4 +119,21 @@ Status CheckTxn(const pb::TxnRequest& t, size_t max_ops) {
   return Ok();
 }
 
+size_t CostOf(const pb::PutRequest& r) {
+  constexpr size_t kKeyOverhead = 256;
+  return kKeyOverhead + r.key().size() + r.value().size();
+}
+
+size_t CostOf(const pb::TxnRequest& r) {
+  auto sum = [](const Ops& ops) {
+    size_t cost = 0;
+    for (const pb::RequestOp& op : ops) {
+      if (op.has_request_put()) cost += CostOf(op.request_put());
+      if (op.has_request_txn()) cost += CostOf(op.request_txn());
+    }
+    return cost;
+  };
+  return std::max(sum(r.success()), sum(r.failure()));
+}
+
 }  // namespace kvstore::service

@@ -102,16 +102,17 @@ Task<Api::Bytes> Api::Alarm(const Call& call, std::string request) {
   pb::AlarmRequest r;
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(r.action() == pb::AlarmRequest::GET ? MustBeSomeone(call) : MustAdminister(call));
-  auto out = co_await ProposeBytes(call, 10, request);
-  if (out && r.action() == pb::AlarmRequest::DEACTIVATE) alarm_sent_ = false;
-  co_return out;
+  co_return co_await ProposeBytes(call, 10, request);
 }
 
-// Space comes back by itself, segment by segment; there is nothing to stop the world for.
+// Most of what is free comes back by itself, segment by segment; the rest when it is asked for. Nobody waits for it.
 Task<Api::Bytes> Api::Defragment(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   Stopwatch watch(call.executor, *metrics_->defragment);
-  base::LogInfo("defragment request: nothing to do, space is reclaimed continuously");
+  uint64_t before = replica_.store().size_bytes();
+  base::LogInfo("starting defragment");
+  CO_TRY(co_await replica_.Defragment(call.ctx));
+  base::LogInfo("finished defragment", {{"size-before", before}, {"size-after", replica_.store().size_bytes()}});
   pb::DefragmentResponse out;
   co_return out.SerializeAsString();
 }
