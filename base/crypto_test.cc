@@ -30,6 +30,18 @@ q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
 -----END PUBLIC KEY-----
 )";
 
+constexpr char kEcCertificate[] = R"(-----BEGIN CERTIFICATE-----
+MIIBdDCCARmgAwIBAgIUJQ7MPAYZaZpfzHbp6QhPbyWEdTwwCgYIKoZIzj0EAwIw
+DjEMMAoGA1UEAwwDand0MCAXDTI2MTIwMTAwMTE0MFoYDzIxMjYxMTA3MDAxMTQw
+WjAOMQwwCgYDVQQDDANqd3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQRWz+j
+n65BtOMvdyHKcvjBeBSDZH2r1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0
+E7oH50VpuZ1P087Go1MwUTAdBgNVHQ4EFgQUmqhY86bNahvsdgzyEo2l01rEznQw
+HwYDVR0jBBgwFoAUmqhY86bNahvsdgzyEo2l01rEznQwDwYDVR0TAQH/BAUwAwEB
+/zAKBggqhkjOPQQDAgNJADBGAiEAnKpc0g7aRa6oyqhurlMC4GcQpacb5SoT0rOV
+agSZsZoCIQDrHtYV1AA+gxRr4tvDTcXN+xhiprRP/W2kFzDjXuslgw==
+-----END CERTIFICATE-----
+)";
+
 TEST(Jws, SignsAndVerifies) {
   auto hmac = JwsKey::Make("HS256", "your-256-bit-secret");
   ASSERT_TRUE(hmac.has_value());
@@ -45,6 +57,10 @@ TEST(Jws, SignsAndVerifies) {
   EXPECT_EQ((*verifier)->Verify(*token), "{\"a\":1}");
   EXPECT_FALSE((*verifier)->can_sign());
   EXPECT_FALSE((*verifier)->Sign("{}").has_value());
+  auto certificate = JwsKey::Make("ES256", kEcCertificate);
+  ASSERT_TRUE(certificate.has_value());
+  EXPECT_EQ((*certificate)->Verify(*token), "{\"a\":1}");
+  EXPECT_FALSE((*certificate)->can_sign());
   std::string broken = *token;
   broken[broken.size() - 8] ^= 1;
   EXPECT_EQ((*verifier)->Verify(broken), std::nullopt);

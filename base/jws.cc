@@ -6,6 +6,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 #include <vector>
 
@@ -18,6 +19,7 @@ namespace {
 using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using MdContext = std::unique_ptr<EVP_MD_CTX, Deleter<EVP_MD_CTX_free>>;
 using EcSignature = std::unique_ptr<ECDSA_SIG, Deleter<ECDSA_SIG_free>>;
+using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
 using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
 
 const unsigned char* Bytes(std::string_view s) { return reinterpret_cast<const unsigned char*>(s.data()); }
@@ -46,6 +48,11 @@ class KeyImpl final : public JwsKey {
     if (!private_) {
       text.reset(BIO_new_mem_buf(key.data(), static_cast<int>(key.size())));
       key_.reset(PEM_read_bio_PUBKEY(text.get(), nullptr, nullptr, nullptr));
+    }
+    if (!key_) {
+      text.reset(BIO_new_mem_buf(key.data(), static_cast<int>(key.size())));
+      Certificate certificate(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
+      if (certificate) key_.reset(X509_get_pubkey(certificate.get()));
     }
     if (!key_) return InvalidArgument("the key is not PEM");
     int want = family_ == "RS" || family_ == "PS" ? EVP_PKEY_RSA : family_ == "ES" ? EVP_PKEY_EC : EVP_PKEY_ED25519;

@@ -13,7 +13,8 @@ namespace base {
 
 class JwsKey {
  public:
-  // `algorithm` as in the token's header. `key`: the secret's bytes (HS*), otherwise a PEM text, private or public.
+  // `algorithm` as in the token's header. `key`: the secret's bytes (HS*), otherwise a PEM text: private, public,
+  // or a certificate whose key it is.
   static Result<std::shared_ptr<const JwsKey>> Make(std::string algorithm, std::string key);
   virtual ~JwsKey() = default;
   // False: made from a public key.

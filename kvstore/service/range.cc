@@ -79,6 +79,17 @@ Task<base::Result<Found>> Find(mvcc::Store& store, const pb::RangeRequest& r, co
   co_return std::move(found);
 }
 
+// All of it at once, sorted as is asked.
+base::Result<std::string> EncodeView(const mvcc::View& view, const pb::RangeRequest& r, int64_t count) {
+  std::vector<std::string> kvs;
+  mvcc::Cursor cursor(view.segments);
+  for (const mvcc::Version& v : view.versions) {
+    TRY_ASSIGN(std::string_view kv, cursor.Read(v.location()));
+    kvs.emplace_back(r.keys_only() && mvcc::IsPlain(r) ? mvcc::WithoutValue(kv, true) : kv);
+  }
+  return mvcc::EncodeRange(r, std::move(kvs), count);
+}
+
 }  // namespace
 
 Task<Api::Bytes> Api::Range(const Call& call, std::string request) {
@@ -103,15 +114,7 @@ Task<Api::Bytes> Api::RangeOfMany(const Call& call, const pb::RangeRequest& r) {
   CO_TRY_ASSIGN(mvcc::View view, found.gather.Finish());
   // Only whose length is known beforehand can be sent in pieces.
   if (!mvcc::IsPlain(r) || r.keys_only() || call.long_answer == nullptr) {
-    auto encode = [&]() -> Bytes {
-      std::vector<std::string> kvs;
-      mvcc::Cursor cursor(view.segments);
-      for (const mvcc::Version& v : view.versions) {
-        TRY_ASSIGN(std::string_view kv, cursor.Read(v.location()));
-        kvs.emplace_back(r.keys_only() && mvcc::IsPlain(r) ? mvcc::WithoutValue(kv, true) : kv);
-      }
-      return mvcc::EncodeRange(r, std::move(kvs), found.count);
-    };
+    auto encode = [&] { return EncodeView(view, r, found.count); };
     CO_TRY_ASSIGN(std::string body, co_await base::RunBlocking(reader_pool_, call.executor, encode));
     co_return Respond({.revision = found.revision, .body = std::move(body)});
   }
@@ -159,6 +162,14 @@ Task<base::Status> Api::RangeStream(base::net::GrpcServerStream& stream) {
     CO_TRY(replica_.store().CheckRevision(r.revision()));
     int64_t count = replica_.store().Count({r.key(), r.range_end()}, r.revision());
     co_return co_await stream.Write(last("", replica_.store().revision(), false, count));
+  }
+  if (!mvcc::IsPlain(r)) {
+    // Sorted by something else than the key, nothing can go before all is there.
+    CO_TRY_ASSIGN(Found found, co_await Find(replica_.store(), r, call));
+    CO_TRY_ASSIGN(mvcc::View view, found.gather.Finish());
+    auto encode = [&] { return EncodeView(view, r, found.count); };
+    CO_TRY_ASSIGN(std::string body, co_await base::RunBlocking(reader_pool_, call.executor, encode));
+    co_return co_await stream.Write(last(std::move(body), found.revision, false, 0));
   }
   std::optional<Pieces> pieces;
   int64_t revision = 0, count = 0;

@@ -68,6 +68,12 @@ def streamed_get(store, directory):
     for i in range(30):
         ctl(store, "put", f"s/{i:02}", "v")
     equal(ctl(store, "get", "s/", "--prefix", "--stream").stdout, ctl(store, "get", "s/", "--prefix").stdout)
+    # A target without an order sorts by it, as without a stream.
+    for i, value in enumerate("cab"):
+        ctl(store, "put", f"t/{i}", value)
+    by_value = ("get", "t/", "--prefix", "--sort-by=VALUE")
+    equal(ctl(store, *by_value, "--stream").stdout, "t/1\na\nt/2\nb\nt/0\nc\n")
+    equal(ctl(store, *by_value, "--stream", "--keys-only").stdout, ctl(store, *by_value, "--keys-only").stdout)
     fields = [ctl(store, "get", "s/", "--prefix", "--count-only", "-w", "fields", *more).stdout
               for more in ([], ["--stream"])]
     equal(fields[0], fields[1])
