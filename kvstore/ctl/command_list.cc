@@ -118,6 +118,12 @@ void DefragFlags(base::FlagSet& f, Flags& v) {
   Cluster(f, v);
   f.Add("data-dir", &v.data_dir, "a data directory that is not in use");
 }
+void DumpFlags(base::FlagSet& f, Flags& v) {
+  f.Add("data-dir", &v.data_dir, "a data directory that is not in use");
+  f.Add("wal-dir", &v.wal_dir, "its log, where that is elsewhere");
+  f.Add("rev", &v.rev, "the revision to show (0: the last)");
+  f.Add("keys-only", &v.keys_only, "without the values");
+}
 void BackupFlags(base::FlagSet& f, Flags& v) {
   f.Add("to", &v.to, "directory of the backups");
   f.Add("every", &v.every, "time between backups (0: one, then exit)");
@@ -217,8 +223,8 @@ const std::vector<Command>& Commands() {
        "endpoint hashkv --cluster --rev=1000", EndpointHash, EndpointHashKv},
       {"alarm list", "alarm list", "Lists the alarms.", "alarm list", None, AlarmList},
       {"alarm disarm", "alarm disarm", "Ends all alarms.", "alarm disarm", None, AlarmDisarm},
-      {"defrag", "defrag [--data-dir DIR]", "Asks each endpoint to give back space; kvstore does so by itself.",
-       "defrag --cluster", DefragFlags, Defrag},
+      {"defrag", "defrag [--data-dir DIR]", "Has each endpoint give back all garbage, or a directory without a server.",
+       "defrag --cluster\ndefrag --data-dir=/var/lib/etcd", DefragFlags, Defrag},
       {"move-leader", "move-leader <transferee-member-id>",
        "Makes another member the leader; the endpoints must include the one that leads.",
        "move-leader 8e9e05c52164694d", None, MoveLeader},
@@ -239,6 +245,11 @@ const std::vector<Command>& Commands() {
        RestoreFlags, SnapshotRestore, Kind::kOffline},
       {"hashkv", "hashkv <filename>", "Shows the hash of the history in a snapshot or a database.",
        "hashkv store.db --rev=1000", HashRevision, FileHashKv, Kind::kOffline},
+      {"dump", "dump --data-dir DIR [prefix]",
+       "Shows what is in the data directory of a member that does not run; with -w json first what it is, then a key a "
+       "line.",
+       "dump --data-dir=/var/lib/etcd /registry/ --keys-only\ndump --data-dir=/var/lib/etcd -w json --rev=1000",
+       DumpFlags, Dump, Kind::kOffline},
       {"backup", "backup --to DIR [--every 1h] [--keep 24]",
        "Saves snapshots again and again, each checked before an older one goes.",
        "backup --to /backup\nbackup --to /backup --every 1h --keep 24", BackupFlags, Backup, Kind::kSession},

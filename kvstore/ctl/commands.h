@@ -146,6 +146,9 @@ base::Task<int> AlarmList(Run& run);
 base::Task<int> AlarmDisarm(Run& run);
 base::Task<int> MoveLeader(Run& run);
 base::Task<int> Defrag(Run& run);
+base::Task<int> Dump(Run& run);
+// Without a server: nobody may be using the directory.
+base::Status DefragmentDirectory(const std::string& data_dir);
 base::Task<int> DowngradeValidate(Run& run);
 base::Task<int> DowngradeEnable(Run& run);
 base::Task<int> DowngradeCancel(Run& run);

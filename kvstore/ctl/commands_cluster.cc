@@ -416,7 +416,13 @@ Task<int> MoveLeader(Run& run) {
 
 Task<int> Defrag(Run& run) {
   if (!run.flags.data_dir.empty()) {
-    Out("nothing to defragment in " + run.flags.data_dir + ": space is reclaimed while the server runs\n");
+    base::MonoTime from = run.loop.Now();
+    base::Status s = DefragmentDirectory(run.flags.data_dir);
+    if (!s.ok()) {
+      co_return Fail(kExitError,
+                     "Failed to defragment directory[" + run.flags.data_dir + "]. (" + std::string(s.message()) + ")");
+    }
+    Out("finished defragmenting directory[" + run.flags.data_dir + "]. took " + Took(run.loop.Now() - from) + "\n");
     co_return 0;
   }
   auto endpoints = co_await Endpoints(run);

@@ -61,7 +61,44 @@ def compactions(store, directory):
     contains(ctl(store, "endpoint", "hashkv", "--cluster", "-w", "table").stdout, "HASH REVISION")
     equal(ctl(store, "alarm", "disarm").stdout, "")
     contains(ctl(store, "defrag").stdout, "Finished defragmenting etcd member")
-    contains(ctl(store, "defrag", "--data-dir", directory).stdout, "nothing to defragment")
+    contains(ctl(store, "defrag", "--data-dir", directory, check=False).stderr, "no data directory of kvstore")
+
+
+def offline(store, directory):
+    """A data directory whose member does not run: what is in it, at the checkpoint and beyond, and its garbage."""
+    def tool(*args, check=True):
+        done = subprocess.run([KVCTL, *args], capture_output=True, text=True, timeout=30)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{args}: {done.stderr}")
+        return done
+    place = directory / "offline"
+    place.mkdir()
+    other, data = Store(place, flags=["--snapshot-count=50"]), place / "data"
+    other.start()
+    try:
+        for i in range(60):
+            ctl(other, "put", f"k{i % 10}", f"{i} " + "x" * 20000)
+        contains(tool("dump", "--data-dir", data, check=False).stderr, "is in use by another process")
+        contains(tool("defrag", "--data-dir", data, check=False).stderr, "is in use by another process")
+        revision = json.loads(ctl(other, "get", "k0", "-w", "json").stdout)["header"]["revision"]
+        ctl(other, "compaction", str(revision - 10))
+        want = ctl(other, "get", "", "--prefix").stdout
+        before = ctl(other, "get", "k5", f"--rev={revision - 6}").stdout
+        # The last writes are in the log alone.
+        other.kill()
+        equal(tool("dump", "--data-dir", data).stdout, want)
+        equal(tool("dump", "--data-dir", data, "k5", f"--rev={revision - 6}").stdout, before)
+        equal(tool("dump", "--data-dir", data, "k", "--keys-only").stdout.split(), [f"k{i}" for i in range(10)])
+        equal(tool("dump", "--data-dir", data, "nosuch").stdout, "")
+        lines = [json.loads(x) for x in tool("dump", "--data-dir", data, "-w", "json").stdout.splitlines()]
+        equal((lines[0]["revision"], lines[0]["keys"], lines[0]["members"][0]["name"], len(lines)), (revision, 10, "m1", 11))
+        contains(tool("defrag", "--data-dir", data).stdout, f"finished defragmenting directory[{data}]")
+        equal(tool("dump", "--data-dir", data).stdout, want)
+        other.start()
+        equal(ctl(other, "get", "", "--prefix").stdout, want)
+        contains(tool("dump", "--data-dir", directory, check=False).stderr, "no data directory of kvstore")
+    finally:
+        other.kill()
 
 
 def streamed_get(store, directory):
@@ -208,7 +245,7 @@ def main():
         print("SKIP kvstore_ctl: kvstore is not built")
         return
     with tempfile.TemporaryDirectory(prefix="kvstore-ctl-") as top:
-        for case in (interactive_watch, compactions, streamed_get, checks, mirror, files, downgrades, completions,
+        for case in (interactive_watch, compactions, streamed_get, offline, checks, mirror, files, downgrades, completions,
                      refusals, help_tree):
             directory = pathlib.Path(top) / case.__name__
             directory.mkdir()
