@@ -24,6 +24,7 @@
 #include "kvstore/replica/identity.h"
 #include "kvstore/service/config.h"
 #include "kvstore/service/peer_names.h"
+#include "kvstore/service/tcp_gateway.h"
 
 namespace {
 
@@ -302,6 +303,11 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (std::string_view command = argc > 1 ? argv[1] : ""; command == "gateway") {
+    return service::RunGateway({argv, argv + argc});
+  } else if (command == "grpc-proxy") {
+    return service::RefuseGrpcProxy();
+  }
   FreedMemoryGoesBack(/*at_once=*/true);
   service::Config config;
   // Started under the original's name it answers as the original does.
