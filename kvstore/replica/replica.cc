@@ -485,7 +485,13 @@ void Replica::ApplySome() {
   }
   if (size_t applied = kApplyEntriesPerTurn - turns; applied > 0) {
     base::Duration took = env_.executor.Now() - begun;
-    if (took > options_.slow_apply) ++counters_.slow_applies;
+    if (took > options_.slow_apply) {
+      ++counters_.slow_applies;
+      base::LogWarning("apply request took too long",
+                       {{"took", base::FormatGoDuration(took)},
+                        {"expected-duration", base::FormatGoDuration(options_.slow_apply)},
+                        {"entries", applied}});
+    }
     if (on_apply) on_apply(took, applied);
   }
   MaybeInstall();

@@ -153,6 +153,7 @@ class Replica {
   uint64_t cluster_id() const { return cluster_id_; }
   uint64_t term() const { return raft_->term(); }
   uint64_t leader() const { return raft_->leader(); }
+  raft::Role role() const { return raft_->role(); }
   bool is_leader() const { return raft_->role() == raft::Role::kLeader; }
   uint64_t committed_index() const { return raft_->log().committed(); }
   uint64_t last_index() const { return raft_->log().LastIndex(); }

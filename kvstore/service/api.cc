@@ -1,5 +1,6 @@
 #include "kvstore/service/api.h"
 
+#include "base/go_duration.h"
 #include "base/log.h"
 #include "base/next_turn.h"
 #include "kvstore/mvcc/errors.h"
@@ -98,14 +99,17 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
       client->Add();
     }
     base::MonoTime from = call.executor.Now();
-    metrics_->bytes_in->Add(static_cast<double>(request.size()));
+    size_t size = request.size();
+    metrics_->bytes_in->Add(static_cast<double>(size));
     if (NeedsLeader(call) && replica_.leader() == 0) co_return Err(mvcc::ErrNoLeader());
     if (replica_.is_learner() && !LearnerServes(service, method, request)) co_return Err(ForLearners());
     Bytes out = co_await (this->*handler)(call, std::move(request));
+    base::Duration spent = call.executor.Now() - from;
+    if (spent > options_.slow_request) TellSlow(call, "/" + service + "/" + method, spent, size, out ? out->size() : 0);
     if (out) {
       ok->Add();
       sent->Add();
-      took->Observe(std::chrono::duration<double>(call.executor.Now() - from).count());
+      took->Observe(std::chrono::duration<double>(spent).count());
       metrics_->bytes_out->Add(static_cast<double>(out->size()));
     } else {
       metrics_->handled->With({GrpcCodeLabel(out.error().code()), method, service, "unary"}).Add();
@@ -114,6 +118,14 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
   };
   grpc_.Unary("/" + service + "/" + method, run);
   unary_["/" + service + "/" + method] = run;
+}
+
+void Api::TellSlow(const Call& call, const std::string& method, base::Duration took, size_t in, size_t out) const {
+  base::LogWarning("request stats", {{"time spent", base::FormatGoDuration(took)},
+                                     {"remote", call.peer.address},
+                                     {"response type", method},
+                                     {"request size", in},
+                                     {"response size", out}});
 }
 
 void Api::Stream(const std::string& service, const std::string& method,

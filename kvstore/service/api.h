@@ -36,8 +36,9 @@ struct ApiOptions {
   bool gateway = true;  // POST /v3/...
   Features features;
   AccessControl access;
-  bool client_cert_auth = false;  // a verified certificate's common name is a user
-  bool pprof = false;             // /debug/pprof/
+  bool client_cert_auth = false;                                 // a verified certificate's common name is a user
+  bool pprof = false;                                            // /debug/pprof/
+  base::Duration slow_request = std::chrono::milliseconds(300);  // one that took longer is told of
 };
 
 inline constexpr int64_t kDefaultQuotaBytes = 2LL << 30;
@@ -75,6 +76,7 @@ class Api {
   void Unary(const std::string& service, const std::string& method, Handler handler);
   void Stream(const std::string& service, const std::string& method,
               base::Task<base::Status> (Api::*handler)(base::net::GrpcServerStream&));
+  void TellSlow(const Call& call, const std::string& method, base::Duration took, size_t in, size_t out) const;
   base::Task<void> EndWithoutLeader(base::Context here, base::Context stream);
 
   base::Task<Bytes> Range(const Call& call, std::string request);
@@ -173,6 +175,7 @@ class Api {
   std::optional<std::pair<int, std::string>> Checks(std::string_view type, std::string_view one,
                                                     std::string_view query);
   std::string MetricsText();
+  std::string Variables() const;  // /debug/vars
 
   replica::Replica& replica_;
   base::BlockingPool& pool_;

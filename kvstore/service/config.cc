@@ -186,7 +186,8 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("listen-client-http-urls", &listen_client_http_urls, "List of URLs to listen on for http only client traffic.");
   f.Add("enable-grpc-gateway", &api.gateway, "Enable GRPC gateway.");
   f.Add("memory-mlock", &memory_mlock, "Keep the member's memory from being swapped out.");
-  f.Add("bootstrap-defrag-threshold-megabytes", &a.bootstrap_defrag_threshold, "Space is reclaimed while it runs.");
+  f.Add("bootstrap-defrag-threshold-megabytes", &a.bootstrap_defrag_threshold,
+        "Garbage from which a start defragments; 0: none.");
   f.Add("downgrade-check-time", &a.downgrade_check_time, "Interval of downgrade checks.");
   f.Add("corrupt-check-time", &a.corrupt_check_time, "Duration of time between cluster corruption check passes.");
   f.Add("compact-hash-check-time", &a.compact_hash_check_time,
@@ -342,6 +343,7 @@ Status Config::Check(const base::FlagSet& flags) {
   if (bcrypt_cost < base::kBcryptMinCost || bcrypt_cost > base::kBcryptMaxCost) bcrypt_cost = base::kBcryptDefaultCost;
   api.bcrypt_cost = static_cast<int>(bcrypt_cost);
   api.client_cert_auth = client_cert_auth;
+  api.slow_request = accepted_->warning_unary_request_duration;
   api.pprof |= log_level == "debug";
   TRY_ASSIGN(api.tokens,
              ParseTokenPolicy(base::PosixFileSystem(), auth_token, std::chrono::seconds(auth_token_ttl_seconds)));
@@ -379,6 +381,31 @@ Status Config::CheckDefaults() const {
   }
   return Ok();
 }
+
+void Config::Announce() const {
+  base::LogInfo("starting an etcd server", {{"etcd-version", replica::kServerVersion},
+                                            {"name", name},
+                                            {"data-dir", data_dir},
+                                            {"wal-dir", wal_dir},
+                                            {"snapshot-count", snapshot_count},
+                                            {"snapshot-catchup-entries", catch_up_entries},
+                                            {"heartbeat-interval-ms", heartbeat_interval_ms},
+                                            {"election-timeout-ms", election_timeout_ms},
+                                            {"initial-advertise-peer-urls", initial_advertise_peer_urls},
+                                            {"listen-peer-urls", listen_peer_urls},
+                                            {"advertise-client-urls", advertise_client_urls},
+                                            {"listen-client-urls", listen_client_urls},
+                                            {"listen-metrics-urls", listen_metrics_urls},
+                                            {"initial-cluster", initial_cluster},
+                                            {"initial-cluster-state", initial_cluster_state},
+                                            {"initial-cluster-token", initial_cluster_token},
+                                            {"quota-backend-bytes", api.quota_backend_bytes},
+                                            {"pre-vote", pre_vote},
+                                            {"auto-compaction-mode", compaction_mode},
+                                            {"auto-compaction-retention", compaction_retention}});
+}
+
+uint64_t Config::DefragmentFrom() const { return uint64_t{accepted_->bootstrap_defrag_threshold} << 20; }
 
 Result<replica::Options> Config::ReplicaOptions() const {
   replica::Options o;

@@ -82,6 +82,10 @@ struct Config {
   base::Result<base::LogOptions> LogOptions() const;
   // Into the log: what was given and changes nothing.
   void WarnOfWhatIsIgnored() const;
+  // Into the log: what this member starts with.
+  void Announce() const;
+  // So much garbage makes a start defragment; 0: none does.
+  uint64_t DefragmentFrom() const;
   bool DiscoversByDns() const { return initial_cluster.empty() && !dns.domain.empty(); }
   bool DiscoversByRegistry() const { return initial_cluster.empty() && !registry.client.endpoints.empty(); }
   // What was discovered, in place of --initial-cluster.

@@ -89,6 +89,10 @@ Status Config::CheckTlsVersions() {
   }
   tls.minimum_version = peer_tls.minimum_version = minimum == 0 ? 12 : minimum;
   tls.maximum_version = peer_tls.maximum_version = maximum;
+  // By the names that Go had for them before they had their own.
+  for (std::string& name : tls.cipher_suites) {
+    if (name.ends_with("_WITH_CHACHA20_POLY1305")) name += "_SHA256";
+  }
   peer_tls.cipher_suites = tls.cipher_suites;
   return Ok();
 }

@@ -1,4 +1,6 @@
 // What stands beside gRPC on the client port: health, readiness, version.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -87,6 +89,18 @@ std::optional<std::pair<int, std::string>> Api::Checks(std::string_view type, st
   return std::pair(200, (verbose ? lines : std::string()) + "ok\n");
 }
 
+// As Go's expvar, what of it is a matter of the store.
+std::string Api::Variables() const {
+  auto hex = [](uint64_t id) { return mvcc::MemberKey(id); };
+  base::JsonWriter w;
+  w.BeginObject().Key("file_descriptor_limit").Int(::sysconf(_SC_OPEN_MAX)).Key("raft.status").BeginObject();
+  w.Key("id").String(hex(replica_.member_id())).Key("term").Uint(replica_.term());
+  w.Key("commit").Uint(replica_.committed_index()).Key("lead").String(hex(replica_.leader()));
+  w.Key("raftState").String(raft::RoleName(replica_.role())).Key("applied").Uint(replica_.applied_index());
+  w.EndObject().EndObject();
+  return w.Take();
+}
+
 // False: the request was answered with why it is not served.
 Task<bool> Api::Admit(base::net::Exchange& e) {
   int status = 0;
@@ -160,6 +174,10 @@ Task<void> Api::HandleHttp(base::net::Exchange& e) {
   // Clients take an answer that overtakes their body for a broken stream.
   if (!Reads(e)) (void)co_await e.ReadAll(e.context(), options_.max_request_bytes);
   if (co_await HandleHealth(e, headers)) co_return;
+  if (path == "/debug/vars" && Reads(e)) {
+    (void)co_await AnswerWith(e, headers, "application/json; charset=utf-8", {200, Variables()});
+    co_return;
+  }
   if (path == "/version") {
     if (!Reads(e)) {
       headers.Set("allow", "GET");

@@ -210,7 +210,19 @@ std::vector<std::string> WithoutExperimental(int argc, char** argv) {
   return out;
 }
 
+// Before clients come, when there is so much to give back.
+Task<Status> DefragmentAtStart(Daemon& daemon, replica::Replica& replica, uint64_t from) {
+  if (from == 0 || daemon.context().done()) co_return Ok();
+  uint64_t size = replica.store().size_bytes(), in_use = replica.store().size_in_use_bytes();
+  if (size - std::min(size, in_use) >= from) co_return co_await replica.Defragment(daemon.context());
+  base::LogInfo("Skipping defragmentation", {{"current-db-size-bytes", size},
+                                             {"current-db-size-in-use-bytes", in_use},
+                                             {"experimental-bootstrap-defrag-threshold-bytes", from}});
+  co_return Ok();
+}
+
 Task<Status> Serve(Daemon& daemon, service::Config& config) {
+  config.Announce();
   CO_TRY(LockDataDirectory(config.data_dir));
   auto log_pool = base::NewThreadPool("wal", 1);
   auto other_pool = base::NewThreadPool("disk", 1);
@@ -262,6 +274,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   while (!daemon.context().done() && failure.ok() && !(co_await replica->ReadBarrier(daemon.context())).ok()) {
     base::LogWarning("waiting for the cluster: no quorum yet");
   }
+  if (failure.ok()) CO_TRY(co_await DefragmentAtStart(daemon, *replica, config.DefragmentFrom()));
   service::CorruptionChecker checker(*replica, transport, *reader_pool);
   if (config.initial_corrupt_check && failure.ok() && !daemon.context().done())
     failure = co_await checker.InitialCheck(daemon.context());

@@ -145,7 +145,7 @@ std::span<const Api::Metrics::Row> Api::Metrics::Rows() {
        &Metrics::index_pause,
        {0.5, 14}},
       {kGauge, "etcd_debugging_mvcc_keys_total", "Total number of keys.",
-       [](auto& a) { return a.replica_.store().keys(); }},
+       [](auto& a) { return a.replica_.store().Count({"\0", {"\0", 1}}, 0); }},
       {kGauge, "etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent.",
        [](auto& a) { return a.replica_.store().watches().queued_events(); }},
       {kGauge, "etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.",
