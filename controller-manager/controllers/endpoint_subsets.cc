@@ -1,3 +1,4 @@
+// helper: endpoints grouped by their ports, as Endpoints objects have them, for endpoints.cc.
 #include "controller-manager/controllers/endpoint_subsets.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// helper: which pod ranges nodes have, for node_ipam.cc.
 #include "controller-manager/controllers/node_ranges.h"
 
 #include <algorithm>

@@ -231,11 +231,12 @@ int RunGateway(std::vector<std::string> args) {
 }
 
 int RefuseGrpcProxy() {
-  std::fprintf(stderr,
-               "kvstore has no grpc-proxy. What it saves the members, many watches and leases that are one, they do not "
-               "need: a change is encoded once for all who watch it. For one address of many members there is `kvstore "
-               "gateway start`; for namespaces, etcd's own `etcd grpc-proxy start --endpoints=...` works in front of "
-               "kvstore.\n");
+  std::fprintf(
+      stderr,
+      "kvstore has no grpc-proxy. What it saves the members, many watches and leases that are one, they do not "
+      "need: a change is encoded once for all who watch it. For one address of many members there is `kvstore "
+      "gateway start`; for namespaces, etcd's own `etcd grpc-proxy start --endpoints=...` works in front of "
+      "kvstore.\n");
   return 1;
 }
 
