@@ -1,7 +1,5 @@
 #include "base/flags.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -14,8 +12,6 @@
 
 namespace base {
 namespace {
-
-enum Source { kNone = 0, kConfig = 1, kEnvironment = 2, kCommandLine = 3 };
 
 Status Syntax(std::string_view function, std::string_view text) {
   return InvalidArgument(std::string(function) + ": parsing " + GoQuote(text) + ": invalid syntax");
@@ -204,13 +200,13 @@ class Choice final : public FlagValue {
   std::vector<std::string> choices_;
 };
 
-std::string Normalized(std::string_view name) {
+}  // namespace
+
+std::string FlagSet::Normalized(std::string_view name) {
   std::string out(name);
   std::replace(out.begin(), out.end(), '_', '-');
   return out;
 }
-
-}  // namespace
 
 Flag& Flag::Short(char letter) {
   short_ = letter;
@@ -398,65 +394,6 @@ Status FlagSet::Apply(Flag& flag, std::string_view value, const std::string& spe
   if (!flag.deprecated_.empty() && source == kCommandLine && fresh)
     std::fprintf(stderr, "Flag --%s has been deprecated, %s\n", flag.name_.c_str(), flag.deprecated_.c_str());
   return Ok();
-}
-
-struct FlagSet::Yaml {
-  static Result<YAML::Node> Load(std::string_view text) {
-    try {
-      return YAML::Load(std::string(text));
-    } catch (const YAML::Exception& e) {
-      return Err(InvalidArgument("error converting YAML to JSON: yaml: " + std::string(e.what())));
-    }
-  }
-
-  // The flag that `path` sets: by a path of its own, or at the top level by its name.
-  static Flag* Match(const FlagSet& set, const std::string& path) {
-    for (const auto& flag : set.flags_)
-      for (const auto& p : flag->config_paths_)
-        if (p == path) return flag.get();
-    return path.find('.') == std::string::npos ? set.Find(Normalized(path)) : nullptr;
-  }
-
-  static Status SetFlag(FlagSet& set, Flag& flag, const YAML::Node& node, const std::string& path) {
-    if (node.IsNull()) return Ok();
-    // etcd's file has durations as Go keeps them.
-    bool nanoseconds = set.program_.style == FlagProgram::Style::kEtcd && flag.value_->type() == "duration" &&
-                       node.IsScalar() && node.Scalar().find_first_not_of("0123456789") == std::string::npos;
-    if (nanoseconds) return set.Apply(flag, node.Scalar() + "ns", path, kConfig);
-    if (node.IsScalar()) return set.Apply(flag, node.Scalar(), path, kConfig);
-    for (const auto& item : node) {
-      const YAML::Node& value = node.IsMap() ? item.second : static_cast<const YAML::Node&>(item);
-      if (!value.IsScalar()) return InvalidArgument("field " + GoQuote(path) + " must hold plain values");
-      std::string text = node.IsMap() ? item.first.Scalar() + "=" + value.Scalar() : value.Scalar();
-      TRY(set.Apply(flag, text, path, kConfig));
-    }
-    return Ok();
-  }
-
-  static Status Walk(FlagSet& set, const YAML::Node& node, const std::string& prefix) {
-    for (const auto& item : node) {
-      if (!item.first.IsScalar()) return InvalidArgument("a key is not a string");
-      std::string path = prefix + item.first.Scalar();
-      if (path == "apiVersion" || path == "kind") continue;
-      if (Flag* flag = Match(set, path)) {
-        TRY(SetFlag(set, *flag, item.second, path));
-      } else if (item.second.IsMap()) {
-        TRY(Walk(set, item.second, path + "."));
-      } else if (set.unsupported_.contains(Normalized(path))) {
-        return set.UnknownFlag(Normalized(path));
-      } else {
-        return InvalidArgument("strict decoding error: unknown field " + GoQuote(path));
-      }
-    }
-    return Ok();
-  }
-};
-
-Status FlagSet::ParseConfigText(std::string_view yaml) {
-  TRY_ASSIGN(YAML::Node root, Yaml::Load(yaml));
-  if (root.IsNull()) return Ok();
-  if (!root.IsMap()) return InvalidArgument("the configuration is not a map");
-  return Yaml::Walk(*this, root, "");
 }
 
 Status FlagSet::ApplyConfig(const std::string& path) {

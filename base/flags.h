@@ -125,6 +125,7 @@ class FlagSet {
   void AllowPositional() { allow_positional_ = true; }
 
  private:
+  enum Source { kNone = 0, kConfig = 1, kEnvironment = 2, kCommandLine = 3 };
   struct Setting {
     Flag* flag;
     std::string value, spelled;
@@ -138,7 +139,9 @@ class FlagSet {
   Status Apply(Flag& flag, std::string_view value, const std::string& spelled, int source);
   Status ApplyConfig(const std::string& path);
   Status ApplyEnvironment();
-  struct Yaml;
+  // As flags are looked up: underscores are dashes.
+  static std::string Normalized(std::string_view name);
+  class ConfigReader;
 
   FlagProgram program_;
   std::string section_;

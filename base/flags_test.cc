@@ -110,6 +110,9 @@ TEST_F(FlagsTest, FileThenEnvironmentThenCommandLine) {
   EXPECT_THAT(std::string(Make()->ParseConfigText("a: {b: 1}").message()), HasSubstr("unknown field \"a.b\""));
   EXPECT_THAT(std::string(Make()->ParseConfigText("profiling: 1").message()), HasSubstr("not supported yet"));
   EXPECT_FALSE(Make()->ParseConfigText("{").ok());
+  EXPECT_FALSE(Make()->ParseConfigText("a: &x {b: *x}").ok());
+  EXPECT_TRUE(Make()->ParseConfigText("").ok());
+  EXPECT_TRUE(Make()->ParseConfigText("name: ~\nsecure-port:").ok());
   EXPECT_FALSE(Make()->ParseConfigText("- a").ok());
 }
 

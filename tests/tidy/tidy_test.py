@@ -43,11 +43,8 @@ LIBRARIES = {
     "zlib.h": r"^base/.*\.cc$",
     "nghttp2/": r"^base/.*\.cc$|/http2_session\.h$",
     "spdlog/": r"^base/.*\.cc$",
-    "CLI/": r"^base/.*\.cc$",
-    "prometheus/": r"^base/.*\.cc$",
     "nlohmann/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/|_test\.cc$",
-    "yaml.h": r"^machinery/value/.*\.cc$",
-    "yaml-cpp/": r"^(base|machinery)/.*\.cc$|^tests/|^deploy/",
+    "yaml.h": r"^(base|machinery/value)/.*\.cc$",
     "grpcpp/": r"^kvstore/ctl/.*\.cc$|^kubelet/runtimes/|^tests/|_test\.cc$",
     "netlink/": r"^proxy/",
     "nftables/": r"^proxy/",
@@ -60,7 +57,7 @@ LIBRARIES = {
     "benchmark/": r"_bench\.cc$|^tests/",
 }
 # Headers that cost seconds in every file that includes them; .h files of base and machinery stay free of them.
-HEAVY = re.compile(r'#include ["<](nlohmann/|boost/|grpcpp/|spdlog/|yaml-cpp/|.*\.pb\.h)')
+HEAVY = re.compile(r'#include ["<](nlohmann/|boost/|grpcpp/|spdlog/|.*\.pb\.h)')
 BANNED = [
     (re.compile(r"(?<![.>])\b(sleep|usleep|nanosleep)\s*\("), "sleeps: wait on an event or the executor's clock",
      r"_test\.cc$|^tests/|/testing/"),
