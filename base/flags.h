@@ -33,7 +33,7 @@ struct FlagProgram {
   std::string description;  // stands above the flags in --help
   std::string version;      // what --version prints
   // kEtcd: `-name` is a long flag too, errors and exit code (2) as Go's flag package has them; in the file a duration
-  // may be a number of nanoseconds.
+  // may be a number of nanoseconds, and a field that nothing has is told of and ignored.
   enum class Style { kKubernetes, kEtcd } style = Style::kKubernetes;
   std::string env_prefix;        // "ETCD_": --data-dir is also ETCD_DATA_DIR; "" = no environment
   std::string config_flag = {};  // "config": YAML or JSON file; its keys are flag names or Flag::Config paths

@@ -1,6 +1,8 @@
 // Flags from a configuration file, read by libyaml: the grammar that go-yaml has, and its texts.
 #include <yaml.h>
 
+#include <cstdio>
+
 #include "base/flags.h"
 #include "base/json_writer.h"
 
@@ -73,6 +75,10 @@ class FlagSet::ConfigReader {
         TRY(Walk(value, path + ".", depth - 1));
       } else if (set_.unsupported_.contains(Normalized(path))) {
         return set_.UnknownFlag(Normalized(path));
+      } else if (IsEtcd()) {
+        // As the original, whose sample file has fields of former versions; but not in silence.
+        std::fprintf(stderr, "ignored field %s of the configuration file: nothing has that name\n",
+                     GoQuote(path).c_str());
       } else {
         return InvalidArgument("strict decoding error: unknown field " + GoQuote(path));
       }
@@ -81,12 +87,16 @@ class FlagSet::ConfigReader {
   }
 
  private:
+  bool IsEtcd() const { return set_.program_.style == FlagProgram::Style::kEtcd; }
+
   // The flag that `path` sets: by a path of its own, or at the top level by its name.
   Flag* Match(const std::string& path) const {
     for (const auto& flag : set_.flags_)
       for (const auto& p : flag->config_paths_)
         if (p == path) return flag.get();
-    return path.find('.') == std::string::npos ? set_.Find(Normalized(path)) : nullptr;
+    Flag* found = path.find('.') == std::string::npos ? set_.Find(Normalized(path)) : nullptr;
+    // In the original's file a field is in one place.
+    return found != nullptr && IsEtcd() && !found->config_paths_.empty() ? nullptr : found;
   }
 
   Status SetFlag(Flag& flag, const yaml_node_t& node, const std::string& path) {
@@ -94,8 +104,8 @@ class FlagSet::ConfigReader {
     if (IsScalar(node)) {
       std::string text = Text(node);
       // etcd's file has durations as Go keeps them.
-      bool nanoseconds = set_.program_.style == FlagProgram::Style::kEtcd && flag.value_->type() == "duration" &&
-                         text.find_first_not_of("0123456789") == std::string::npos;
+      bool nanoseconds =
+          IsEtcd() && flag.value_->type() == "duration" && text.find_first_not_of("0123456789") == std::string::npos;
       return set_.Apply(flag, nanoseconds ? text + "ns" : text, path, kConfig);
     }
     auto apply = [&](const std::string& key, const yaml_node_t& value) {

@@ -123,6 +123,8 @@ TEST_F(FlagsTest, EtcdStyle) {
   EXPECT_EQ(o.name, "n1");
   EXPECT_EQ(Make(program)->Parse({"--nope"}).message(), "flag provided but not defined: -nope");
   EXPECT_EQ(Make(program)->Parse({"x"}).message(), "'x' is not a valid flag");
+  EXPECT_TRUE(Make(program)->ParseConfigText("discovery: x\nproxy: {a: b}\nname: n2").ok());
+  EXPECT_EQ(o.name, "n2");
 }
 
 TEST_F(FlagsTest, HelpAndVersion) {

@@ -93,7 +93,9 @@ void Config::AddFlags(base::FlagSet& f) {
   f.Add("discovery-srv", &dns.domain, "DNS srv domain used to bootstrap the cluster.");
   f.Add("discovery-srv-name", &dns.service, "Suffix to the dns srv name queried when bootstrapping.");
   AddRegistryFlags(f);
-  f.AddChoice("discovery-fallback", &a.discovery_fallback, {"exit", "proxy"}, "What follows a failed discovery: exit.");
+  // The original's sample file still has the other choice; no field of its configuration is read for it.
+  f.AddChoice("discovery-fallback", &a.discovery_fallback, {"exit", "proxy"}, "What follows a failed discovery: exit.")
+      .Config("(flag only).discovery-fallback");
   f.Add("auto-compaction-mode", &compaction_mode, "Interpret 'auto-compaction-retention' one of: periodic|revision.");
   f.Add("auto-compaction-retention", &compaction_retention, "Auto compaction retention length. 0 means disable.");
   f.Add("pre-vote", &pre_vote, "Enable the raft Pre-Vote algorithm.");
