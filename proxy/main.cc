@@ -97,7 +97,7 @@ void AddFlags(base::FlagSet& flags, Options& o) {
       .Config("nftables.syncPeriod");
   flags
       .Add("nftables-min-sync-period", &o.min_sync_period,
-           "The least time between two writes of rules; 0: ten times what the last one took, at most a second.")
+           "The least time between two writes of rules; 0: four times what the last one took, at most a second.")
       .Config("nftables.minSyncPeriod");
   flags
       .Add("nodeport-addresses", &o.node_port_addresses,

@@ -248,7 +248,7 @@ base::Task<void> Proxier::Work(base::Context ctx) {
       base::Duration pause = options_.min_sync_period;
       if (pause == base::Duration{})
         pause = last_success_ >= begun
-                    ? std::min<base::Duration>(10 * (executor_.Now() - begun), std::chrono::seconds(1))
+                    ? std::min<base::Duration>(4 * (executor_.Now() - begun), std::chrono::seconds(1))
                     : std::chrono::seconds(1);
       if (!(co_await base::Sleep(executor_, ctx, pause)).ok()) break;
     } else if (next_verify <= now) {

@@ -34,7 +34,7 @@ struct ProxierOptions {
   std::vector<std::string> node_port_addresses;  // addresses; empty = the node's own ("primary")
   bool masquerade_all = false;
   int masquerade_bit = 14;
-  // The least time from one write to the next; zero: ten times what the last write took, at most a second.
+  // The least time from one write to the next; zero: four times what the last write took, at most a second.
   base::Duration min_sync_period{};
   base::Duration sync_period = std::chrono::seconds(30);  // how often foreign changes are looked for
 };
