@@ -7,14 +7,14 @@ Detached RunDetached(Task<void> task, Closure done) {
   if (done) done();
 }
 
-static Detached RunCaught(Task<void> task, std::move_only_function<void(std::exception_ptr)> done) {
-  std::exception_ptr thrown;
+static Detached RunCaught(Task<void> task, CaughtClosure done) {
+  std::unique_ptr<std::exception_ptr> thrown;
   try {
     co_await std::move(task);
   } catch (...) {
-    thrown = std::current_exception();
+    thrown = std::make_unique<std::exception_ptr>(std::current_exception());
   }
-  done(thrown);
+  done(thrown.get());
 }
 }  // namespace internal
 
@@ -25,12 +25,13 @@ void Spawn(Executor& executor, Task<void> task, Closure done) {
 
 void SpawnNow(Task<void> task, Closure done) { internal::RunDetached(std::move(task), std::move(done)); }
 
-void SpawnCaught(const std::function<Task<void>()>& make, std::move_only_function<void(std::exception_ptr)> done) {
+void SpawnCaught(const std::function<Task<void>()>& make, CaughtClosure done) {
   Task<void> task;
   try {
     task = make();
   } catch (...) {
-    return done(std::current_exception());
+    std::exception_ptr thrown = std::current_exception();
+    return done(&thrown);
   }
   internal::RunCaught(std::move(task), std::move(done));
 }

@@ -12,6 +12,7 @@
 #include <coroutine>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -29,7 +30,8 @@ namespace internal {
 
 struct PromiseBase {
   std::coroutine_handle<> continuation = std::noop_coroutine();
-  std::exception_ptr thrown;
+  std::unique_ptr<std::exception_ptr>
+      thrown;  // on the heap: one that is there is rare, one that is not must cost nothing
   struct Final {
     bool await_ready() const noexcept { return false; }
     template <class P>
@@ -40,10 +42,10 @@ struct PromiseBase {
   };
   std::suspend_always initial_suspend() const noexcept { return {}; }
   Final final_suspend() const noexcept { return {}; }
-  void unhandled_exception() noexcept { thrown = std::current_exception(); }
+  void unhandled_exception() noexcept { thrown = std::make_unique<std::exception_ptr>(std::current_exception()); }
   void Rethrow() {
     if (thrown) [[unlikely]]
-      std::rethrow_exception(std::exchange(thrown, nullptr));
+      std::rethrow_exception(*std::exchange(thrown, nullptr));
   }
 };
 
@@ -143,7 +145,8 @@ void Spawn(Executor& executor, Task<void> task, Closure done = {});
 void SpawnNow(Task<void> task, Closure done = {});
 // As SpawnNow, for work on behalf of others (requests): `make` makes the task, `done` always runs behind it and learns
 // what ended it when that was an exception (null otherwise).
-void SpawnCaught(const std::function<Task<void>()>& make, std::move_only_function<void(std::exception_ptr)> done);
+using CaughtClosure = std::move_only_function<void(const std::exception_ptr* thrown)>;
+void SpawnCaught(const std::function<Task<void>()>& make, CaughtClosure done);
 // What an exception says of itself.
 std::string DescribeException(const std::exception_ptr& thrown);
 

@@ -26,8 +26,8 @@ TEST(Exceptions, ReachTheGuardAndFreeWhatStoodBetween) {
   int seen = 0;
   std::string what;
   SpawnCaught([&] { return Awaits(loop, alive, &seen); },
-              [&](const std::exception_ptr& thrown) {
-                what = DescribeException(thrown);
+              [&](const std::exception_ptr* thrown) {
+                what = DescribeException(*thrown);
                 loop.Stop();
               });
   EXPECT_EQ(alive.use_count(), 2);
@@ -57,12 +57,12 @@ TEST(Exceptions, OfTheMakerAndOfAPoolCountToo) {
   Loop loop;
   std::string what;
   SpawnCaught([]() -> Task<void> { throw std::bad_alloc(); },
-              [&](const std::exception_ptr& thrown) { what = DescribeException(thrown); });
+              [&](const std::exception_ptr* thrown) { what = DescribeException(*thrown); });
   EXPECT_EQ(what, "std::bad_alloc");
   auto pool = NewThreadPool("pool", 1);
   SpawnCaught([&] { return RunBlocking(*pool, loop, [] { throw std::runtime_error("on the pool"); }); },
-              [&](const std::exception_ptr& thrown) {
-                what = DescribeException(thrown);
+              [&](const std::exception_ptr* thrown) {
+                what = DescribeException(*thrown);
                 loop.Stop();
               });
   loop.Run();
@@ -71,7 +71,7 @@ TEST(Exceptions, OfTheMakerAndOfAPoolCountToo) {
 
 TEST(Exceptions, TheGuardHearsOfAnOrdinaryEnd) {
   bool ended = false;
-  SpawnCaught([]() -> Task<void> { co_return; }, [&](const std::exception_ptr& thrown) { ended = thrown == nullptr; });
+  SpawnCaught([]() -> Task<void> { co_return; }, [&](const std::exception_ptr* thrown) { ended = thrown == nullptr; });
   EXPECT_TRUE(ended);
 }
 

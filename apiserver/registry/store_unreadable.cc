@@ -1,7 +1,7 @@
 // Objects of the store that do not decode: what a reader hears of them, and how they go (the original's
 // ignoreStoreReadErrorWithClusterBreakingPotential, for which it wants a feature gate that is off; here it is always
 // there, because nothing else could remove them but the store's own tools).
-#include "apiserver/auth/authorizer.h"
+#include "apiserver/auth/question.h"
 #include "apiserver/registry/facilities.h"
 #include "apiserver/registry/registry.h"
 #include "base/log.h"
@@ -20,17 +20,13 @@ namespace {
 
 // The right that the original asks for beside "delete".
 base::Status MayDeleteUnread(Registry& registry, const Request& r) {
-  auth::Authorizer* authorizer = registry.facilities().authorizer;
-  if (!authorizer) return base::Ok();
-  auth::Attributes a;
-  a.identity = r.identity;
-  a.verb = "unsafe-delete-ignore-read-errors";
-  a.group = r.group;
-  a.version = r.version;
-  a.resource = r.resource;
-  a.namespace_name = r.namespace_name;
-  a.name = r.name;
-  if (authorizer->Authorize(a).decision == auth::Decision::kAllow) return base::Ok();
+  auth::Attributes question{.verb = "unsafe-delete-ignore-read-errors",
+                            .group = r.group,
+                            .version = r.version,
+                            .resource = r.resource,
+                            .namespace_name = r.namespace_name,
+                            .name = r.name};
+  if (auth::MayAlso(registry.facilities().authorizer, &r, std::move(question))) return base::Ok();
   return object::Forbidden({r.group, r.resource}, r.name,
                            "not permitted to do \"unsafe-delete-ignore-read-errors\", reason: ");
 }

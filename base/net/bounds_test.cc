@@ -191,8 +191,8 @@ TEST_F(BoundsTest, UnreadBodiesHaveOneBound) {
   EXPECT_THAT(peers.back()->Receive(), StartsWith("HTTP/1.1 503")) << "1 MiB of them is enough";
   peers.clear();
   std::this_thread::sleep_for(milliseconds(100));
-  EXPECT_THAT(Ask(address_, "POST /all HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 800000\r\n\r\n" +
-                                std::string(800'000, 'b')),
+  EXPECT_THAT(Ask(address_, "POST /all HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 300000\r\n\r\n" +
+                                std::string(300'000, 'b')),
               StartsWith("HTTP/1.1 200"))
       << "what they held is free again";
 }
@@ -343,7 +343,7 @@ TEST_F(BoundsTest, UnaryMessagesAreBoundedWhileTheyGrow) {
   RunTask(loop, [](GrpcChannel& channel) -> Task<void> {
     auto large = co_await channel.Unary(Context(), "/t.T/Echo", Share(std::string(8 << 20, 'x')));
     EXPECT_EQ(large.error().code(), Code::kUnavailable) << "more than 1 MiB unread";
-    auto good = co_await channel.Unary(Context(), "/t.T/Echo", Share(std::string(900'000, 'x')));
+    auto good = co_await channel.Unary(Context(), "/t.T/Echo", Share(std::string(400'000, 'x')));
     EXPECT_TRUE(good.has_value());
   }(channel));
 }

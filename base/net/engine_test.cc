@@ -337,21 +337,23 @@ TEST_P(EngineTest, GracefulStopLetsRunningRequestsFinish) {
 
 TEST_P(EngineTest, StopCancelsWhatOutlastsTheDrain) {
   Status seen;
+  bool began = false;
   Serve([&](Exchange& e) -> Task<void> {
+    began = true;
     (void)co_await Sleep(e.executor(), e.context(), seconds(100));
     seen = e.context().status();
   });
   MakeClient();
-  RunTask(loop_, [](Loop& loop, Client& client, Server& server) -> Task<void> {
+  RunTask(loop_, [](Loop& loop, Client& client, Server& server, bool& began) -> Task<void> {
     TaskScope scope(loop, Context());
     scope.Spawn([](Client& client) -> Task<void> {
       auto response = co_await client.Do(Context(), {.path = "/"});
       EXPECT_FALSE(response.has_value());
     }(client));
-    (void)co_await Sleep(loop, Context(), milliseconds(20));
+    while (!began) (void)co_await Sleep(loop, Context(), milliseconds(2));
     co_await server.Stop(milliseconds(30));
     co_await scope.Join();
-  }(loop_, *client_, *server_));
+  }(loop_, *client_, *server_, began));
   EXPECT_FALSE(seen.ok());
 }
 

@@ -86,7 +86,7 @@ class ServerStream final : public GrpcServerStream {
         exchange_.ReleaseBody();
         co_return message;
       }
-      if (!reader_.empty()) CO_TRY(exchange_.HoldBody(reader_.size()));
+      if (!reader_.empty()) CO_TRY(exchange_.HoldBody(reader_.memory()));
       CO_TRY_ASSIGN(std::string piece, co_await exchange_.ReadBody(call_.ctx));
       if (piece.empty()) {
         if (!reader_.empty()) co_return Err(Internal("unexpected EOF"));
@@ -146,7 +146,7 @@ Task<Result<std::string>> ReadUnary(Exchange& exchange, const Context& ctx, cons
     reader.Feed(std::move(*whole));
   } else {
     for (;;) {
-      CO_TRY(exchange.HoldBody(reader.size()));
+      CO_TRY(exchange.HoldBody(reader.memory()));
       CO_TRY_ASSIGN(std::string piece, co_await exchange.ReadBody(ctx));
       if (piece.empty()) break;
       reader.Feed(std::move(piece));

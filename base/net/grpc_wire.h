@@ -24,6 +24,7 @@ class GrpcMessageReader {
   Status CheckSize() const;
   bool empty() const { return offset_ == buffer_.size(); }
   size_t size() const { return buffer_.size() - offset_; }
+  size_t memory() const { return buffer_.capacity(); }
   // Something has come behind the first message.
   bool HasMore() const;
 

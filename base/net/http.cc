@@ -33,17 +33,14 @@ bool Headers::Has(std::string_view name) const {
 void Headers::Fit(size_t limit) {
   constexpr size_t kShort = 1024;
   auto size = [](const auto& f) { return f.first.size() + f.second.size() + 32; };
-  size_t total = 0;
-  for (const auto& f : fields_) total += size(f);
-  if (total <= limit) [[likely]]
-    return;
+  if (bytes() <= limit) return;
   for (auto& [name, value] : fields_) {
     if (value.size() <= kShort) continue;
     size_t end = kShort;
     while (end > 0 && (static_cast<unsigned char>(value[end]) & 0xC0) == 0x80) --end;
     value.resize(name.ends_with("-bin") ? 0 : end);
   }
-  total = 0;
+  size_t total = 0;
   std::erase_if(fields_, [&](const auto& f) {
     bool gone = total + size(f) > limit || (f.second.empty() && f.first.ends_with("-bin"));
     if (!gone) total += size(f);

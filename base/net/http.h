@@ -28,6 +28,11 @@ class Headers {
   // All values, in order.
   std::vector<std::string_view> GetAll(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& fields() const { return fields_; }
+  size_t bytes() const {
+    size_t total = 0;
+    for (const auto& [name, value] : fields_) total += name.size() + value.size() + 32;
+    return total;
+  }
   // Makes the fields fit into `limit` bytes (as RFC 9113 counts them), which are few: long values are cut, binary ones
   // dropped, then fields from the end.
   void Fit(size_t limit);

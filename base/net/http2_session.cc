@@ -203,16 +203,6 @@ struct Http2Callbacks {
     return 0;
   }
 
-  static int BeginFrame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
-    Http2Session& self = Self(user);
-    if (!self.options_.server) return 0;
-    bool idle = head->type == NGHTTP2_SETTINGS || head->type == NGHTTP2_PRIORITY ||
-                (head->type == NGHTTP2_DATA && head->length == 0 && !(head->flags & NGHTTP2_FLAG_END_STREAM));
-    if (idle) (void)self.CountFlood(self.idle_frames_, kMaxIdleFrames);
-    if (head->type == NGHTTP2_PING) (void)self.CountFlood(self.pings_, kMaxPings);
-    return 0;
-  }
-
   static int BeginHeaders(nghttp2_session* s, const nghttp2_frame* frame, void* user) {
     Http2Session& self = Self(user);
     if (!(frame->hd.flags & NGHTTP2_FLAG_END_HEADERS)) self.head_open_since_ = self.loop().impl().TurnTime();
@@ -278,16 +268,22 @@ struct Http2Callbacks {
         if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->OnInEnd();
         break;
       case NGHTTP2_DATA:
+        if (frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) self.CountIdleFrame();
         if (stream != nullptr && self.options_.server && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
             !stream->rules_.BodyComplete()) {
           return Malformed(s, frame->hd.stream_id);
         }
         if (stream != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) stream->OnInEnd();
         break;
+      case NGHTTP2_PRIORITY:
+        self.CountIdleFrame();
+        break;
       case NGHTTP2_PING:
+        if (self.options_.server) (void)self.CountFlood(self.pings_, kMaxPings);
         if (frame->hd.flags & NGHTTP2_FLAG_ACK) self.pings_missed_ = 0;
         break;
       case NGHTTP2_SETTINGS:
+        self.CountIdleFrame();
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK)) self.OnPeerSettings();
         break;
       case NGHTTP2_GOAWAY:
@@ -341,7 +337,6 @@ struct Http2Callbacks {
       nghttp2_session_callbacks_set_send_data_callback(c, SendData);
       nghttp2_session_callbacks_set_on_frame_send_callback(c, FrameSent);
       nghttp2_session_callbacks_set_on_frame_not_send_callback(c, FrameNotSent);
-      nghttp2_session_callbacks_set_on_begin_frame_callback(c, BeginFrame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(c, BeginHeaders);
       nghttp2_session_callbacks_set_on_header_callback(c, Header);
       nghttp2_session_callbacks_set_on_frame_recv_callback(c, FrameReceived);

@@ -181,6 +181,9 @@ class Http2Session : public TransportUser {
   bool Receive(std::string_view bytes);
   // False, and the session is told to end, when there were too many.
   bool CountFlood(uint32_t& count, uint32_t most);
+  void CountIdleFrame() {
+    if (options_.server) (void)CountFlood(idle_frames_, kMaxIdleFrames);
+  }
   bool Backlogged() const;
   void SubmitSettings();
 

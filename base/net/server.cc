@@ -31,7 +31,7 @@ Task<Result<std::string>> Exchange::ReadAll(Context ctx, size_t limit) {
   }
   std::string all;
   for (;;) {
-    CO_TRY(HoldBody(all.size()));
+    CO_TRY(HoldBody(all.capacity()));
     CO_TRY_ASSIGN(std::string piece, co_await ReadBody(ctx));
     if (piece.empty()) {
       ReleaseBody();
@@ -108,9 +108,9 @@ void ExchangeBase::Start() {
   shard_->ExchangeBegan();
   auto self = shared_from_this();
   SpawnCaught([this] { return shard_->handler()(*this); },
-              [self](const std::exception_ptr& thrown) {
+              [self](const std::exception_ptr* thrown) {
                 if (thrown)
-                  LogError("A request was ended by an exception", Internal(DescribeException(thrown)),
+                  LogError("A request was ended by an exception", Internal(DescribeException(*thrown)),
                            {{"method", self->method()}, {"path", self->path()}});
                 self->HandlerEnded();
               });
@@ -181,7 +181,7 @@ Task<Status> ExchangeBase::Respond(int status, Headers headers, SharedBytes body
   bool allowed = status >= 200 && status != 204 && status != 304;
   if (allowed && !headers.Has("content-length")) headers.Add("content-length", std::to_string(size));
   bool empty = size == 0 || !allowed || method_ == "HEAD";
-  headers.Fit(max_head_bytes());
+  FitHead(headers);
   SendHead(status, headers, empty);
   if (empty) co_return Ok();
   SendPiece({}, std::move(body));
@@ -192,8 +192,8 @@ Task<Status> ExchangeBase::Respond(int status, Headers headers, SharedBytes body
 Task<Status> ExchangeBase::RespondOnce(int status, Headers headers, std::string prefix, SharedBytes piece,
                                        Headers trailers) {
   CO_TRY(BeginAnswer(Answer::kDone));
-  headers.Fit(max_head_bytes());
-  trailers.Fit(max_head_bytes());
+  FitHead(headers);
+  FitHead(trailers);
   SendHead(status, headers, false);
   SendPiece(prefix, std::move(piece));
   SendEnd(std::move(trailers));
@@ -202,7 +202,7 @@ Task<Status> ExchangeBase::RespondOnce(int status, Headers headers, std::string 
 
 Task<Status> ExchangeBase::StartResponse(int status, Headers headers) {
   CO_TRY(BeginAnswer(Answer::kOpen));
-  headers.Fit(max_head_bytes());
+  FitHead(headers);
   SendHead(status, headers, false);
   co_return Ok();
 }
@@ -227,7 +227,7 @@ Task<Status> ExchangeBase::Finish(Headers trailers) {
   if (!failure_.ok()) co_return failure_;
   if (answer_ != Answer::kOpen) co_return FailedPrecondition("the answer has not begun or is over");
   answer_ = Answer::kDone;
-  trailers.Fit(max_head_bytes());
+  FitHead(trailers);
   SendEnd(std::move(trailers));
   co_return Ok();
 }

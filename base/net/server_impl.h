@@ -152,6 +152,11 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   // Counts bytes as unread until the exchange ends or Uncount; false: over the server's bound, nothing is counted.
   bool Count(size_t n);
   void Uncount(size_t n);
+  // Heads of more than a client might take are cut.
+  void FitHead(Headers& headers) const {
+    if (headers.bytes() > kSmallHead) [[unlikely]]
+      headers.Fit(max_head_bytes());
+  }
   // What the client may be sent as a head.
   virtual size_t max_head_bytes() const { return kMaxAnswerHead; }
   // An Upgrade has taken the connection: no answer will follow.
@@ -169,6 +174,7 @@ class ExchangeBase : public Exchange, public std::enable_shared_from_this<Exchan
   Status BeginAnswer(Answer next);
   Task<Status> WaitForRoom();
 
+  static constexpr size_t kSmallHead = 2 << 10;       // nobody takes less
   static constexpr size_t kMaxAnswerHead = 48 << 10;  // nghttp2 sends no more than 64 KiB
 
   Context ctx_;
