@@ -1,5 +1,6 @@
 #include "kubelet/agent.h"
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "kubelet/admission.h"
 #include "kubelet/logs.h"
 #include "kubelet/model/resources.h"
+#include "kubelet/paths/paths.h"
 #include "machinery/value/value.h"
 
 namespace kubelet {
@@ -380,6 +382,12 @@ base::Task<void> Agent::RunCollector(base::Context ctx) {
   }
 }
 
+// A plain file below the directory of logs, reached through no link: a pod that can write there must not make us move
+// or remove other files of the node.
+bool Agent::IsLog(const std::string& path) const {
+  return paths::OpenPlainFile(options_.pod_logs_directory, path, O_RDONLY, paths::Links::kNever).has_value();
+}
+
 // Of every container the newest dead one stays for its logs and its reason; older ones and unused sandboxes go.
 base::Task<void> Agent::CollectContainers(base::Context ctx) {
   for (const auto& pod : workers_->All()) {
@@ -404,7 +412,7 @@ base::Task<void> Agent::CollectContainers(base::Context ctx) {
       request.set_container_id(c.id);
       std::error_code ec;
       if (co_await runtime_.RemoveContainer(ctx, std::move(request)))
-        if (!c.log_path.empty()) fs::remove(c.log_path, ec);
+        if (IsLog(c.log_path)) fs::remove(c.log_path, ec);
     }
     for (const auto& id : sandboxes) {
       cri::RemovePodSandboxRequest request;
@@ -467,7 +475,7 @@ base::Task<void> Agent::RotateLogs(base::Context ctx) {
   for (const auto& pod : workers_->All())
     if (const auto* o = workers_->ObservedOf(RuntimeUid(*pod)))
       for (const auto& c : o->containers)
-        if (c.state == ContainerState::kRunning && !c.log_path.empty()) logs.push_back({c.id, c.log_path});
+        if (c.state == ContainerState::kRunning && IsLog(c.log_path)) logs.push_back({c.id, c.log_path});
   for (const auto& l : logs) {
     base::Status s = co_await RotateLog(ctx, runtime_, l.id, l.path, options_.log_max_bytes, options_.log_max_files,
                                         WallNanos(loop_.clock()));

@@ -102,6 +102,7 @@ class Agent {
   base::Task<void> CollectImages(base::Context ctx);
   base::Task<void> CollectPodDirectories(base::Context ctx);
   base::Task<void> RotateLogs(base::Context ctx);
+  bool IsLog(const std::string& path) const;
   void CheckPressure();
   std::optional<pod::WaitReason> AdmitPod(const api::Pod& pod);
   void UpdateBurstable();

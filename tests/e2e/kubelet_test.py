@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What the kubelet does beyond the everyday: static pods and their mirrors, ephemeral containers, a resize that it cannot
-do, and a serving certificate of its own."""
+do, files that follow what they show, sidecars, and a serving certificate of its own."""
 import json
 import os
 import pathlib
@@ -92,6 +92,150 @@ def resize():
     verdict("a resize that cannot be done says so", condition()["reason"] == "Infeasible" and "not supported" in condition()["message"], str(condition()))
 
 
+def apply(text):
+    done = subprocess.run(["bash", "-c", "kubectl apply -f -"], input=text, capture_output=True, text=True,
+                          env=dict(os.environ, PATH=f"{cluster.kubectl_path()}:{os.environ['PATH']}", KUBECONFIG="/etc/kubernetes/admin.conf"))
+    if done.returncode:
+        print(f"FAIL apply: {done.stderr.strip()}")
+        sys.exit(1)
+
+
+def inside(name, command):
+    return sh(f"kubectl exec {name} -- sh -c {json.dumps(command)}").stdout
+
+
+def content_follows():
+    """Files follow config maps, secrets and labels within two seconds, all at once; links, modes and variables as in the original."""
+    apply("""
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {one: "1", two: "2", gone: x}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {key: s1}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: fixed}
+immutable: true
+data: {k: v}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: files, labels: {app: p}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: demo.keelson.local/web:1
+    env: [{name: ONE, valueFrom: {configMapKeyRef: {name: c, key: one}}}]
+    volumeMounts: [{name: all, mountPath: /all}, {name: some, mountPath: /some}, {name: late, mountPath: /late}, {name: mix, mountPath: /mix}, {name: all, mountPath: /sub, subPath: one}, {name: fixed, mountPath: /fixed}]
+  volumes:
+  - {name: all, configMap: {name: c}}
+  - {name: fixed, configMap: {name: fixed}}
+  - {name: some, configMap: {name: c, defaultMode: 0400, items: [{key: two, path: sub/zwei}, {key: one, path: eins, mode: 0755}]}}
+  - {name: late, configMap: {name: late, optional: true}}
+  - {name: mix, projected: {sources: [{configMap: {name: c, items: [{key: one, path: cm/one}]}}, {secret: {name: s}}, {downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}]}}
+""")
+    sh("kubectl wait --for=condition=Ready pod/files --timeout=40s", check=True)
+    look = "ls /all; readlink /all/one; cat /some/eins /some/sub/zwei; stat -L -c %a /some/eins /some/sub/zwei; ls /late; cat /mix/cm/one /mix/key /mix/labels /sub /fixed/k"
+    before = inside("files", look).split()
+    verdict("files as they were mounted", before == ["gone", "one", "two", "..data/one", "12755", "400", '1s1app="p"1v'], str(before))
+    data = inside("files", "readlink /all/..data")
+    apply("""
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {one: "11", two: "22", new: "3"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: late}
+data: {k: v}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {key: s2}
+""")
+    sh("kubectl label pod files app=q --overwrite", check=True)
+    written = time.time()
+    wanted = ["new", "one", "two", "..data/one", "1122755", "400", "k", '11s2app="q"1v']
+    until("the files' new content", lambda: inside("files", look).split() == wanted, 20)
+    print(f"    a change reached the files after {time.time() - written:.1f} s")
+    verdict("all at once, behind another folder", inside("files", "readlink /all/..data") != data and inside("files", "ls -d /all/..2* | wc -l").strip() == "1")
+    verdict("variables and subPaths stay", inside("files", "echo $ONE; cat /sub").split() == ["1", "1"], inside("files", "echo $ONE; cat /sub"))
+    apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: waits}
+spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: "demo.keelson.local/web:1", env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: none}}}]}]}
+""")
+    def why():
+        return next(iter(((pod("waits") or {}).get("status") or {}).get("containerStatuses") or [{}])).get("state", {}).get("waiting", {})
+    until("it waits", lambda: why().get("reason") == "CreateContainerConfigError", 15)
+    verdict("a missing key holds a pod back", why()["message"] == "couldn't find key none in ConfigMap default/c", why()["message"])
+    time.sleep(3)  # into the time between two tries
+    sh("""kubectl patch cm c --type=merge -p '{"data":{"none":"here"}}'""", check=True)
+    start = time.time()
+    until("waits Running", lambda: phase("waits") == "Running", 20)
+    print(f"    the key that was missing started it after {time.time() - start:.1f} s")
+    sh("kubectl delete pod files waits --now; kubectl delete cm c late fixed; kubectl delete secret s")
+
+
+def sidecars():
+    """Sidecars outlive the others, end in reverse, and decide nothing about how the pod ended."""
+    side = """
+  - name: {name}
+    image: demo.keelson.local/web:1
+    restartPolicy: Always
+    command: [sh, -c, "echo {name} >>/d/log; trap 'sleep 1; echo {name}-term >>/d/log; cat /d/log; exit 3' TERM; touch /tmp/up; while :; do sleep 0.2; done"]
+    startupProbe: {{exec: {{command: [test, -e, /tmp/up]}}, periodSeconds: 1}}
+    volumeMounts: [{{name: d, mountPath: /d}}]"""
+    apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: order}
+spec:
+  restartPolicy: Never
+  volumes: [{name: d, emptyDir: {}}]
+  initContainers:
+  - {name: one, image: "demo.keelson.local/web:1", command: [sh, -c, "echo one >>/d/log"], volumeMounts: [{name: d, mountPath: /d}]}"""
+          + side.format(name="first") + side.format(name="second") + """
+  containers:
+  - {name: main, image: "demo.keelson.local/web:1", command: [sh, -c, "echo main >>/d/log; sleep 3; echo main-ends >>/d/log"], volumeMounts: [{name: d, mountPath: /d}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: words}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: "demo.keelson.local/web:1", terminationMessagePolicy: FallbackToLogsOnError, command: [sh, -c, "printf 'no newline'; exit 1"]}]
+""")
+    seen = []
+    def watch():
+        s = (pod("order") or {}).get("status") or {}
+        run = any("running" in c["state"] for c in s.get("initContainerStatuses", []))
+        if s.get("phase") in ("Succeeded", "Failed"):
+            seen.append((s["phase"], run))
+        return bool(seen)
+    until("order ended", watch, 60)
+    verdict("Succeeded only when the sidecars have stopped", seen == [("Succeeded", False)], str(seen))
+    log = sh("kubectl logs order -c first").stdout.split()
+    verdict("the order of start and end", log == "one first second main main-ends second-term first-term".split(), str(log))
+    codes = [c["state"]["terminated"]["exitCode"] for c in pod("order")["status"]["initContainerStatuses"]]
+    verdict("their codes decide nothing", codes == [0, 3, 3], str(codes))
+    verdict("the printed column", sh("kubectl get pod order --no-headers").stdout.split()[1:3] == ["0/3", "Completed"], sh("kubectl get pod order").stdout)
+    until("words Failed", lambda: phase("words") == "Failed", 30)
+    message = pod("words")["status"]["containerStatuses"][0]["state"]["terminated"].get("message")
+    verdict("last words from the log have no newline of ours", message == "no newline", repr(message))
+    verdict("nor has the log", sh("kubectl logs words").stdout == "no newline")
+    sh("kubectl delete pod order words --now")
+
+
 def serving_certificate():
     config = pathlib.Path("/etc/keelson/kubelet.yaml")
     config.write_text("".join(line for line in config.read_text().splitlines(True) if not line.startswith("tls")))
@@ -120,6 +264,8 @@ def main():
     static_pods()
     ephemeral_containers()
     resize()
+    content_follows()
+    sidecars()
     serving_certificate()
     sys.exit(1 if failures else 0)
 

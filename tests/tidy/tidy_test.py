@@ -194,10 +194,11 @@ def self_contained_headers():
     environment = dict(os.environ, CCACHE_BASEDIR=str(ROOT), CCACHE_NOHASHDIR="1")
 
     def check(name):
-        with tempfile.NamedTemporaryFile(suffix=".o") as out:
+        # A folder: the compiler itself takes away the object of a header that does not compile.
+        with tempfile.TemporaryDirectory() as out:
             done = subprocess.run(
                 [*cache, "clang++-19", "-std=c++23", f"-I{ROOT}", f"-I{generated}", "-Wno-pragma-once-outside-header",
-                 "-x", "c++", "-c", str(ROOT / name), "-o", out.name], capture_output=True, text=True, env=environment)
+                 "-x", "c++", "-c", str(ROOT / name), "-o", out + "/header.o"], capture_output=True, text=True, env=environment)
         return [f"{name}:1: does not compile alone: {done.stderr.splitlines()[0]}"] if done.returncode else []
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
