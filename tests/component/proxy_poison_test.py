@@ -87,11 +87,10 @@ def poison_by_api(api, owner_ip, balancer, node_port):
     """What validation lets pass."""
     def make(body):
         api.ask("POST", "/api/v1/namespaces/evil/services", body)
-    make(service("leading-zero", externalIPs=["8.8.8.09", "10.96.0.01"]))
     make(service("api-server", [{"port": 443}], externalIPs=["10.96.0.1"]))
     make(service("neighbour", externalIPs=[owner_ip, balancer]))
     make(service("node-port", [{"port": node_port}], externalIPs=[NODE]))
-    make(service("ranges", type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", " 10.1.0.0/16 ", "010.2.0.0/16"]))
+    make(service("ranges", type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", " 10.1.0.0/16 "]))
     lb = service("stolen-balancer", type="LoadBalancer")
     make(lb)
     for name in ("ranges", "stolen-balancer"):
@@ -100,15 +99,16 @@ def poison_by_api(api, owner_ip, balancer, node_port):
         now["status"] = {"loadBalancer": {"ingress": [{"ip": owner_ip if name != "ranges" else "198.51.100.77"}]}}
         api.ask("PUT", path + "/status", now)
     make(service("many-ports", [{"name": f"p{i}", "port": 1000 + i} for i in range(2000)]))
-    names = ["leading-zero", "api-server", "neighbour", "node-port", "ranges", "stolen-balancer", "many-ports"]
-    for name in names:
+    names = ["api-server", "neighbour", "node-port", "ranges", "stolen-balancer", "many-ports"]
+    for name in [*names, "leading-zero"]:  # that one stands in the store
         api.ask("POST", "/apis/discovery.k8s.io/v1/namespaces/evil/endpointslices", endpoint_slice(name, "10.244.0.5"))
     return names
 
 
 def poison_in_store(server):
     """Objects that no API server of ours would write, put under its feet."""
-    evil = [service('x" ; flush ruleset', clusterIP="10.96.200.1", clusterIPs=["10.96.200.1"], externalIPs=["1.2.3.4 }; flush ruleset; {"]),
+    evil = [service("leading-zero", clusterIP="10.96.200.4", clusterIPs=["10.96.200.4"], externalIPs=["8.8.8.09", "10.96.0.01"]),
+            service('x" ; flush ruleset', clusterIP="10.96.200.1", clusterIPs=["10.96.200.1"], externalIPs=["1.2.3.4 }; flush ruleset; {"]),
             service("ports", [{"port": 65616, "protocol": "TCP"}, {"name": "x", "port": 81, "protocol": "TCP : drop"}],
                     clusterIP="10.96.200.2", clusterIPs=["10.96.200.2"]),
             service("cluster-ip", [{"port": 8080, "protocol": "TCP"}], clusterIP=NODE, clusterIPs=[NODE],
