@@ -18,8 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   CHECK(machinery::value::IsValidUtf8(std::string_view(info->path)));
   (void)AttributesOf({.name = "somebody"}, *info);
-  if (!info->resource_request) return 0;
-  CHECK(!info->resource.empty());
   CHECK(info->subresource.empty() || info->parts.size() > 2);
   return 0;
 }
