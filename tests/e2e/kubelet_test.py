@@ -4,6 +4,7 @@ do, files that follow what they show, sidecars, and a serving certificate of its
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def apply(text):
 
 
 def inside(name, command):
-    return sh(f"kubectl exec {name} -- sh -c {json.dumps(command)}").stdout
+    return sh(f"kubectl exec {name} -- sh -c {shlex.quote(command)}").stdout
 
 
 def content_follows():
