@@ -55,7 +55,6 @@ base::Status MergeBack(const Operation&, Value& parent, const Value& scale) {
 
 Subresource ScaleView(const machinery::schema::Kind& kind, Registry& registry) {
   Subresource s;
-  s.is_view = true;
   s.project = Project;
   s.merge_back = MergeBack;
   s.projected_type = registry.schema().FindObject("autoscaling", "v1", "Scale");

@@ -38,7 +38,6 @@ void TakeFromOld(Value& obj, const Value& old, std::initializer_list<std::string
 
 Subresource StatusView(const Kind& kind) {
   Subresource s;
-  s.is_view = true;
   s.validate = [&kind](const Operation&, const Value& obj, const Value& old) {
     return validation::ValidateStatusUpdate(kind, obj, old);
   };

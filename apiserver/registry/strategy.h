@@ -61,11 +61,9 @@ struct SubresourceAnswer {
 // ephemeralcontainers, approval, finalize), or an action.
 struct Subresource {
   // --- view: the generic get, update, patch and write apply to the whole parent object ---
-  bool is_view = false;
   // Keeps in `object` only what this subresource may change; everything else comes from `old`.
   std::function<void(const Operation&, Value& object, const Value& old)> prepare;
   std::function<FieldErrors(const Operation&, const Value& object, const Value& old)> validate;
-  bool keeps_generation = true;
   // --- projection (scale): another object made from the parent and written back into it ---
   std::function<base::Result<Value>(const Operation&, const Value& parent)> project;
   std::function<base::Status(const Operation&, Value& parent, const Value& projected)> merge_back;

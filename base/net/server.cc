@@ -633,8 +633,6 @@ Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<S
   return unix_path.empty() ? AddressText(bound) : "unix:" + unix_path;
 }
 
-Status Server::ListenFd(int fd, std::shared_ptr<ServerTls> tls) { return impl_->Add(fd, std::move(tls), ""); }
-
 Task<void> Server::Stop(Duration drain) {
   impl_->stopped = true;
   impl_->listeners.clear();

@@ -111,8 +111,6 @@ class Server {
   // `share_port` lets other sockets that say so too listen on the same port.
   Result<std::string> Listen(const std::string& address, std::shared_ptr<ServerTls> tls = nullptr,
                              bool share_port = false);
-  // Adopts a listening socket (systemd socket activation, tests).
-  Status ListenFd(int fd, std::shared_ptr<ServerTls> tls = nullptr);
 
   // Graceful; see above. Finishes within `drain`.
   Task<void> Stop(Duration drain);

@@ -182,13 +182,6 @@ std::string SourceName(const api::VolumeSource& source) {
 Manager::Manager(base::Executor& executor, base::BlockingPool& pool, Source& source, std::string pods_directory)
     : executor_(executor), pool_(pool), source_(source), pods_directory_(std::move(pods_directory)) {}
 
-bool Manager::Refreshes(const api::Pod& pod) {
-  return std::ranges::any_of(pod.spec().volumes(), [](const auto& v) {
-    const Plugin* p = FindPlugin(v);
-    return p && p->refreshes();
-  });
-}
-
 base::Task<Manager::Outcome> Manager::SetUp(base::Context ctx, PodPtr pod) {
   Outcome out;
   const std::string pod_directory = PodDirectory(RuntimeUid(*pod));

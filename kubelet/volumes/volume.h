@@ -108,8 +108,6 @@ class Manager {
     std::vector<SetupError> errors;
   };
   base::Task<Outcome> SetUp(base::Context ctx, PodPtr pod);
-  // Whether refreshing can change anything.
-  static bool Refreshes(const api::Pod& pod);
   // Makes and binds a subPath for one mount of one container; the path to mount. What the pod has put into the volume
   // (links, mounts) never leads out of it. Errors are the pod's to see.
   base::Task<base::Result<std::string>> BindSubPath(std::string uid, SubPath sub);

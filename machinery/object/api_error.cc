@@ -217,12 +217,6 @@ Status TooManyRequests(std::string message, int retry_after_seconds) {
   e.retry_after_seconds = retry_after_seconds;
   return Make(std::move(e), std::move(message));
 }
-Status ServerTimeout(const GroupResource& gr, std::string_view verb, int retry_after_seconds) {
-  ApiError e = ForResource(500, "ServerTimeout", gr, verb);
-  e.retry_after_seconds = retry_after_seconds;
-  return Make(std::move(e), "The " + std::string(verb) + " operation against " + gr.ToString() +
-                                " could not be completed at this time, please try again.");
-}
 Status Timeout(std::string message, int retry_after_seconds) {
   ApiError e = Plain(504, "Timeout");
   e.has_details = true;

@@ -58,7 +58,6 @@ base::Status MethodNotSupported(const GroupResource& gr, std::string_view action
 base::Status ResourceExpired(std::string message);  // 410 Expired
 base::Status Gone(std::string message);
 base::Status TooManyRequests(std::string message, int retry_after_seconds);
-base::Status ServerTimeout(const GroupResource& gr, std::string_view verb, int retry_after_seconds);
 base::Status Timeout(std::string message, int retry_after_seconds);
 base::Status TooLargeResourceVersion(uint64_t wanted, uint64_t current, int retry_after_seconds);
 base::Status InternalError(std::string message);

@@ -118,18 +118,4 @@ const Value* ControllerOf(const Value& o) {
   return nullptr;
 }
 
-bool IsControlledBy(const Value& o, std::string_view uid) {
-  const Value* owner = ControllerOf(o);
-  return owner && owner->At("uid").string_or() == uid;
-}
-
-Value ControllerReference(const Value& owner) {
-  return Value(Map{{"apiVersion", Value(ApiVersionOf(owner))},
-                   {"kind", Value(KindOf(owner))},
-                   {"name", Value(NameOf(owner))},
-                   {"uid", Value(UidOf(owner))},
-                   {"controller", Value(true)},
-                   {"blockOwnerDeletion", Value(true)}});
-}
-
 }  // namespace machinery::object

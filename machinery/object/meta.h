@@ -63,9 +63,6 @@ bool RemoveFinalizer(value::Value& o, std::string_view name);
 const value::Value& OwnerReferencesOf(const value::Value& o);
 // The owner with controller: true, or nullptr.
 const value::Value* ControllerOf(const value::Value& o);
-bool IsControlledBy(const value::Value& o, std::string_view uid);
-// An owner reference that makes `owner` (its kind and apiVersion set) the controller.
-value::Value ControllerReference(const value::Value& owner);
 
 // Strings of a list of strings, empty when `v` is no list.
 std::vector<std::string> StringsOf(const value::Value& v);

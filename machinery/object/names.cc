@@ -303,10 +303,6 @@ Reasons NameIsDnsLabel(std::string_view name, bool prefix) {
   std::string hold;
   return IsDns1123Label(prefix ? MaskTrailingDash(name, hold) : name);
 }
-Reasons NameIsDns1035Label(std::string_view name, bool prefix) {
-  std::string hold;
-  return IsDns1035Label(prefix ? MaskTrailingDash(name, hold) : name);
-}
 Reasons NameIsPathSegment(std::string_view name, bool prefix) {
   return prefix ? IsPathSegmentPrefix(name) : IsPathSegmentName(name);
 }
@@ -330,15 +326,6 @@ FieldErrors IsDomainPrefixedPath(const std::string& field, std::string_view s) {
   std::string_view path = s.substr(slash + 1);
   if (!All(path, [&](char c) { return IsAlnum(c) || kOthers.find(c) != std::string_view::npos; }))
     errors.push_back(Invalid(field, path, RegexReason("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", {})));
-  return errors;
-}
-
-FieldErrors IsDomainPrefixedKey(const std::string& field, std::string_view s) {
-  if (s.empty()) return {Required(field)};
-  FieldErrors errors;
-  AppendInvalid(errors, field, s, IsQualifiedName(s));
-  if (errors.empty() && std::count(s.begin(), s.end(), '/') != 1)
-    errors.push_back(Invalid(field, s, "must be a domain-prefixed key (such as \"acme.io/foo\")"));
   return errors;
 }
 

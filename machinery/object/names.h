@@ -41,12 +41,10 @@ std::string RangeReason(int64_t low, int64_t high);  // must be between ...
 using NameRule = Reasons (*)(std::string_view name, bool prefix);
 Reasons NameIsDnsSubdomain(std::string_view name, bool prefix);
 Reasons NameIsDnsLabel(std::string_view name, bool prefix);
-Reasons NameIsDns1035Label(std::string_view name, bool prefix);
 Reasons NameIsPathSegment(std::string_view name, bool prefix);
 
 FieldErrors IsFullyQualifiedName(const std::string& field, std::string_view s);
 FieldErrors IsDomainPrefixedPath(const std::string& field, std::string_view s);  // "acme.io/foo"
-FieldErrors IsDomainPrefixedKey(const std::string& field, std::string_view s);
 
 // An address as 16 bytes of IPv6; IPv4 stands in ::ffff:0:0/96.
 struct Ip {

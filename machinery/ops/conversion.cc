@@ -29,10 +29,6 @@ const Row* FindRow(std::string_view kind, std::string_view from, std::string_vie
 
 }  // namespace
 
-bool NeedsConversion(std::string_view kind, std::string_view from, std::string_view to) {
-  return FindRow(kind, from, to) != nullptr;
-}
-
 base::Result<Value> Convert(std::string_view kind, std::string_view from, std::string_view to, Value v) {
   if (from == to) return v;
   if (!v.is_map()) return base::Err(base::InvalidArgument("cannot convert what is no object"));

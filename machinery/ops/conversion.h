@@ -13,7 +13,4 @@ namespace machinery::ops {
 // `from` and `to` are apiVersions ("autoscaling/v1", "v1"). The result has apiVersion `to` where the object had one.
 base::Result<value::Value> Convert(std::string_view kind, std::string_view from, std::string_view to, value::Value v);
 
-// True when the two versions differ in more than their name.
-bool NeedsConversion(std::string_view kind, std::string_view from, std::string_view to);
-
 }  // namespace machinery::ops

@@ -37,16 +37,6 @@ class LabelSelector {
 
   // `labels`: a map of strings or null.
   bool Matches(const value::Value& labels) const;
-  // Any associative container from string to string.
-  template <class M>
-  bool MatchesMap(const M& labels) const {
-    if (nothing_) return false;
-    for (const Requirement& r : requirements_) {
-      auto it = labels.find(r.key);
-      if (!r.Matches(it == labels.end() ? nullptr : &it->second)) return false;
-    }
-    return true;
-  }
   bool Empty() const { return requirements_.empty() && !nothing_; }
   bool MatchesNothing() const { return nothing_; }
   const std::vector<Requirement>& requirements() const { return requirements_; }  // by key

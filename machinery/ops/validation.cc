@@ -269,31 +269,6 @@ FieldErrors ValidateLabelSelector(const Value& selector, const std::string& path
   return errors;
 }
 
-FieldErrors ValidateConditions(const Value& conditions, const std::string& path) {
-  FieldErrors errors;
-  std::set<std::string> seen;
-  for (size_t i = 0; i < Size(conditions); ++i) {
-    const Value& c = conditions.list()[i];
-    std::string at = Index(path, i), type = Text(c.At("type")), status = Text(c.At("status")),
-                reason = Text(c.At("reason"));
-    if (!seen.insert(type).second) errors.push_back(object::Duplicate(Child(at, "type"), type));
-    AppendInvalid(errors, Child(at, "type"), type, object::IsQualifiedName(type));
-    if (status != "True" && status != "False" && status != "Unknown")
-      errors.push_back(NotSupported(Child(at, "status"), status, {"False", "True", "Unknown"}));
-    if (int64_t g = c.At("observedGeneration").int_or(); g < 0)
-      errors.push_back(Invalid(Child(at, "observedGeneration"), g, "must be greater than or equal to zero"));
-    if (c.At("lastTransitionTime").string_or().empty()) errors.push_back(Required(Child(at, "lastTransitionTime")));
-    if (reason.empty()) {
-      errors.push_back(Required(Child(at, "reason")));
-    } else {
-      AppendInvalid(errors, Child(at, "reason"), reason, object::IsConditionReason(reason));
-      if (reason.size() > 1024) errors.push_back(object::TooLong(Child(at, "reason"), 1024));
-    }
-    if (c.At("message").string_or().size() > 32768) errors.push_back(object::TooLong(Child(at, "message"), 32768));
-  }
-  return errors;
-}
-
 namespace {
 
 using schema::Field;

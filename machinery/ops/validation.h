@@ -38,7 +38,6 @@ FieldErrors ValidateFieldManager(std::string_view name, const std::string& path)
 // meta/v1 LabelSelector and Condition objects.
 FieldErrors ValidateLabelSelector(const value::Value& selector, const std::string& path,
                                   bool allow_invalid_values = false);
-FieldErrors ValidateConditions(const value::Value& conditions, const std::string& path);
 
 inline constexpr const char* kImmutable = "field is immutable";
 inline constexpr const char* kNotNegative = "must be greater than or equal to 0";

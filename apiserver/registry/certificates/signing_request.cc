@@ -73,7 +73,6 @@ class SigningRequestStrategy final : public Strategy {
     auto out = Strategy::Subresources(registry);
     for (bool approval : {true, false}) {
       Subresource& s = out[approval ? "approval" : "status"];
-      s.is_view = true;
       s.prepare = [approval](const Operation&, Value& obj, const Value& old) { Split(obj, old, approval); };
     }
     return out;

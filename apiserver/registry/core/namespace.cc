@@ -57,7 +57,6 @@ class NamespaceStrategy final : public Strategy {
   std::map<std::string, Subresource> Subresources(Registry& registry) const override {
     auto out = Strategy::Subresources(registry);
     Subresource finalize;
-    finalize.is_view = true;
     finalize.prepare = [](const Operation&, Value& ns, const Value& old) { Keep(ns, old, "status"); };
     out["finalize"] = std::move(finalize);
     return out;

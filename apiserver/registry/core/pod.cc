@@ -258,7 +258,6 @@ class PodStrategy final : public Strategy {
     };
     out["ephemeralcontainers"] = SpecView("ephemeralContainers", validation::ValidatePodEphemeralContainersUpdate);
     Subresource& resize = out["resize"];
-    resize.is_view = true;
     resize.prepare = PrepareResize;
     resize.validate = ValidateResize;
     Subresource& binding = out["binding"];
@@ -275,7 +274,6 @@ class PodStrategy final : public Strategy {
   // Only one list of the spec changes; a change is a new generation.
   static Subresource SpecView(std::string_view field, UpdateCheck check) {
     Subresource s;
-    s.is_view = true;
     s.prepare = [field](const Operation&, Value& pod, const Value& old) {
       Value changed = pod.At("spec", field);
       Value next = WithMeta(old, pod);

@@ -537,15 +537,6 @@ FieldErrors ValidatePodResize(const Value& pod, const Value& old) {
   return errors;
 }
 
-FieldErrors ValidateBinding(const Value& binding) {
-  FieldErrors errors;
-  const Value& kind = binding.At("target", "kind");
-  if (!NoText(kind) && kind.string_or() != "Node")
-    errors.push_back(NotSupported("target.kind", kind, {"Node", "<empty>"}));
-  if (NoText(binding.At("target", "name"))) errors.push_back(Required("target.name"));
-  return errors;
-}
-
 FieldErrors ValidatePodLogOptions(const Value& options) {
   FieldErrors errors;
   for (const char* field : {"tailLines"}) Append(errors, NotNegative(options.At(field), field));

@@ -52,8 +52,6 @@ FieldErrors ValidatePodResize(const Value& pod, const Value& old);
 // What a Service's addresses and families say together, as it must hold before any is allocated; `old` is null on
 // create. Part of the Service's own rules.
 FieldErrors ValidateServiceClusterIps(const Value& service, const Value& old);
-// A Binding's target. The original answers these as one unclassified error.
-FieldErrors ValidateBinding(const Value& binding);
 // autoscaling/v1 Scale as written through a scale subresource.
 FieldErrors ValidateScale(const Value& scale);
 // authentication/v1 TokenRequest.
