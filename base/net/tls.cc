@@ -233,6 +233,38 @@ Result<SslCtxPtr> BuildContext(const TlsFiles& files, bool server, const std::st
 
 }  // namespace
 
+namespace {
+
+// What the other end said in an alert, in the words of Go's programs, which people look for; "" for anything else.
+std::string AlertText(unsigned long error) {
+  static constexpr std::pair<int, const char*> kAlerts[] = {{10, "unexpected message"},
+                                                            {20, "bad record MAC"},
+                                                            {40, "handshake failure"},
+                                                            {42, "bad certificate"},
+                                                            {43, "unsupported certificate"},
+                                                            {44, "revoked certificate"},
+                                                            {45, "expired certificate"},
+                                                            {46, "unknown certificate"},
+                                                            {47, "illegal parameter"},
+                                                            {48, "unknown certificate authority"},
+                                                            {49, "access denied"},
+                                                            {50, "error decoding message"},
+                                                            {51, "error decrypting message"},
+                                                            {70, "protocol version not supported"},
+                                                            {71, "insufficient security level"},
+                                                            {80, "internal error"},
+                                                            {112, "unrecognized name"},
+                                                            {116, "certificate required"},
+                                                            {120, "no application protocol"}};
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return {};
+  for (const auto& [alert, text] : kAlerts) {
+    if (ERR_GET_REASON(error) == SSL_AD_REASON_OFFSET + alert) return std::string("remote error: tls: ") + text;
+  }
+  return {};
+}
+
+}  // namespace
+
 std::string TlsErrorText(const SSL* ssl) {
   std::string out;
   if (ssl != nullptr) {
@@ -242,6 +274,7 @@ std::string TlsErrorText(const SSL* ssl) {
   }
   unsigned long last = ERR_peek_last_error();
   ERR_clear_error();
+  if (std::string alert = last != 0 ? AlertText(last) : ""; !alert.empty()) return alert;
   const char* reason = last != 0 ? ERR_reason_error_string(last) : nullptr;
   if (reason != nullptr) out.append(out.empty() ? "" : ": ").append(reason);
   return out;

@@ -181,6 +181,7 @@ def peers(top):
         served(members[0])
         wait_for("the intruder is told of", lambda: "rejected connection on peer endpoint" in log_of(members[0]))
         contains(log_of(members[0]), "client certificate authentication failed")
+        wait_for("the intruder is told why", lambda: "remote error: tls: bad certificate" in log_of(members[2]))
         if ctl(members[2], "get", "a", seconds=2).returncode == 0:
             raise AssertionError("the intruder reads")
         members[2].end()
