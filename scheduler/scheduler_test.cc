@@ -173,14 +173,7 @@ class SchedulerTest : public ::testing::Test {
   }
   template <class T>
   T Await(base::Task<T> task) {
-    std::optional<T> out;
-    base::Spawn(sim_, Store(std::move(task), out));
-    CHECK(sim_.RunUntil([&] { return out.has_value(); }, 1h));
-    return std::move(*out);
-  }
-  template <class T>
-  static base::Task<void> Store(base::Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
+    return sim_.Await(std::move(task));
   }
   template <class T>
   void Create(T object) {

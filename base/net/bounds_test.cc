@@ -214,15 +214,6 @@ TEST_F(BoundsTest, ABodyThatTricklesIsGivenUp) {
 
 // ---- HTTP/2 --------------------------------------------------------------------------------------------------------
 
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string out;
-  PutBigEndian32(out, static_cast<uint32_t>(payload.size()) << 8 | type);
-  out.push_back(static_cast<char>(flags));
-  PutBigEndian32(out, stream);
-  return out.append(payload);
-}
 std::string Literal(std::string_view name, std::string_view value) {
   std::string out(1, '\0');
   out.push_back(static_cast<char>(name.size()));
@@ -238,7 +229,6 @@ std::string Head(std::string_view path, bool grpc = false) {
   if (grpc) out += Literal("content-type", "application/grpc") + Literal("te", "trailers");
   return out;
 }
-std::string Settings() { return Frame(4, 0, 0, ""); }
 // GOAWAY with ENHANCE_YOUR_CALM stands in what came.
 bool Calmed(const std::string& answer) {
   size_t at = answer.find(std::string("\0\0\x08\x07\0\0\0\0\0", 9));

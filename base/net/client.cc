@@ -1,12 +1,11 @@
 #include "base/net/client.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/net/client_impl.h"
+#include "base/net/connect.h"
 #include "base/net/http1_parser.h"
 #include "base/net/transport_stream.h"
 
@@ -19,61 +18,6 @@ constexpr Duration kLastBackoff = std::chrono::seconds(2);
 constexpr size_t kUpgradeErrorBody = 64 << 10;
 
 bool Repeatable(std::string_view method) { return method == "GET" || method == "HEAD" || method == "OPTIONS"; }
-
-// Waits for one connection attempt to end, one way or the other.
-class Connecting final : public TransportUser {
- public:
-  explicit Connecting(Loop& loop) : event_(loop) {}
-  Task<Status> Wait(Context ctx) {
-    while (!done_) CO_TRY(co_await event_.Wait(ctx));
-    co_return status_;
-  }
-
- private:
-  void Done(const Status& s) {
-    done_ = true;
-    status_ = s;
-    event_.NotifyAll();
-  }
-  void OnConnected() override { Done(Ok()); }
-  void OnReadable() override {}
-  void OnFill() override {}
-  void OnFailed(const Status& why) override { Done(why); }
-  bool done_ = false;
-  Status status_;
-  Event event_;
-};
-
-Status BindTo(int fd, sa_family_t family, const std::string& local) {
-  bool v6 = local.find(':') != std::string::npos;
-  TRY_ASSIGN(SocketAddress from, ParseSocketAddress(v6 ? "[" + local + "]:0" : local + ":0"));
-  if (from.storage.ss_family != family) return InvalidArgument("mismatched local address type " + local);
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&from.storage), from.size) != 0) {
-    return FromErrno(errno, "bind to " + local);
-  }
-  return Ok();
-}
-
-Result<int> OpenSocket(const SocketAddress& address, const std::string& local, bool& in_progress) {
-  int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return Err(FromErrno(errno, "socket"));
-  if (address.storage.ss_family != AF_UNIX) {
-    TuneTcp(fd);
-    if (Status s = local.empty() ? Ok() : BindTo(fd, address.storage.ss_family, local); !s.ok()) {
-      ::close(fd);
-      return Err(s);
-    }
-  }
-  in_progress = false;
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0) return fd;
-  if (errno == EINPROGRESS) {
-    in_progress = true;
-    return fd;
-  }
-  Status failed = FromErrno(errno, "connect");
-  ::close(fd);
-  return Err(failed);
-}
 
 class Response final : public ClientResponse {
  public:
@@ -368,32 +312,25 @@ Task<Result<std::unique_ptr<Transport>>> ClientCore::DialEndpoint(Context ctx, c
   }
   Status last = Unavailable("no addresses");
   for (const SocketAddress& address : addresses) {
-    bool in_progress = false;
-    auto fd = OpenSocket(address, options_.local_address, in_progress);
-    if (!fd) {
-      last = fd.error();
+    auto socket = StartConnecting(address, options_.local_address);
+    if (!socket) {
+      last = socket.error();
       continue;
     }
     SslPtr ssl;
     if (endpoint.tls) {
       std::vector<std::string> alpn;
       if (http1_only) alpn = {"http/1.1"};
-      auto made = NewClientSsl(*options_.tls, *fd, endpoint.host, alpn);
+      auto made = NewClientSsl(*options_.tls, socket->fd, endpoint.host, alpn);
       if (!made) {
-        ::close(*fd);
+        ::close(socket->fd);
         co_return Err(made.error());
       }
       ssl = std::move(*made);
     }
-    Connecting connecting(loop_);
-    auto transport = std::make_unique<Transport>(loop_, *fd, std::move(ssl), connecting);
-    Status started = transport->Start(in_progress);
-    if (started.ok() && !in_progress && !endpoint.tls) co_return transport;
-    if (started.ok()) started = co_await connecting.Wait(limited);
-    if (started.ok()) co_return transport;
-    last = started;
-    transport->Close();
-    loop_.Post([dying = std::move(transport)] {});
+    auto transport = co_await FinishConnecting(limited, loop_, *socket, std::move(ssl));
+    if (transport) co_return transport;
+    last = transport.error();
     if (!limited.status().ok()) break;
   }
   co_return Err(last);

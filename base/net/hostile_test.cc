@@ -256,16 +256,6 @@ TEST_F(HostileTest, ExpectContinueAndChunkedErrors) {
 
 // ---- HTTP/2 --------------------------------------------------------------------------------------------------------
 
-constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string out;
-  PutBigEndian32(out, static_cast<uint32_t>(payload.size()) << 8 | type);
-  out.push_back(static_cast<char>(flags));
-  PutBigEndian32(out, stream);
-  return out.append(payload);
-}
-std::string Settings() { return Frame(4, 0, 0, ""); }
 // HPACK: indexed :method GET, :scheme http, literal :path, :authority.
 std::string Head(std::string_view path) {
   std::string out = "\x82\x86\x04";

@@ -13,7 +13,7 @@
 #include <future>
 
 #include "base/log.h"
-#include "base/net/address.h"
+#include "base/net/acceptor.h"
 #include "base/net/server_impl.h"
 
 namespace base::net {
@@ -491,78 +491,41 @@ Task<void> Shard::Stop(Duration drain) {
 
 namespace {
 
-class Listener final : public FdHandler {
+// One address: who may come in there is given a place and a shard.
+class Listener {
  public:
-  Listener(Loop& loop, int fd, std::shared_ptr<ServerTls> tls, std::string unix_path, ServerCore& core,
-           const std::vector<std::shared_ptr<Shard>>& shards, size_t& next)
-      : loop_(loop),
-        fd_(fd),
+  Listener(Loop& loop, int fd, std::shared_ptr<ServerTls> tls, std::string unix_path)
+      : acceptor_(loop, fd, [this](int accepted, const sockaddr_storage& from) { Take(accepted, from); }),
         tls_(std::move(tls)),
-        unix_path_(std::move(unix_path)),
-        core_(core),
-        shards_(shards),
-        next_(next) {}
+        unix_path_(std::move(unix_path)) {}
   ~Listener() {
-    loop_.impl().Remove(fd_, this);
-    ::close(fd_);
     if (!unix_path_.empty()) ::unlink(unix_path_.c_str());
   }
-  Status Start() { return loop_.impl().Add(fd_, EPOLLIN, this); }
-
-  void OnEvents(uint32_t) override {
-    // A few at a time: level-triggered, the rest comes back.
-    for (int i = 0; i < 64; ++i) {
-      sockaddr_storage from{};
-      socklen_t size = sizeof from;
-      int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE) Pause();
-        return;
-      }
-      auto place = core_.book->Enter(from, tls_ != nullptr);
-      if (!place) {
-        ::close(fd);
-        continue;
-      }
-      if (from.ss_family != AF_UNIX) TuneTcp(fd);
-      shards_[next_++ % shards_.size()]->Adopt(fd, tls_, AddressText(from), std::move(*place));
-    }
+  Status Start(ServerCore& core, const std::vector<std::shared_ptr<Shard>>& shards, size_t& next) {
+    core_ = &core;
+    shards_ = &shards;
+    next_ = &next;
+    return acceptor_.Start();
   }
 
  private:
-  // Out of descriptors: accepting again at once would only spin.
-  void Pause() {
-    LogWarning("Out of file descriptors, not accepting for a while");
-    loop_.impl().Remove(fd_, this);
-    loop_.After(std::chrono::milliseconds(200), [alive = std::weak_ptr<bool>(alive_), this] {
-      if (!alive.expired()) (void)loop_.impl().Add(fd_, EPOLLIN, this);
-    });
+  void Take(int fd, const sockaddr_storage& from) {
+    auto place = core_->book->Enter(from, tls_ != nullptr);
+    if (!place) {
+      ::close(fd);
+      return;
+    }
+    if (from.ss_family != AF_UNIX) TuneTcp(fd);
+    (*shards_)[(*next_)++ % shards_->size()]->Adopt(fd, tls_, AddressText(from), std::move(*place));
   }
 
-  Loop& loop_;
-  int fd_;
+  Acceptor acceptor_;
   std::shared_ptr<ServerTls> tls_;
   std::string unix_path_;
-  ServerCore& core_;
-  const std::vector<std::shared_ptr<Shard>>& shards_;
-  size_t& next_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  ServerCore* core_ = nullptr;
+  const std::vector<std::shared_ptr<Shard>>* shards_ = nullptr;
+  size_t* next_ = nullptr;
 };
-
-Result<int> OpenListener(const SocketAddress& address, bool share_port) {
-  int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return Err(FromErrno(errno, "listen " + AddressText(address.storage)));
-  int one = 1, zero = 0;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (share_port) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-  if (address.storage.ss_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 || ::listen(fd, 4096) != 0) {
-    Status failed = FromErrno(errno, "listen " + AddressText(address.storage));
-    ::close(fd);
-    return Err(failed);
-  }
-  return fd;
-}
 
 }  // namespace
 
@@ -575,9 +538,8 @@ struct Server::Impl {
   bool stopped = false;
 
   Status Add(int fd, std::shared_ptr<ServerTls> tls, std::string unix_path) {
-    auto listener =
-        std::make_unique<Listener>(*loops[0], fd, std::move(tls), std::move(unix_path), *core, shards, next_shard);
-    TRY(listener->Start());
+    auto listener = std::make_unique<Listener>(*loops[0], fd, std::move(tls), std::move(unix_path));
+    TRY(listener->Start(*core, shards, next_shard));
     listeners.push_back(std::move(listener));
     return Ok();
   }
@@ -625,12 +587,9 @@ Result<std::string> Server::Listen(const std::string& address, std::shared_ptr<S
     opened = OpenListener(where, share_port);
   }
   if (!opened) return Err(opened.error());
-  int fd = *opened;
-  sockaddr_storage bound{};
-  socklen_t size = sizeof bound;
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
-  TRY(impl_->Add(fd, std::move(tls), unix_path));
-  return unix_path.empty() ? AddressText(bound) : "unix:" + unix_path;
+  std::string bound = unix_path.empty() ? BoundAddress(*opened) : "unix:" + unix_path;
+  TRY(impl_->Add(*opened, std::move(tls), unix_path));
+  return bound;
 }
 
 Task<void> Server::Stop(Duration drain) {

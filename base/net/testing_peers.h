@@ -195,4 +195,16 @@ inline size_t ResidentKiB() {
   return 0;
 }
 
+// ---- HTTP/2 as bytes ----
+
+inline constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+inline std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
+  std::string out;
+  PutBigEndian32(out, static_cast<uint32_t>(payload.size()) << 8 | type);
+  out.push_back(static_cast<char>(flags));
+  PutBigEndian32(out, stream);
+  return out.append(payload);
+}
+inline std::string Settings() { return Frame(4, 0, 0, ""); }
+
 }  // namespace base::net

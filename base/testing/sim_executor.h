@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/executor.h"
 #include "base/random.h"
+#include "base/status.h"
+#include "base/task.h"
 
 namespace base::testing {
 
@@ -30,6 +33,20 @@ class SimExecutor final : public Executor {
   void RunFor(Duration duration);
   // Runs until `done()`; false when `limit` of simulated time passed or nothing was left first.
   bool RunUntil(const std::function<bool()>& done, Duration limit);
+
+  // `task` with its value put into `out`, for several at a time.
+  template <class T>
+  static Task<void> Store(Task<T> task, std::optional<T>& out) {
+    out.emplace(co_await std::move(task));
+  }
+  // Runs a task to its end, at most an hour of simulated time, and gives its value.
+  template <class T>
+  T Await(Task<T> task) {
+    std::optional<T> out;
+    Spawn(*this, Store(std::move(task), out));
+    CHECK(RunUntil([&] { return out.has_value(); }, std::chrono::hours(1)));
+    return std::move(*out);
+  }
 
   Random& random() { return random_; }
   uint64_t steps() const { return steps_; }

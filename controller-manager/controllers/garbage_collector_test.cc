@@ -3,9 +3,7 @@
 
 #include <algorithm>
 
-#include "base/testing/sim_executor.h"
-#include "controller-manager/common/context.h"
-#include "machinery/client/testing/fake_transport.h"
+#include "controller-manager/testing/controller_test.h"
 #include "proto/k8s/core/v1/config.pb.h"
 #include "proto/k8s/core/v1/event.pb.h"
 
@@ -19,16 +17,19 @@ using k8s::io::api::core::v1::ConfigMap;
 using k8s::io::api::core::v1::Secret;
 using CoreEvent = k8s::io::api::core::v1::Event;
 
-base::Task<base::Result<std::vector<ServedResource>>> Discover(base::Context) {
+base::Task<base::Result<std::vector<ServedResource>>> TwoKinds(base::Context) {
   std::vector<ServedResource> out;
   for (const client::Resource& r : {client::ResourceOf<ConfigMap>(), client::ResourceOf<Secret>()})
     out.push_back({r, {"list", "watch", "delete", "get"}});
   co_return out;
 }
 
-class GarbageCollectorTest : public ::testing::Test {
+class GarbageCollectorTest : public ControllerTest {
  protected:
-  GarbageCollectorTest() : controller_(MakeGarbageCollector(context_)), scope_(sim_, ctx_) {}
+  GarbageCollectorTest()
+      : ControllerTest("garbage-collector-controller", TwoKinds),
+        controller_(MakeGarbageCollector(context_)),
+        scope_(sim_, ctx_) {}
   ~GarbageCollectorTest() override {
     ctx_.Cancel();
     sim_.RunFor(10s);
@@ -37,17 +38,6 @@ class GarbageCollectorTest : public ::testing::Test {
     scope_.Spawn(recorder_.Run(scope_.context()));
     scope_.Spawn(controller_->Run(scope_.context()));
     sim_.RunFor(5s);
-  }
-  template <class T>
-  T Await(base::Task<T> task) {
-    std::optional<T> out;
-    base::Spawn(sim_, Store(std::move(task), out));
-    CHECK(sim_.RunUntil([&] { return out.has_value(); }, 1h));
-    return std::move(*out);
-  }
-  template <class T>
-  static base::Task<void> Store(base::Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
   }
   template <class T>
   std::string Make(const std::string& ns, const std::string& name, const std::string& owner_uid = {}) {
@@ -73,19 +63,6 @@ class GarbageCollectorTest : public ::testing::Test {
     return out;
   }
 
-  base::testing::SimExecutor sim_{1};
-  client::testing::FakeTransport server_{sim_};
-  client::Client client_{server_, "test"};
-  base::Context ctx_ = base::Context().WithCancel();
-  base::MetricsRegistry metrics_;
-  base::Random random_{1};
-  ManagerOptions options_;
-  Informers informers_{sim_, client_};
-  client::EventRecorder recorder_{sim_, client_, "garbage-collector-controller"};
-  ManagerContext context_{
-      sim_,     client_,  informers_, random_,
-      metrics_, options_, Discover,   [this](const std::string&) -> client::EventRecorder& {
-                            return recorder_; }};
   std::unique_ptr<RunnableController> controller_;
   base::TaskScope scope_;
 };

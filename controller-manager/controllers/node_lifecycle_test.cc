@@ -3,10 +3,8 @@
 
 #include <algorithm>
 
-#include "base/testing/sim_executor.h"
-#include "controller-manager/common/context.h"
+#include "controller-manager/testing/controller_test.h"
 #include "machinery/client/micro_time.h"
-#include "machinery/client/testing/fake_transport.h"
 #include "proto/k8s/coordination/v1/lease.pb.h"
 #include "proto/k8s/core/v1/node.pb.h"
 #include "proto/k8s/core/v1/pod.pb.h"
@@ -21,9 +19,9 @@ using k8s::io::api::coordination::v1::Lease;
 using k8s::io::api::core::v1::Node;
 using k8s::io::api::core::v1::Pod;
 
-class NodeLifecycleTest : public ::testing::Test {
+class NodeLifecycleTest : public ControllerTest {
  protected:
-  NodeLifecycleTest() {
+  NodeLifecycleTest() : ControllerTest("node-controller") {
     for (const char* name : {"n1", "n2"}) {
       Node node;
       node.mutable_metadata()->set_name(name);
@@ -32,11 +30,11 @@ class NodeLifecycleTest : public ::testing::Test {
         c->set_type(type);
         c->set_status(std::string(type) == "Ready" ? "True" : "False");
       }
-      Do(client_.Create<Node>(ctx_, node));
+      (void)Await(client_.Create<Node>(ctx_, node));
       Lease lease;
       lease.mutable_metadata()->set_namespace_("kube-node-lease");
       lease.mutable_metadata()->set_name(name);
-      Do(client_.Create<Lease>(ctx_, lease));
+      (void)Await(client_.Create<Lease>(ctx_, lease));
       Pod pod;
       pod.mutable_metadata()->set_namespace_("default");
       pod.mutable_metadata()->set_name(std::string("pod-on-") + name);
@@ -44,7 +42,7 @@ class NodeLifecycleTest : public ::testing::Test {
       auto* c = pod.mutable_status()->add_conditions();
       c->set_type("Ready");
       c->set_status("True");
-      Do(client_.Create<Pod>(ctx_, pod));
+      (void)Await(client_.Create<Pod>(ctx_, pod));
     }
     controller_ = MakeNodeLifecycle(context_);
     scope_ = std::make_unique<base::TaskScope>(sim_, ctx_);
@@ -58,22 +56,10 @@ class NodeLifecycleTest : public ::testing::Test {
     sim_.RunFor(10s);
   }
 
-  template <class T>
-  void Do(base::Task<T> task) {
-    bool done = false;
-    base::Spawn(sim_, Run(std::move(task), done));
-    sim_.RunUntil([&] { return done; }, 1h);
-  }
-  template <class T>
-  static base::Task<void> Run(base::Task<T> task, bool& done) {
-    (void)co_await std::move(task);
-    done = true;
-  }
-
   // Time goes on, and these nodes renew their leases every ten seconds.
   void Live(base::Duration time, const std::vector<std::string>& nodes) {
     for (base::Duration gone{}; gone < time; gone += 10s) {
-      for (const auto& name : nodes) Do(Renew(name));
+      for (const auto& name : nodes) (void)Await(Renew(name));
       sim_.RunFor(10s);
     }
   }
@@ -96,19 +82,6 @@ class NodeLifecycleTest : public ::testing::Test {
     server_.fail = nullptr;
   }
 
-  base::testing::SimExecutor sim_{1};
-  client::testing::FakeTransport server_{sim_};
-  client::Client client_{server_, "test"};
-  base::Context ctx_ = base::Context().WithCancel();
-  base::MetricsRegistry metrics_;
-  base::Random random_{1};
-  ManagerOptions options_;
-  Informers informers_{sim_, client_};
-  client::EventRecorder recorder_{sim_, client_, "node-controller"};
-  ManagerContext context_{
-      sim_,     client_,  informers_, random_,
-      metrics_, options_, {},         [this](const std::string&) -> client::EventRecorder& {
-                            return recorder_; }};
   std::unique_ptr<RunnableController> controller_;
   std::unique_ptr<base::TaskScope> scope_;
 };

@@ -32,14 +32,7 @@ class ClientTest : public ::testing::Test {
   // Runs a task to its end.
   template <class T>
   T Await(base::Task<T> task) {
-    std::optional<T> out;
-    base::Spawn(sim_, Store(std::move(task), out));
-    CHECK(sim_.RunUntil([&] { return out.has_value(); }, 1h));
-    return std::move(*out);
-  }
-  template <class T>
-  static base::Task<void> Store(base::Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
+    return sim_.Await(std::move(task));
   }
   ConfigMap Named(const std::string& name, const std::string& value = "1") {
     ConfigMap m;
@@ -236,9 +229,9 @@ TEST_F(ClientTest, OneLeaderAtATimeAndItsSuccessor) {
   };
   base::Context ctx_a = ctx_.WithCancel(), ctx_b = ctx_.WithCancel();
   std::optional<base::Status> end_a, end_b;
-  base::Spawn(sim_, Store(RunAsLeader(sim_, ctx_a, client_, a, lead("a")), end_a));
+  base::Spawn(sim_, sim_.Store(RunAsLeader(sim_, ctx_a, client_, a, lead("a")), end_a));
   sim_.RunFor(1s);
-  base::Spawn(sim_, Store(RunAsLeader(sim_, ctx_b, client_, b, lead("b")), end_b));
+  base::Spawn(sim_, sim_.Store(RunAsLeader(sim_, ctx_b, client_, b, lead("b")), end_b));
   sim_.RunFor(60s);
   EXPECT_EQ(leader, "a");
   ctx_a.Cancel();

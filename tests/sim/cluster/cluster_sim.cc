@@ -240,14 +240,7 @@ class Cluster {
  private:
   template <class T>
   T Await(base::Task<T> task) {
-    std::optional<T> out;
-    base::Spawn(executor_, Store(std::move(task), out));
-    CHECK_MSG(executor_.RunUntil([&] { return out.has_value(); }, 1h), "a call never returned");
-    return std::move(*out);
-  }
-  template <class T>
-  static base::Task<void> Store(base::Task<T> task, std::optional<T>& out) {
-    out.emplace(co_await std::move(task));
+    return executor_.Await(std::move(task));
   }
 
   void Violation(std::string what) {
