@@ -12,6 +12,17 @@ Verdict Ask(Authorizer* authorizer, const Attributes& question) {
   return authorizer->Authorize(question);
 }
 
+Attributes QuestionAbout(const machinery::request::Request& r, std::string verb) {
+  return {.identity = r.identity,
+          .verb = std::move(verb),
+          .group = r.group,
+          .version = r.version,
+          .resource = r.resource,
+          .subresource = r.subresource,
+          .namespace_name = r.namespace_name,
+          .name = r.name};
+}
+
 bool MayAlso(Authorizer* authorizer, const machinery::request::Request* request, Attributes question) {
   if (!request) return true;
   question.identity = request->identity;

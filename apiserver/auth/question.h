@@ -13,6 +13,9 @@ inline bool May(Authorizer* authorizer, const Attributes& question) {
   return Ask(authorizer, question).decision == Decision::kAllow;
 }
 
+// Whether the user of `r` may do `verb` with the very thing that `r` names.
+Attributes QuestionAbout(const machinery::request::Request& r, std::string verb);
+
 // The same for the user of a request, whose identity fills the question; without a request it is the server's own.
 bool MayAlso(Authorizer* authorizer, const machinery::request::Request* request, Attributes question);
 

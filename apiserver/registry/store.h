@@ -143,6 +143,8 @@ class Store {
   struct Deletion;
   // An object that does not decode, for whoever asks for that and may.
   base::Task<base::Result<Outcome>> DeleteUnreadable(Operation op, std::string key);
+  // The Status that says that an object is gone; `uid` "" where nobody could read it.
+  Outcome Deleted(const Operation& op, std::string_view name, std::string_view uid) const;
   base::Task<base::Result<Outcome>> DeleteOne(Operation op, std::string key, Deletion options, ObjectPtr* shown);
 
   Registry& registry_;

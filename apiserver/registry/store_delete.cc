@@ -175,18 +175,22 @@ base::Task<base::Result<Outcome>> Store::DeleteOne(Operation op, std::string key
     if (!removed && deletion.options.orphan_dependents == false) out.code = 202;
     co_return out;
   }
+  co_return Deleted(op, name, object::UidOf(last->Tree()));
+}
+
+Outcome Store::Deleted(const Operation& op, std::string_view name, std::string_view uid) const {
   Value details{machinery::value::Map{}};
   details.Set("name", name);
-  if (!kind.group.empty()) details.Set("group", kind.group);
+  if (!resource_.group.empty()) details.Set("group", resource_.group);
   details.Set("kind", resource_.resource);
-  details.Set("uid", object::UidOf(last->Tree()));
-  out.form = Outcome::Form::kStatus;
+  if (!uid.empty()) details.Set("uid", uid);
+  Outcome out{.form = Outcome::Form::kStatus, .code = 200, .warnings = *op.warnings};
   out.tree = Value(machinery::value::Map{{"kind", "Status"},
                                          {"apiVersion", "v1"},
                                          {"metadata", machinery::value::Map{}},
                                          {"status", "Success"},
                                          {"details", std::move(details)}});
-  co_return out;
+  return out;
 }
 
 base::Task<base::Result<Outcome>> Store::Delete(base::Context ctx, const Kind& version, const Request& r) {

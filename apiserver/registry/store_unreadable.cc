@@ -20,13 +20,8 @@ namespace {
 
 // The right that the original asks for beside "delete".
 base::Status MayDeleteUnread(Registry& registry, const Request& r) {
-  auth::Attributes question{.verb = "unsafe-delete-ignore-read-errors",
-                            .group = r.group,
-                            .version = r.version,
-                            .resource = r.resource,
-                            .namespace_name = r.namespace_name,
-                            .name = r.name};
-  if (auth::MayAlso(registry.facilities().authorizer, &r, std::move(question))) return base::Ok();
+  auth::Attributes question = auth::QuestionAbout(r, "unsafe-delete-ignore-read-errors");
+  if (auth::May(registry.facilities().authorizer, question)) return base::Ok();
   return object::Forbidden({r.group, r.resource}, r.name,
                            "not permitted to do \"unsafe-delete-ignore-read-errors\", reason: ");
 }
@@ -49,17 +44,7 @@ base::Task<base::Result<Outcome>> Store::DeleteUnreadable(Operation op, std::str
     if (!result.written)
       co_return base::Err(object::Conflict(group_resource(), r.name, "the object has been modified"));
   }
-  Value details{machinery::value::Map{}};
-  details.Set("name", r.name);
-  if (!resource_.group.empty()) details.Set("group", resource_.group);
-  details.Set("kind", resource_.resource);
-  Outcome out{.form = Outcome::Form::kStatus, .code = 200, .warnings = *op.warnings};
-  out.tree = Value(machinery::value::Map{{"kind", "Status"},
-                                         {"apiVersion", "v1"},
-                                         {"metadata", machinery::value::Map{}},
-                                         {"status", "Success"},
-                                         {"details", std::move(details)}});
-  co_return out;
+  co_return Deleted(op, r.name, "");
 }
 
 }  // namespace apiserver::registry

@@ -361,15 +361,7 @@ base::Task<base::Result<ObjectPtr>> Store::Guarded(Operation op, std::string key
 
 // A write that makes its object by another verb needs leave to create as well.
 base::Status Store::MayCreate(const Operation& op) const {
-  const Request& r = *op.request;
-  auth::Attributes create{.identity = r.identity,
-                          .verb = "create",
-                          .group = r.group,
-                          .version = r.version,
-                          .resource = r.resource,
-                          .subresource = r.subresource,
-                          .namespace_name = r.namespace_name,
-                          .name = r.name};
+  auth::Attributes create = auth::QuestionAbout(*op.request, "create");
   auto verdict = auth::Ask(registry_.facilities().authorizer, create);
   return verdict.decision == auth::Decision::kAllow ? base::Ok() : auth::Refusal(create, verdict);
 }

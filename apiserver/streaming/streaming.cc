@@ -231,14 +231,7 @@ base::Task<void> Streaming::Log(Exchange& e, Request r) {
 // A WebSocket is opened by GET, SPDY by POST: a rule for "get" alone must not open what the other needs "create" for.
 base::Status Streaming::MayStream(const Exchange& e, const Request& r) const {
   if (e.method() == "POST") return base::Ok();
-  auto verdict = auth::Ask(registry_.facilities().authorizer, {.identity = r.identity,
-                                                               .verb = "create",
-                                                               .group = r.group,
-                                                               .version = r.version,
-                                                               .resource = r.resource,
-                                                               .subresource = r.subresource,
-                                                               .namespace_name = r.namespace_name,
-                                                               .name = r.name});
+  auto verdict = auth::Ask(registry_.facilities().authorizer, auth::QuestionAbout(r, "create"));
   if (verdict.decision == auth::Decision::kAllow) return base::Ok();
   return object::Forbidden({r.group, r.resource}, r.name, verdict.reason);
 }

@@ -9,22 +9,15 @@ import subprocess
 import sys
 import tempfile
 
-import apiserver_process
-from attacks.target import ADMIN, Target
+import checks
+from attacks.target import ADMIN
 
 NS = "/api/v1/namespaces/admitted"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 MIRROR = "kubernetes.io/config.mirror"
-failed = False
+check = checks.Checks("admission")
 original = len(sys.argv) > 1
-
-
-def check(name, got, want):
-    global failed
-    good = got == want
-    failed |= not good
-    print(f"{'PASS' if good else 'FAIL'} admission.{name}{'' if good else f': got {got!r} want {want!r}'}", flush=True)
 
 
 class Api:
@@ -326,32 +319,17 @@ def external_ips(api):
                                               kind=MERGE), text)
 
 
-def main():
-    program = sys.argv[1] if original else None
-    store = "etcd" if program else "kvstore"
-    if not apiserver_process.store_program(store):
-        print("SKIP admission: the store is not here")
-        return 0
-    extra = ["--enable-admission-plugins=NodeRestriction,AlwaysPullImages,DenyServiceExternalIPs",
-             "--allow-privileged=false"]
-    server = apiserver_process.ApiServer(store, extra, program=program)
-    target = Target(server)
-    try:
-        server.wait_ready()
-        api = Api(target)
-        api.post("/api/v1/namespaces", {"metadata": {"name": "admitted"}})
-        api.post(f"{NS}/serviceaccounts", {"metadata": {"name": "default"}})
-        for part in (nodes, mirror_pods, pods_of_nodes, tokens, more_of_nodes, certificates, mountable_secrets,
-                     images_and_privileges, external_ips):
-            try:
-                part(api)
-            except (KeyError, ValueError, TypeError, IndexError, AssertionError) as e:
-                check(part.__name__, f"{type(e).__name__}: {e}", "an answer of the right shape")
-    finally:
-        target.close()
-        server.stop()
-    return 1 if failed else 0
+PARTS = [nodes, mirror_pods, pods_of_nodes, tokens, more_of_nodes, certificates, mountable_secrets, images_and_privileges, external_ips]
+
+
+def prepare(target):
+    api = Api(target)
+    api.post("/api/v1/namespaces", {"metadata": {"name": "admitted"}})
+    api.post(f"{NS}/serviceaccounts", {"metadata": {"name": "default"}})
+    return api
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run_parts(check, PARTS, prepare,
+                              extra=["--enable-admission-plugins=NodeRestriction,AlwaysPullImages,DenyServiceExternalIPs",
+                                     "--allow-privileged=false"]))

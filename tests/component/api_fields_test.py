@@ -6,20 +6,12 @@ import json
 import re
 import sys
 
-import apiserver_process
-from attacks.target import Target
+import checks
 
 JSON_PATCH, MERGE, STRATEGIC = (f"application/{t}+json" for t in ("json-patch", "merge-patch", "strategic-merge-patch"))
 NS = "/api/v1/namespaces/fields"
 APPS = "/apis/apps/v1/namespaces/fields"
-failed = False
-
-
-def check(name, got, want):
-    global failed
-    good = got == want
-    failed |= not good
-    print(f"{'PASS' if good else 'FAIL'} api_fields.{name}{'' if good else f': got {got!r} want {want!r}'}", flush=True)
+check = checks.Checks("api_fields")
 
 
 class Api:
@@ -428,29 +420,15 @@ def others(api):
     check("stateful_set.claim_kind", (claim["kind"], claim["apiVersion"]), ("PersistentVolumeClaim", "v1"))
 
 
-def main():
-    program = sys.argv[1] if len(sys.argv) > 1 else None
-    store = "etcd" if program else "kvstore"
-    if not apiserver_process.store_program(store):
-        print("SKIP api_fields: the store is not here")
-        return 0
-    server = apiserver_process.ApiServer(store, program=program)
-    target = Target(server)
-    try:
-        server.wait_ready()
-        api = Api(target)
-        api.post("/api/v1/namespaces", {"metadata": {"name": "fields"}})
-        api.post(f"{NS}/serviceaccounts", {"metadata": {"name": "default"}})
-        for part in (service_accounts, cluster_ips, node_ports, quantities, warnings, patches, pods, others):
-            try:
-                part(api)
-            except (KeyError, ValueError, TypeError, IndexError) as e:
-                check(part.__name__, f"{type(e).__name__}: {e}", "an answer of the right shape")
-    finally:
-        target.close()
-        server.stop()
-    return 1 if failed else 0
+PARTS = [service_accounts, cluster_ips, node_ports, quantities, warnings, patches, pods, others]
+
+
+def prepare(target):
+    api = Api(target)
+    api.post("/api/v1/namespaces", {"metadata": {"name": "fields"}})
+    api.post(f"{NS}/serviceaccounts", {"metadata": {"name": "default"}})
+    return api
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run_parts(check, PARTS, prepare))

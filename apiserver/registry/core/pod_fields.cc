@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "apiserver/registry/validation/pod_parts.h"
 #include "apiserver/registry/validation/validation.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/validation.h"
@@ -15,7 +16,6 @@ using machinery::value::Value;
 
 namespace {
 
-constexpr std::string_view kAppArmor = "container.apparmor.security.beta.kubernetes.io/";
 constexpr size_t kMaxProfileName = 4095;
 
 template <class F>
@@ -60,9 +60,9 @@ std::vector<std::string> AppArmorFromAnnotations(Value& pod) {
   const Value annotations = object::AnnotationsOf(pod);
   if (!annotations.is_map() || pod.At("spec", "os", "name").string_or() == "windows") return warnings;
   const Value whole = pod.At("spec", "securityContext", "appArmorProfile");
-  for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"}) {
+  for (std::string_view list : validation::kContainerLists) {
     EachItem(pod.Ensure("spec"), list, [&](Value& container) {
-      std::string key = std::string(kAppArmor) + std::string(container.At("name").string_or());
+      std::string key = std::string(validation::kAppArmor) + std::string(container.At("name").string_or());
       const Value& annotation = annotations.At(key);
       if (!annotation.is_string() || !container.At("securityContext", "appArmorProfile").is_null()) return;
       Value profile = validation::AppArmorProfileOf(annotation.as_string());

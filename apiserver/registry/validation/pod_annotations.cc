@@ -3,25 +3,14 @@
 #include <charconv>
 
 #include "apiserver/registry/validation/check.h"
+#include "apiserver/registry/validation/pod_parts.h"
 
 namespace apiserver::registry::validation {
 namespace {
 
 constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
 constexpr std::string_view kDeletionCost = "controller.kubernetes.io/pod-deletion-cost";
-constexpr std::string_view kPodSeccomp = "seccomp.security.alpha.kubernetes.io/pod";
-constexpr std::string_view kContainerSeccomp = "container.seccomp.security.alpha.kubernetes.io/";
-constexpr std::string_view kAppArmor = "container.apparmor.security.beta.kubernetes.io/";
 constexpr std::string_view kLocal = "localhost/";
-
-// f(container, path)
-template <class F>
-void EachContainer(const Value& spec, const std::string& path, F f) {
-  for (const char* list : {"initContainers", "containers", "ephemeralContainers"}) {
-    const List& containers = Items(spec.At(list));
-    for (size_t i = 0; i < containers.size(); ++i) f(containers[i], Index(Child(path, list), i));
-  }
-}
 
 // A 32-bit number without a plus sign or leading zeros; absent is fine.
 bool IsDeletionCost(const Value& text) {

@@ -1,5 +1,6 @@
 // The kinds that are or make pods, and what holds for the pods of all of them.
 #include "apiserver/registry/validation/check.h"
+#include "apiserver/registry/validation/pod_parts.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -40,14 +41,10 @@ FieldErrors ValidateNotPrivileged(const machinery::schema::Kind& kind, const Val
   FieldErrors errors;
   PodAt at = PodOf(kind, object);
   if (!at.pod) return errors;
-  for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"}) {
-    const List& containers = Items(at.pod->At("spec", list));
-    for (size_t i = 0; i < containers.size(); ++i)
-      if (containers[i].At("securityContext", "privileged").bool_or())
-        errors.push_back(
-            FieldForbidden(Child(Index(Child(Child(at.path, "spec"), list), i), "securityContext", "privileged"),
-                           "disallowed by cluster policy"));
-  }
+  EachContainer(at.pod->At("spec"), Child(at.path, "spec"), [&](const Value& container, const std::string& path) {
+    if (container.At("securityContext", "privileged").bool_or())
+      errors.push_back(FieldForbidden(Child(path, "securityContext", "privileged"), "disallowed by cluster policy"));
+  });
   return errors;
 }
 

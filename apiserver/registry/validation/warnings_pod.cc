@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "apiserver/registry/validation/pod_parts.h"
 #include "apiserver/registry/validation/warn.h"
 
 namespace apiserver::registry::validation {
@@ -29,19 +30,7 @@ constexpr Advice kAnnotations[] = {
     {"security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"},
 };
 
-constexpr std::string_view kPodSeccomp = "seccomp.security.alpha.kubernetes.io/pod";
-constexpr std::string_view kContainerSeccomp = "container.seccomp.security.alpha.kubernetes.io/";
-constexpr std::string_view kAppArmor = "container.apparmor.security.beta.kubernetes.io/";
 constexpr std::string_view kNullSelector = ": a null labelSelector results in matching no pod";
-
-// f(container, path) for init, main and ephemeral containers, in this order.
-template <class F>
-void EachContainer(const Value& spec, const std::string& path, F f) {
-  for (const char* list : {"initContainers", "containers", "ephemeralContainers"}) {
-    const List& containers = Items(spec.At(list));
-    for (size_t i = 0; i < containers.size(); ++i) f(containers[i], Index(Child(path, list), i));
-  }
-}
 
 // --- labels, selectors, annotations ---
 
