@@ -113,16 +113,16 @@ def cluster_ips(api):
     check("service.patched_to_another_address", (answer.code, answer.message), (422, refusal % other))
     check("service.an_empty_address_is_none", api.put(f"{url}/s", service(clusterIP="", type="NodePort")).json["spec"][
         "clusterIP"], ip)
-    answer = api.post(url, service("l", clusterIPs=["10.96.200.1"]))
+    answer = api.post(url, service("l", clusterIPs=["10.96.0.201"]))
     check("service.made_with_a_list_alone", (answer.code, answer.message), (
-        422, 'Service "l" is invalid: spec.clusterIPs: Invalid value: ["10.96.200.1"]: must be empty when `clusterIP` '
+        422, 'Service "l" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.201"]: must be empty when `clusterIP` '
              'is not specified'))
-    made = api.post(url, service("l", clusterIP="10.96.200.1")).json["spec"]
-    check("service.made_with_an_address", made["clusterIPs"], ["10.96.200.1"])
-    taken = api.post(url, service("m", clusterIP="10.96.200.1"))
+    made = api.post(url, service("l", clusterIP="10.96.0.201")).json["spec"]
+    check("service.made_with_an_address", made["clusterIPs"], ["10.96.0.201"])
+    taken = api.post(url, service("m", clusterIP="10.96.0.201"))
     check("service.an_address_that_is_taken", (taken.code, taken.message), (
-        422, 'Service "m" is invalid: spec.clusterIPs: Invalid value: ["10.96.200.1"]: failed to allocate IP '
-             '10.96.200.1: provided IP is already allocated'))
+        422, 'Service "m" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.201"]: failed to allocate IP '
+             '10.96.0.201: provided IP is already allocated'))
     for bad, why in (("10.96.0.01", "must not have leading 0s"), ("::ffff:10.96.0.9", "must not be an IPv4-mapped IPv6 address"),
                      ("10.96.0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")):
         answer = api.post(url, service("m", clusterIP=bad))

@@ -106,11 +106,12 @@ def poison_by_api(api, owner_ip, balancer, node_port):
 
 
 def poison_in_store(server):
-    """Objects that no API server of ours would write, put under its feet."""
-    evil = [service("leading-zero", clusterIP="10.96.200.4", clusterIPs=["10.96.200.4"], externalIPs=["8.8.8.09", "10.96.0.01"]),
-            service('x" ; flush ruleset', clusterIP="10.96.200.1", clusterIPs=["10.96.200.1"], externalIPs=["1.2.3.4 }; flush ruleset; {"]),
+    """Objects that no API server of ours would write, put under its feet. Their addresses are from the range's static band
+    (10.96.0.1 to .255), where no address is handed out while the rest has some: so they are no other Service's."""
+    evil = [service("leading-zero", clusterIP="10.96.0.204", clusterIPs=["10.96.0.204"], externalIPs=["8.8.8.09", "10.96.0.01"]),
+            service('x" ; flush ruleset', clusterIP="10.96.0.201", clusterIPs=["10.96.0.201"], externalIPs=["1.2.3.4 }; flush ruleset; {"]),
             service("ports", [{"port": 65616, "protocol": "TCP"}, {"name": "x", "port": 81, "protocol": "TCP : drop"}],
-                    clusterIP="10.96.200.2", clusterIPs=["10.96.200.2"]),
+                    clusterIP="10.96.0.202", clusterIPs=["10.96.0.202"]),
             service("cluster-ip", [{"port": 8080, "protocol": "TCP"}], clusterIP=NODE, clusterIPs=[NODE],
                     sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": -1}})]
     for body in evil:
@@ -230,7 +231,7 @@ def neighbours(api, owner_ip, node_port):
         verdict("the node's address stays the node's", reach(NODE, 7777, 2) in ("", "TimeoutError"), reach(NODE, 7777))
     verdict("8.8.8.09 is 8.8.8.9", reach("8.8.8.9") == "10.244.0.5", reach("8.8.8.9"))
     begun = time.monotonic()
-    got = reach("10.96.99.99", 80, 1)
+    got = reach("10.96.0.99", 80, 1)
     verdict("an unused ClusterIP is silent", got == "TimeoutError" and "10.96.0.0" in sh("nft list chain ip kube-proxy cluster-ips-check"),
             f"{got} after {time.monotonic() - begun:.1f} s")
 
