@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every fuzzer for ten minutes (KEELSON_FUZZ_SECONDS for another time), in a build with the sanitizers of its own."""
+"""Every fuzzer for ten minutes, patches and HTTP/2 for thirty (KEELSON_FUZZ_SECONDS instead of 600), in a build with the
+sanitizers of its own."""
 import os
 import pathlib
 import subprocess
