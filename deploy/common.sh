@@ -176,17 +176,14 @@ start_units() {
       systemctl enable --quiet $UNITS
       # Not waited for here: what is not well yet is restarted until it is, and the checks that follow say what is missing.
       for unit in $UNITS; do
-        local now; now=$(unit_print "$unit")
-        if [ "$now" = "$(cat "$RUN/$unit.print" 2>/dev/null)" ]; then
-          systemctl start --no-block "$unit"
-        else
-          systemctl restart --no-block "$unit"
-          echo "$now" >"$RUN/$unit.print"
-        fi
+        if print_changed "$unit"; then systemctl restart --no-block "$unit"; else systemctl start --no-block "$unit"; fi
       done
       ;;
     keelson)
+      local changed='' unit
+      for unit in $UNITS; do if print_changed "$unit"; then changed=1; fi; done
       if supervisor_running; then
+        [ -n "$changed" ] || [ "$OPT/bin/keelson" -nt "$RUN/supervisor.pid" ] || return 0
         kill "$(cat "$RUN/supervisor.pid")"
         wait_for 60 "the old supervisor's end" supervisor_stopped
       fi
@@ -206,6 +203,13 @@ unit_print() {
     *) files="$files $ETC/$1.env $OPT/bin/$1" ;;
   esac
   cat $files | sha256sum | cut -d' ' -f1
+}
+
+# Whether the unit runs with something else than at the last start; from now on this is the last start.
+print_changed() {
+  local now; now=$(unit_print "$1")
+  [ "$now" != "$(cat "$RUN/$1.print" 2>/dev/null)" ] || return 1
+  echo "$now" >"$RUN/$1.print"
 }
 
 supervisor_running() {

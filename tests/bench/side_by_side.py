@@ -80,8 +80,8 @@ users: [{{name: u, user: {{client-certificate: {self.file(name + ".crt")}, clien
                    f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=m={peer}", *secure)
         return client
 
-    def start(self):
-        """Seconds to the first answered `kubectl get nodes`."""
+    def start(self, components=COMPONENTS):
+        """Seconds to the first answered `kubectl get nodes`, with these components beside store and apiserver."""
         f = self.file
         began = time.time()
         store = self.start_store()
@@ -92,7 +92,7 @@ users: [{{name: u, user: {{client-certificate: {self.file(name + ".crt")}, clien
                    "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=10.96.0.0/16",
                    "--advertise-address=192.0.2.10", "--service-account-issuer=https://kubernetes.default.svc",
                    f"--service-account-signing-key-file={f('sa.key')}", f"--service-account-key-file={f('sa.key')}")
-        for name in COMPONENTS:
+        for name in components:
             own = [f"--root-ca-file={f('ca.crt')}",
                    "--use-service-account-credentials"] if name == COMPONENTS[0] else []
             self.spawn(name, f"--kubeconfig={f(name + '.conf')}", "--bind-address=127.0.0.1",
