@@ -36,7 +36,8 @@ Core::Core(base::Executor& executor, storage::Storage& storage, base::Random ran
   impl_->admission = std::move(*chain);
   registry.SetAdmission(impl_->admission.get());
   impl_->chain = std::make_unique<chain::Chain>(
-      chain::Services{&executor, &registry, wiring.authenticator, wiring.authorizer, wiring.metrics}, options.limits);
+      chain::Services{&executor, &registry, wiring.authenticator, wiring.authorizer, wiring.metrics}, options.limits,
+      options.manners);
 }
 Core::~Core() = default;
 

@@ -22,6 +22,7 @@ namespace apiserver {
 struct CoreOptions {
   registry::RegistryOptions registry;
   chain::Limits limits;
+  chain::Manners manners;
   std::vector<std::string> enable_admission_plugins, disable_admission_plugins;
 };
 

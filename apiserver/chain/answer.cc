@@ -10,8 +10,6 @@ using base::net::Headers;
 
 namespace {
 
-constexpr std::string_view kAuditId = "audit-id";
-constexpr size_t kMaxAuditId = 64;
 constexpr size_t kPackFrom = 128 << 10;  // shorter answers cost more to pack than to send
 constexpr size_t kPackPiece = 256 << 10;
 constexpr int kPackLevel = 1;
@@ -32,13 +30,14 @@ bool TakesGzip(const Headers& headers) {
 
 }  // namespace
 
-Answer::Answer(base::net::Exchange& inner, std::string fresh_id) : inner_(inner), id_(std::move(fresh_id)) {
-  std::string_view given = inner.headers().Get(kAuditId).substr(0, kMaxAuditId);
-  if (!given.empty()) id_ = given;
+void Answer::Complete(int status, Headers& headers) {
+  scope_.code = status;
+  for (const auto& [name, value] : scope_.answer_headers.fields())
+    if (!headers.Has(name)) headers.Add(name, value);
 }
 
 base::Task<base::Status> Answer::Respond(int status, Headers headers, base::SharedBytes body) {
-  headers.Add(std::string(kAuditId), id_);
+  Complete(status, headers);
   bool packed = body && body->size() > kPackFrom && !headers.Has("content-encoding") && method() != "HEAD" &&
                 TakesGzip(inner_.headers());
   if (packed) return RespondPacked(status, std::move(headers), std::move(body));
@@ -46,13 +45,13 @@ base::Task<base::Status> Answer::Respond(int status, Headers headers, base::Shar
 }
 
 base::Task<base::Status> Answer::StartResponse(int status, Headers headers) {
-  headers.Add(std::string(kAuditId), id_);
+  Complete(status, headers);
   return inner_.StartResponse(status, std::move(headers));
 }
 
 base::Task<base::Status> Answer::RespondOnce(int status, Headers headers, std::string prefix, base::SharedBytes piece,
                                              Headers trailers) {
-  headers.Add(std::string(kAuditId), id_);
+  Complete(status, headers);
   return inner_.RespondOnce(status, std::move(headers), std::move(prefix), std::move(piece), std::move(trailers));
 }
 

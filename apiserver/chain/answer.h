@@ -1,17 +1,18 @@
-// An exchange as the REST front shows it to handlers: every answer carries the request's Audit-Id, and a long one is
-// packed for clients that take gzip. Everything else passes through. Lives as long as the handler's call.
+// An exchange as the REST front shows it to handlers: every answer carries what the steps want it to carry, its code is
+// noted in the Scope, the request ends with the Scope's context, and a long answer is packed for clients that take
+// gzip. Everything else passes through. Lives as long as the handler's call.
 #pragma once
 
 #include <string>
 
+#include "apiserver/chain/scope.h"
 #include "base/net/server.h"
 
 namespace apiserver::chain {
 
 class Answer final : public base::net::Exchange {
  public:
-  // The id is the one the client sent, or `fresh_id`.
-  Answer(base::net::Exchange& inner, std::string fresh_id);
+  Answer(base::net::Exchange& inner, Scope& scope) : inner_(inner), scope_(scope) {}
 
   std::string_view method() const override { return inner_.method(); }
   std::string_view path() const override { return inner_.path(); }
@@ -19,7 +20,7 @@ class Answer final : public base::net::Exchange {
   const base::net::Headers& headers() const override { return inner_.headers(); }
   const base::net::Peer& peer() const override { return inner_.peer(); }
   int http_major() const override { return inner_.http_major(); }
-  const base::Context& context() const override { return inner_.context(); }
+  const base::Context& context() const override { return scope_.context; }
   base::Executor& executor() override { return inner_.executor(); }
   base::Task<base::Result<std::string>> ReadBody(base::Context ctx) override { return inner_.ReadBody(std::move(ctx)); }
   base::Status HoldBody(size_t bytes) override { return inner_.HoldBody(bytes); }
@@ -44,9 +45,11 @@ class Answer final : public base::net::Exchange {
 
  private:
   base::Task<base::Status> RespondPacked(int status, base::net::Headers headers, base::SharedBytes body);
+  // Notes the code; the headers that the steps add.
+  void Complete(int status, base::net::Headers& headers);
 
   base::net::Exchange& inner_;
-  std::string id_;
+  Scope& scope_;
 };
 
 }  // namespace apiserver::chain

@@ -23,8 +23,6 @@ using machinery::request::Verb;
 
 namespace {
 
-constexpr std::string_view kCacheControl = "no-cache, private";
-
 std::string Quoted(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
@@ -34,9 +32,8 @@ std::string Quoted(std::string_view text) {
   return out + "\"";
 }
 
-Headers StandardHeaders(std::string_view content_type) {
+Headers TypedHeaders(std::string_view content_type) {
   Headers h;
-  h.Add("cache-control", std::string(kCacheControl));
   if (!content_type.empty()) h.Add("content-type", std::string(content_type));
   return h;
 }
@@ -56,6 +53,15 @@ base::Result<int64_t> Int(const std::string& text) {
 }
 
 bool Bool(const std::string& text) { return TrueParameter(text); }
+
+base::Task<void> RespondEarly(Exchange& exchange, EarlyAnswer answer) {
+  Headers headers;
+  if (!answer.text.empty()) {
+    headers.Add("content-type", "text/plain; charset=utf-8");
+    headers.Add("x-content-type-options", "nosniff");
+  }
+  (void)co_await exchange.Respond(answer.code, std::move(headers), std::move(answer.text));
+}
 
 struct Wishes {
   Options options;
@@ -170,62 +176,28 @@ std::string ConnectKey(std::string_view group, std::string_view version, std::st
 
 }  // namespace
 
-Impersonation ImpersonationOf(const Headers& headers) {
-  constexpr std::string_view kExtra = "impersonate-extra-";
-  Impersonation who;
-  for (const auto& [name, value] : headers.fields()) {
-    if (!name.starts_with("impersonate-")) continue;
-    if (name == "impersonate-user") who.user = value;
-    if (name == "impersonate-uid") who.uid = value;
-    if (name == "impersonate-group") who.groups.push_back(value);
-    if (name.starts_with(kExtra)) who.extra[base::net::PercentDecode(name.substr(kExtra.size()))].push_back(value);
-  }
-  return who;
-}
-
-std::string BearerTokenOf(const Headers& headers) {
-  std::string_view value = headers.Get("authorization");
-  constexpr std::string_view kBearer = "bearer ";
-  if (value.size() <= kBearer.size()) return {};
-  bool bearer = std::equal(kBearer.begin(), kBearer.end(), value.begin(),
-                           [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
-  if (!bearer) return {};
-  value.remove_prefix(kBearer.size());
-  while (value.starts_with(' ')) value.remove_prefix(1);
-  return std::string(value);
-}
-
 struct RestFront::Impl {
-  Impl(Chain& chain, base::Random& random) : chain(chain), random(random) {}
+  explicit Impl(Chain& chain) : chain(chain) {}
   Chain& chain;
-  base::Random& random;
   std::map<std::string, PathHandler, std::less<>> exact, prefixes;
   std::map<std::string, std::pair<Connect, ConnectHandler>, std::less<>> connects;
   PathHandler discovery;
 
   const PathHandler* Find(std::string_view path) const;
-  base::Task<void> ServePath(Exchange& exchange, Identity identity, std::string_view path);
+  base::Task<void> ServePath(Exchange& exchange, const Scope& scope);
   base::Task<void> NoSuchPage(Exchange& exchange);
-  base::Task<void> ServeResource(Exchange& exchange, Identity identity, const RequestInfo& info, Query query);
-  base::Result<Request> BuildConnect(const Exchange& exchange, Identity identity, const RequestInfo& info,
-                                     const Connect& what, Query query);
-  base::Result<Request> Build(const Exchange& exchange, Identity identity, const RequestInfo& info, Query query);
-  base::Task<base::Status> ReadBody(Exchange& exchange, base::Context ctx, Request& request);
-  base::Task<void> Answer(Exchange& exchange, Request request);
-  base::Task<void> ServeWatch(Exchange& exchange, const Request& request);
-  base::Task<base::Result<Identity>> Identify(Exchange& exchange);
-  std::string NewAuditId() {
-    std::string bytes;
-    base::PutBigEndian64(bytes, random.Next());
-    base::PutBigEndian64(bytes, random.Next());
-    return base::UuidFromBytes(bytes);
-  }
+  base::Task<void> ServeResource(Exchange& exchange, Scope& scope);
+  base::Result<Request> BuildConnect(const Exchange& exchange, Scope& scope, const Connect& what);
+  base::Result<Request> Build(const Exchange& exchange, Scope& scope);
+  base::Task<base::Status> ReadBody(Exchange& exchange, Request& request);
+  base::Task<void> Answer(Exchange& exchange, Scope& scope, Request request);
+  base::Task<void> ServeWatch(Exchange& exchange, Scope& scope, const Request& request);
   base::Task<void> Refuse(Exchange& exchange, base::Status error, std::vector<std::string> warnings = {}) {
     return RespondError(exchange, std::move(error), &chain.services().registry->schema(), std::move(warnings));
   }
 };
 
-RestFront::RestFront(Chain& chain, base::Random& random) : impl_(std::make_unique<Impl>(chain, random)) {}
+RestFront::RestFront(Chain& chain) : impl_(std::make_unique<Impl>(chain)) {}
 RestFront::~RestFront() = default;
 
 void RestFront::Mount(std::string path, PathHandler handler) {
@@ -255,7 +227,7 @@ std::string RestFront::Negotiate(std::string_view accept, const std::vector<std:
 }
 
 base::Task<void> RestFront::RespondJson(Exchange& exchange, int code, std::string body) {
-  Headers headers = StandardHeaders("application/json");
+  Headers headers = TypedHeaders("application/json");
   (void)co_await exchange.Respond(code, std::move(headers), std::move(body));
 }
 
@@ -263,7 +235,7 @@ base::Task<void> RestFront::RespondError(Exchange& exchange, base::Status error,
                                          const machinery::schema::Schema* schema, std::vector<std::string> warnings) {
   auto form = chain::Negotiate(exchange.headers().Get("accept"), {.list = true});
   bool negotiated = schema && form;
-  Headers headers = StandardHeaders(negotiated ? form->content_type : "application/json");
+  Headers headers = TypedHeaders(negotiated ? form->content_type : "application/json");
   for (const auto& w : warnings) headers.Add("warning", "299 - " + Quoted(w));
   const auto* api = object::AsApiError(error);
   if (api && api->retry_after_seconds > 0) headers.Add("retry-after", std::to_string(api->retry_after_seconds));
@@ -304,30 +276,29 @@ bool OnlyForGet(std::string_view path) {
 
 }  // namespace
 
-base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, Identity identity, std::string_view path) {
+base::Task<void> RestFront::Impl::ServePath(Exchange& exchange, const Scope& scope) {
+  std::string_view path = scope.info->path;
   const auto* handler = Find(path);
   if (handler && OnlyForGet(path) && exchange.method() != "GET") {
     co_await Refuse(exchange, object::MethodNotAllowed());
     co_return;
   }
   if (handler) {
-    co_await (*handler)(exchange, identity);
+    co_await (*handler)(exchange, scope.identity);
     co_return;
   }
   co_await NoSuchPage(exchange);
 }
 
 base::Task<void> RestFront::Impl::NoSuchPage(Exchange& exchange) {
-  Headers headers = StandardHeaders("text/plain; charset=utf-8");
-  headers.Add("x-content-type-options", "nosniff");
-  (void)co_await exchange.Respond(404, std::move(headers), std::string("404 page not found\n"));
+  return RespondEarly(exchange, {404, "404 page not found\n"});
 }
 
 // --- resources ---
 
-base::Result<Request> RestFront::Impl::BuildConnect(const Exchange& exchange, Identity identity,
-                                                    const RequestInfo& info, const Connect& what, Query query) {
-  Request r = Addressed(exchange, std::move(identity), info);
+base::Result<Request> RestFront::Impl::BuildConnect(const Exchange& exchange, Scope& scope, const Connect& what) {
+  const RequestInfo& info = *scope.info;
+  Request r = Addressed(exchange, scope.identity, info);
   bool fits = !info.by_prefix && !r.name.empty() && info.in_namespace == what.namespaced &&
               (what.subpath || info.parts.size() == 3) && !(what.namespaced && r.namespace_name.empty());
   if (!fits) return base::Err(object::UnknownPath());
@@ -336,14 +307,14 @@ base::Result<Request> RestFront::Impl::BuildConnect(const Exchange& exchange, Id
   TRY(CheckNames(r));
   r.verb = Verb::kConnect;
   r.subpath = SubpathOf(info);
-  r.parameters = std::move(query);
+  r.parameters = std::move(scope.query);
   return r;
 }
 
 // The Request without its body: what is wrong with it beside that is said before the body is read.
-base::Result<Request> RestFront::Impl::Build(const Exchange& exchange, Identity identity, const RequestInfo& info,
-                                             Query query) {
-  Request r = Addressed(exchange, std::move(identity), info);
+base::Result<Request> RestFront::Impl::Build(const Exchange& exchange, Scope& scope) {
+  const RequestInfo& info = *scope.info;
+  Request r = Addressed(exchange, scope.identity, info);
   bool prefixed_watch = info.by_prefix && info.verb == "watch" && r.subresource.empty();
   bool path = info.parts.size() <= 3 && (prefixed_watch || !info.by_prefix);
   // An empty segment is no path of anything.
@@ -363,9 +334,9 @@ base::Result<Request> RestFront::Impl::Build(const Exchange& exchange, Identity 
     r.patch_type = *type;
   }
   TRY(CheckNames(r));
-  TRY_ASSIGN(Wishes wishes, ReadWishes(query, r.verb));
+  TRY_ASSIGN(Wishes wishes, ReadWishes(scope.query, r.verb));
   r.options = std::move(wishes.options);
-  r.parameters = std::move(query);
+  r.parameters = std::move(scope.query);
   if ((wishes.pretty || (LikesPretty(r.user_agent) && !r.accept.starts_with("application/json;"))) &&
       r.verb != Verb::kWatch) {
     // Each clause may carry the wish; one that stands for JSON is enough.
@@ -374,10 +345,10 @@ base::Result<Request> RestFront::Impl::Build(const Exchange& exchange, Identity 
   return r;
 }
 
-base::Task<base::Status> RestFront::Impl::ReadBody(Exchange& exchange, base::Context ctx, Request& request) {
+base::Task<base::Status> RestFront::Impl::ReadBody(Exchange& exchange, Request& request) {
   if (exchange.method() == "GET") co_return base::Ok();
   size_t limit = chain.limits().max_body_bytes;
-  auto body = co_await exchange.ReadAll(ctx, limit);
+  auto body = co_await exchange.ReadAll(exchange.context(), limit);
   if (!body && body.error().code() == base::Code::kResourceExhausted)
     co_return object::RequestEntityTooLarge("limit is " + std::to_string(limit));
   if (!body) co_return body.error();
@@ -385,8 +356,8 @@ base::Task<base::Status> RestFront::Impl::ReadBody(Exchange& exchange, base::Con
   co_return base::Ok();
 }
 
-base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity identity, const RequestInfo& info,
-                                                Query query) {
+base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Scope& scope) {
+  const RequestInfo& info = *scope.info;
   // Resources are served below their own beginning only: not below "//api", nor in an empty group.
   if (!info.path.starts_with(info.group.empty() ? "/api/" : "/apis/") ||
       !chain.services().registry->ServesGroup(info.group)) {
@@ -395,45 +366,41 @@ base::Task<void> RestFront::Impl::ServeResource(Exchange& exchange, Identity ide
   }
   auto connect = connects.find(ConnectKey(info.group, info.version, info.resource, info.subresource));
   bool connects_to = connect != connects.end() && !info.subresource.empty();
-  auto request = connects_to
-                     ? BuildConnect(exchange, std::move(identity), info, connect->second.first, std::move(query))
-                     : Build(exchange, std::move(identity), info, std::move(query));
+  auto request = connects_to ? BuildConnect(exchange, scope, connect->second.first) : Build(exchange, scope);
   if (!request) {
     co_await Refuse(exchange, request.error());
   } else if (connects_to) {
     co_await connect->second.second(exchange, std::move(*request));
   } else if (request->verb == Verb::kWatch) {
-    co_await ServeWatch(exchange, *request);
+    co_await ServeWatch(exchange, scope, *request);
   } else {
-    co_await Answer(exchange, std::move(*request));
+    co_await Answer(exchange, scope, std::move(*request));
   }
 }
 
-base::Task<void> RestFront::Impl::Answer(Exchange& exchange, Request request) {
+base::Task<void> RestFront::Impl::Answer(Exchange& exchange, Scope& scope, Request request) {
   // A slow body holds its seat no longer than a slow store would.
-  auto limited = exchange.context().WithTimeout(exchange.executor(), chain.limits().request_timeout);
-  if (auto s = co_await ReadBody(exchange, limited, request); !s.ok()) {
+  if (auto s = co_await ReadBody(exchange, request); !s.ok()) {
     co_await Refuse(exchange, s.code() == base::Code::kDeadlineExceeded ? TimedOut() : s);
     co_return;
   }
-  std::vector<std::string> warnings;
-  auto response = co_await chain.DoAdmitted(limited, request, &warnings);
+  auto response = co_await chain.Do(scope, request);
   if (!response) {
-    co_await Refuse(exchange, response.error(), warnings);
+    co_await Refuse(exchange, response.error(), scope.warnings);
     co_return;
   }
-  Headers headers = StandardHeaders(response->content_type);
+  Headers headers = TypedHeaders(response->content_type);
   for (const auto& w : response->warnings) headers.Add("warning", "299 - " + Quoted(w));
   (void)co_await exchange.Respond(response->code, std::move(headers), std::move(response->body));
 }
 
-base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, const Request& request) {
-  auto stream = co_await chain.WatchAdmitted(exchange.context(), request);
+base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, Scope& scope, const Request& request) {
+  auto stream = co_await chain.Watch(scope, request);
   if (!stream) {
     co_await Refuse(exchange, stream.error());
     co_return;
   }
-  auto started = co_await exchange.StartResponse(200, StandardHeaders((*stream)->content_type()));
+  auto started = co_await exchange.StartResponse(200, TypedHeaders((*stream)->content_type()));
   // Most events find this coroutine asleep and the client keeping up: they leave without waking it.
   if (started.ok())
     (*stream)->OfferTo(Framing::kStream, [&exchange](base::SharedBytes& frame) { return exchange.TryWrite(frame); });
@@ -445,31 +412,25 @@ base::Task<void> RestFront::Impl::ServeWatch(Exchange& exchange, const Request& 
   if (started.ok()) (void)co_await exchange.Finish();
 }
 
-base::Task<base::Result<Identity>> RestFront::Impl::Identify(Exchange& exchange) {
-  auth::Credentials credentials{BearerTokenOf(exchange.headers()), &exchange.peer(), &exchange.headers()};
-  co_return co_await chain.Identify(exchange.context(), credentials, ImpersonationOf(exchange.headers()));
-}
-
 base::Task<void> RestFront::Serve(Exchange& inner) {
-  chain::Answer exchange(inner, impl_->NewAuditId());
-  Query query = ReadQuery(exchange.query());
-  auto info = ReadRequestInfo(exchange.method(), exchange.path(), query);
-  if (!info) {
-    co_await impl_->Refuse(exchange, info.error());
-    co_return;
-  }
-  auto identity = co_await impl_->Identify(exchange);
-  if (!identity) {
-    co_await impl_->Refuse(exchange, identity.error());
-    co_return;
-  }
-  auto seat = impl_->chain.Admit(*identity, *info);
-  if (!seat) {
-    co_await impl_->Refuse(exchange, seat.error());
-  } else if (info->resource_request) {
-    co_await impl_->ServeResource(exchange, std::move(*identity), *info, std::move(query));
+  Scope scope(impl_->chain.state(), {.wire = Wire::kRest,
+                                     .method = inner.method(),
+                                     .path = inner.path(),
+                                     .query = inner.query(),
+                                     .http_major = inner.http_major(),
+                                     .headers = &inner.headers(),
+                                     .peer = &inner.peer(),
+                                     .context = inner.context()});
+  chain::Answer exchange(inner, scope);
+  auto passed = co_await impl_->chain.Pass(scope, Stage::kMessage);
+  if (!passed.ok()) {
+    co_await impl_->Refuse(exchange, std::move(passed));
+  } else if (scope.early) {
+    co_await RespondEarly(exchange, std::move(*scope.early));
+  } else if (scope.info->resource_request) {
+    co_await impl_->ServeResource(exchange, scope);
   } else {
-    co_await impl_->ServePath(exchange, std::move(*identity), info->path);
+    co_await impl_->ServePath(exchange, scope);
   }
 }
 

@@ -31,7 +31,7 @@ struct Connect {
 
 class RestFront {
  public:
-  RestFront(Chain& chain, base::Random& random);
+  explicit RestFront(Chain& chain);
   ~RestFront();
 
   // An exact path ("/version"), or a prefix when it ends in '/' ("/openapi/v3/"). The longest match wins. Resource
@@ -57,9 +57,5 @@ class RestFront {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The credentials and wishes of headers, for every wire.
-std::string BearerTokenOf(const base::net::Headers& headers);
-Impersonation ImpersonationOf(const base::net::Headers& headers);
 
 }  // namespace apiserver::chain

@@ -42,6 +42,16 @@ void AddServingFlags(base::FlagSet& f, Options& o) {
   f.Add("min-request-timeout", &o.min_request_timeout, "Shortest time, in seconds, that a watch is left open.");
   f.Add("request-timeout", &o.request_timeout, "How long a request may take.");
   f.Add("shutdown-delay-duration", &o.shutdown_delay_duration, "How long to go on serving after the signal to stop.");
+  f.Add("shutdown-send-retry-after", &o.manners.shutdown_send_retry_after,
+        "After --shutdown-delay-duration send new requests elsewhere with 429 while those under way end.");
+  f.Add(
+      "goaway-chance", &o.manners.goaway_chance,
+      "Chance that a request moves its HTTP/2 client to another connection, 0 to 0.02: spreads clients over servers.");
+  f.Add("cors-allowed-origins", &o.manners.cors_allowed_origins,
+        "Regular expressions of the origins that browsers may call from, tied to both ends of the host: "
+        "//example\\.com(:|$).");
+  f.Add("strict-transport-security-directives", &o.manners.strict_transport_security_directives,
+        "Directives of the header Strict-Transport-Security: max-age=expireTime, includeSubDomains, preload.");
   f.Add("feature-gates", &o.feature_gates, "Features to switch on or off.");
 }
 
@@ -149,7 +159,6 @@ void RefuseOthers(base::FlagSet& f) {
                  "coordinated-leadership-lease-duration",
                  "coordinated-leadership-renew-deadline",
                  "coordinated-leadership-retry-period",
-                 "cors-allowed-origins",
                  "debug-socket-path",
                  "disable-http2-serving",
                  "disabled-metrics",
@@ -168,7 +177,6 @@ void RefuseOthers(base::FlagSet& f) {
                  "etcd-healthcheck-timeout",
                  "etcd-readycheck-timeout",
                  "etcd-servers-overrides",
-                 "goaway-chance",
                  "lease-reuse-duration-seconds",
                  "livez-grace-period",
                  "log-flush-frequency",
@@ -197,11 +205,8 @@ void RefuseOthers(base::FlagSet& f) {
                  "send-retry-after-while-not-ready-once",
                  "service-account-signing-endpoint",
                  "show-hidden-metrics-for-version",
-                 "shutdown-send-retry-after",
-                 "shutdown-watch-termination-grace-period",
                  "storage-backend",
                  "storage-media-type",
-                 "strict-transport-security-directives",
                  "tls-curve-preferences",
                  "tls-sni-cert-key",
                  "tracing-config-file",

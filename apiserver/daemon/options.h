@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apiserver/chain/manners.h"
 #include "base/executor.h"
 #include "base/log.h"
 
@@ -34,7 +35,8 @@ struct Options {
   int32_t min_request_timeout = 1800;
   int32_t http2_max_streams_per_connection = 0;
   base::Duration request_timeout = std::chrono::minutes(1);
-  base::Duration shutdown_delay_duration{};
+  base::Duration shutdown_delay_duration{}, shutdown_watch_termination_grace_period{};
+  chain::Manners manners;
 
   // Who and what.
   bool anonymous_auth = true;

@@ -1,5 +1,7 @@
 #include "apiserver/daemon/serve.h"
 
+#include <algorithm>
+
 #include "apiserver/chain/rest.h"
 #include "apiserver/plane/control_plane.h"
 #include "apiserver/rpc/resources_service.h"
@@ -18,6 +20,7 @@ using machinery::request::Identity;
 namespace {
 
 constexpr base::Duration kDrain = std::chrono::seconds(5);
+constexpr base::Duration kShutdownLook = std::chrono::milliseconds(50);
 constexpr base::Duration kMemoryLook = std::chrono::seconds(5);
 constexpr size_t kMemorySlack = 32 << 20;
 
@@ -66,6 +69,8 @@ struct Server::Impl {
   base::Status Listen();
   base::Task<void> CompactNowAndThen(base::Context ctx);
   base::Task<void> ReturnMemoryNowAndThen(base::Context ctx);
+  base::Task<void> SendElsewhere();
+  base::Task<void> EndWatches();
 };
 
 Server::Server(base::Daemon& daemon, Options options) : impl_(std::make_unique<Impl>(daemon, std::move(options))) {}
@@ -83,7 +88,7 @@ base::Status Server::Impl::Check() const {
     return base::InvalidArgument("--service-account-issuer is a required flag");
   if (!options.feature_gates.empty())
     return base::Unimplemented("flag --feature-gates is not supported yet by keelson");
-  return base::Ok();
+  return chain::CheckManners(options.manners);
 }
 
 base::Task<base::Status> Server::Impl::OpenStore() {
@@ -143,6 +148,7 @@ base::Status Server::Impl::MakeCore() {
   o.limits.max_mutating_requests_inflight = options.max_mutating_requests_inflight;
   o.limits.request_timeout = options.request_timeout;
   o.limits.min_request_timeout = std::chrono::seconds(options.min_request_timeout);
+  o.manners = options.manners;
   o.enable_admission_plugins = options.enable_admission_plugins;
   o.disable_admission_plugins = options.disable_admission_plugins;
   core = std::make_unique<Core>(loop, *store, random.Fork(), std::move(o), [&](registry::Registry& registry) {
@@ -157,7 +163,7 @@ base::Status Server::Impl::MakeCore() {
 }
 
 base::Status Server::Impl::MakeFronts() {
-  front = std::make_unique<chain::RestFront>(core->chain(), random);
+  front = std::make_unique<chain::RestFront>(core->chain());
   plane->MountOn(*front);
   streaming::KubeletAccess access;
   access.certificate_file = options.kubelet_client_certificate;
@@ -216,6 +222,27 @@ base::Task<void> Server::Impl::ReturnMemoryNowAndThen(base::Context ctx) {
   while ((co_await base::Sleep(loop, ctx, kMemoryLook)).ok()) base::ReturnFreedMemory(kMemorySlack);
 }
 
+// As long as the requests under way last, those that come are answered with 429 instead of a refused connection.
+base::Task<void> Server::Impl::SendElsewhere() {
+  auto& state = core->chain().state();
+  state.shutting_down = true;
+  auto limited = base::Context().WithTimeout(loop, options.request_timeout);
+  while (state.under_way > 0 && (co_await base::Sleep(loop, limited, kShutdownLook)).ok()) {
+  }
+}
+
+// Spread over the grace period, so that their clients do not all come to the other servers in one moment.
+base::Task<void> Server::Impl::EndWatches() {
+  auto& watches = core->chain().state().watches;
+  if (options.shutdown_watch_termination_grace_period <= base::Duration::zero() || watches.empty()) co_return;
+  auto pause = options.shutdown_watch_termination_grace_period / watches.size();
+  auto limited = base::Context().WithTimeout(loop, options.shutdown_watch_termination_grace_period);
+  while (!watches.empty() && (co_await base::Sleep(loop, limited, pause)).ok()) {
+    auto ending = std::ranges::find_if(watches, [](const auto* w) { return !w->context.done(); });
+    if (ending != watches.end()) (*ending)->context.Cancel();
+  }
+}
+
 base::Task<base::Status> Server::Run() {
   Impl& s = *impl_;
   base::RaiseOpenFilesLimit();
@@ -238,6 +265,8 @@ base::Task<base::Status> Server::Run() {
     s.plane->BeginShutdown();
     if (s.options.shutdown_delay_duration > base::Duration::zero())
       (void)co_await base::Sleep(s.loop, base::Context(), s.options.shutdown_delay_duration);
+    if (s.options.manners.shutdown_send_retry_after) co_await s.SendElsewhere();
+    co_await s.EndWatches();
     co_await s.server->Stop(kDrain);
   }
   co_await s.scope.CancelAndJoin();

@@ -1,6 +1,6 @@
 #include "apiserver/rpc/resources_service.h"
 
-#include "apiserver/chain/rest.h"
+#include "apiserver/chain/chain.h"
 #include "machinery/object/api_error.h"
 #include "machinery/value/value.h"
 #include "proto/resources/v1/resources.pb.h"
@@ -11,6 +11,7 @@ namespace object = machinery::object;
 namespace wire = keelson::resources::v1;
 using base::net::GrpcCall;
 using base::net::GrpcServerStream;
+using chain::Scope;
 using machinery::request::Options;
 using machinery::request::PatchType;
 using machinery::request::Request;
@@ -78,12 +79,15 @@ base::Result<Request> Decode(const std::string& bytes) {
   return r;
 }
 
-// Before a byte of the request is read.
+// Before a byte of the request is read. Method and path are the wire's own, not what is asked.
 base::Task<base::Status> Identify(chain::Chain& chain, GrpcCall& call) {
-  auto who = chain::ImpersonationOf(call.headers);
-  auth::Credentials credentials{chain::BearerTokenOf(call.headers), &call.peer, &call.headers};
-  CO_TRY_ASSIGN(auto identity, co_await chain.Identify(call.ctx, credentials, who));
-  call.caller = std::make_shared<const machinery::request::Identity>(std::move(identity));
+  auto scope = std::make_shared<Scope>(chain.state(), chain::Incoming{.wire = chain::Wire::kRpc,
+                                                                      .http_major = 2,
+                                                                      .headers = &call.headers,
+                                                                      .peer = &call.peer,
+                                                                      .context = call.ctx});
+  CO_TRY(co_await chain.Pass(*scope, chain::Stage::kHead));
+  call.caller = std::move(scope);
   co_return base::Ok();
 }
 
@@ -104,11 +108,13 @@ std::string DetailsOf(const base::Status& s, size_t max_bytes) {
   return text.size() > max_bytes ? std::string() : text;
 }
 
-base::Task<base::Result<Request>> Admit(chain::Chain& chain, const GrpcCall& call, const std::string& bytes) {
-  CO_TRY_ASSIGN(Request r, Decode(bytes));
-  r.identity = *static_cast<const machinery::request::Identity*>(call.caller.get());
+Scope& ScopeOf(const GrpcCall& call) { return *static_cast<Scope*>(call.caller.get()); }
+
+base::Result<Request> RequestOf(const GrpcCall& call, const std::string& bytes) {
+  TRY_ASSIGN(Request r, Decode(bytes));
+  r.identity = ScopeOf(call).identity;
   r.source_address = call.peer.address;
-  co_return r;
+  return r;
 }
 
 void PutLength(std::string& out, size_t n) {
@@ -132,9 +138,12 @@ std::string Encode(const Response& response) {
 }
 
 base::Task<base::Result<std::string>> Do(chain::Chain& chain, const GrpcCall& call, std::string bytes) {
-  CO_TRY_ASSIGN(Request r, co_await Admit(chain, call, bytes));
+  Scope& scope = ScopeOf(call);
+  CO_TRY_ASSIGN(Request r, RequestOf(call, bytes));
   if (r.verb == machinery::request::Verb::kWatch) co_return base::Err(object::MethodNotAllowed());
-  CO_TRY_ASSIGN(Response response, co_await chain.Do(call.ctx, r));
+  scope.request = &r;
+  CO_TRY(co_await chain.Pass(scope, chain::Stage::kMessage));
+  CO_TRY_ASSIGN(Response response, co_await chain.Do(scope, r));
   co_return Encode(response);
 }
 
@@ -142,15 +151,18 @@ base::Task<base::Status> Watch(chain::Chain& chain, GrpcServerStream& stream) {
   const GrpcCall& call = stream.call();
   CO_TRY_ASSIGN(auto bytes, co_await stream.Read());
   if (!bytes) co_return object::BadRequest("a watch needs a request");
-  CO_TRY_ASSIGN(Request r, co_await Admit(chain, call, *bytes));
+  Scope& scope = ScopeOf(call);
+  CO_TRY_ASSIGN(Request r, RequestOf(call, *bytes));
   if (r.verb != machinery::request::Verb::kWatch) co_return object::BadRequest("the verb of a watch is watch");
-  CO_TRY_ASSIGN(auto events, co_await chain.Watch(call.ctx, r));
+  scope.request = &r;
+  CO_TRY(co_await chain.Pass(scope, chain::Stage::kMessage));
+  CO_TRY_ASSIGN(auto events, co_await chain.Watch(scope, r));
   wire::Event started;
   started.set_type(wire::Event::STARTED);
   started.set_content_type(std::string(events->content_type()));
   CO_TRY(co_await stream.Write(base::Share(started.SerializeAsString())));
   while (true) {
-    CO_TRY_ASSIGN(base::SharedBytes frame, co_await events->NextFrame(call.ctx, chain::Framing::kMessage));
+    CO_TRY_ASSIGN(base::SharedBytes frame, co_await events->NextFrame(scope.context, chain::Framing::kMessage));
     if (!frame) co_return base::Ok();
     CO_TRY(co_await stream.Write(std::move(frame)));
   }

@@ -26,7 +26,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, std::string address) {
   Everybody everybody;
   apiserver::Core core(loop, storage, random.Fork(), {},
                        [&](auto&) { return apiserver::Wiring{.authenticator = &everybody}; });
-  apiserver::chain::RestFront front(core.chain(), random);
+  apiserver::chain::RestFront front(core.chain());
   base::TaskScope scope(loop, daemon.context());
   scope.Spawn(core.Run(scope.context()));
   CO_TRY(co_await core.WaitReady(daemon.context()));

@@ -38,7 +38,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, char** argv) {
   options.enable_admission_plugins = {"NodeRestriction"};
   apiserver::Core core(loop, storage, random.Fork(), std::move(options),
                        [&](auto& registry) { return plane->Connect(registry, &daemon.metrics()); });
-  apiserver::chain::RestFront front(core.chain(), random);
+  apiserver::chain::RestFront front(core.chain());
   plane->MountOn(front);
   CO_TRY(plane->MountStreaming(loop, front, {}));
   base::TaskScope scope(loop, daemon.context());

@@ -34,7 +34,7 @@ struct GrpcCall {
   Context ctx;  // ends at the deadline or when the client cancels
   Executor& executor;
   GrpcLongAnswer* long_answer = nullptr;  // of unary calls over HTTP/2
-  std::shared_ptr<const void> caller;     // what the interceptor found out about it
+  std::shared_ptr<void> caller;           // what the interceptor found out about it
 };
 
 // One call seen from the server: read requests, write answers.

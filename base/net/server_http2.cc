@@ -169,7 +169,11 @@ void Http2Exchange::SendHead(int status, const Headers& headers, bool end) {
   nv.push_back(MakeNv(":status", {code, 3}));
   bool dated = false;
   for (const auto& [name, value] : headers.fields()) {
-    if (IsConnectionField(name)) continue;
+    if (IsConnectionField(name)) {
+      // As in HTTP/1.1 the connection ends with the exchanges that are on it.
+      if (name == "connection" && value == "close") session()->GoAway();
+      continue;
+    }
     // In gRPC nobody reads a date.
     dated |= name == "date" || (name == "content-type" && value.starts_with("application/grpc"));
     nv.push_back(MakeNv(name, value));
