@@ -2,7 +2,8 @@
 
 #include "base/bytes.h"
 #include "base/next_turn.h"
-#include "kvstore/replica/replica.h"
+#include "kvstore/replica/options.h"
+#include "kvstore/wal/codec.h"
 
 namespace kvstore::replica {
 
