@@ -221,6 +221,46 @@ Task<Status> DefragmentAtStart(Daemon& daemon, replica::Replica& replica, uint64
   co_return Ok();
 }
 
+// What there is to know before the member's files are opened: from flags, and of the others.
+struct Preparations {
+  replica::Options options;
+  peer::Dialing dialing;
+};
+Task<base::Result<Preparations>> Prepare(Daemon& daemon, service::Config& config, base::BlockFiles* blocks) {
+  std::string log = config.wal_dir.empty() ? config.data_dir + "/member/wal" : config.wal_dir;
+  bool initialized = wal::Exists(base::PosixFileSystem(), log);
+  Preparations out;
+  if (!initialized) {
+    CO_TRY(co_await Discover(daemon, config));
+  } else if (config.DiscoversByRegistry()) {
+    base::LogWarning("discovery token is ignored since cluster already initialized; valid logs are found",
+                     {{"wal-dir", log}});
+  }
+  CO_TRY_ASSIGN(out.options, config.ReplicaOptions());
+  out.options.wal.blocks = blocks;
+  out.dialing.local_address = config.PeerLocalAddress();
+  if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
+    CO_TRY_ASSIGN(out.dialing.tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
+  }
+  if (config.initial_cluster_state == "existing" && !initialized) {
+    CO_TRY_ASSIGN(out.options.existing, co_await AskTheOthers(daemon.loop(), config, out.dialing));
+  }
+  // Reading what there is frees as much as it takes.
+  if (initialized) FreedMemoryGoesBack(/*at_once=*/false);
+  co_return out;
+}
+
+base::net::ServerLimits ClientLimits(const service::Config& config) {
+  base::net::ServerLimits limits;
+  limits.max_concurrent_streams = config.max_concurrent_streams;
+  // Of each stream, besides what the kernel holds: thousands of watches may stand still.
+  limits.write_buffer = 32 << 10;
+  // etcd bounds neither; what its clients may send at once is bounded by --max-request-bytes and their streams.
+  limits.max_connections_per_peer = limits.max_connections;
+  limits.unread_bytes = 512 << 20;
+  return limits;
+}
+
 Task<Status> Serve(Daemon& daemon, service::Config& config) {
   config.Announce();
   CO_TRY(LockDataDirectory(config.data_dir));
@@ -229,28 +269,10 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   auto password_pool = base::NewThreadPool("password", 1);
   auto reader_pool = base::NewThreadPool("reader", 1);
   auto log_blocks = base::NewBlockFiles(daemon.loop());
-  std::string log = config.wal_dir.empty() ? config.data_dir + "/member/wal" : config.wal_dir;
-  bool initialized = wal::Exists(base::PosixFileSystem(), log);
-  if (!initialized) {
-    CO_TRY(co_await Discover(daemon, config));
-  } else if (config.DiscoversByRegistry()) {
-    base::LogWarning("discovery token is ignored since cluster already initialized; valid logs are found",
-                     {{"wal-dir", log}});
-  }
-  CO_TRY_ASSIGN(replica::Options options, config.ReplicaOptions());
-  options.wal.blocks = log_blocks.get();
-  peer::Dialing dialing{.tls = nullptr, .local_address = config.PeerLocalAddress()};
-  if (!config.peer_tls.cert_file.empty() || !config.peer_tls.ca_file.empty() || config.peer_auto_tls) {
-    CO_TRY_ASSIGN(dialing.tls, base::net::ClientTls::FromFiles(config.PeerClientTls()));
-  }
-  if (config.initial_cluster_state == "existing" && !initialized) {
-    CO_TRY_ASSIGN(options.existing, co_await AskTheOthers(daemon.loop(), config, dialing));
-  }
-  // Reading what there is frees as much as it takes.
-  if (initialized) FreedMemoryGoesBack(/*at_once=*/false);
+  CO_TRY_ASSIGN(Preparations start, co_await Prepare(daemon, config, log_blocks.get()));
   replica::Environment env{daemon.loop(), base::PosixFileSystem(), *log_pool, *other_pool};
   CO_TRY_ASSIGN(std::unique_ptr<replica::Replica> replica,
-                replica::Replica::Open(env, options, base::Random::System()));
+                replica::Replica::Open(env, std::move(start.options), base::Random::System()));
   Status failure;
   replica->on_failure = [&](const Status& why) {
     failure = why;
@@ -259,7 +281,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   };
   service::Api api(*replica, {*password_pool, *reader_pool}, daemon.metrics(), config.api);
   peer::HttpTransport transport(daemon.loop(), *replica, base::PosixFileSystem(), *other_pool,
-                                {.own_urls = config.initial_advertise_peer_urls, .dialing = dialing});
+                                {.own_urls = config.initial_advertise_peer_urls, .dialing = start.dialing});
   transport.may_administer = [&api](const std::string& token) { return api.MayAdminister(token); };
   replica->Attach(transport);
   replica->on_removed = [&] { daemon.Shutdown(); };
@@ -278,14 +300,7 @@ Task<Status> Serve(Daemon& daemon, service::Config& config) {
   service::CorruptionChecker checker(*replica, transport, *reader_pool);
   if (config.initial_corrupt_check && failure.ok() && !daemon.context().done())
     failure = co_await checker.InitialCheck(daemon.context());
-  base::net::ServerLimits limits;
-  limits.max_concurrent_streams = config.max_concurrent_streams;
-  // Of each stream, besides what the kernel holds: thousands of watches may stand still.
-  limits.write_buffer = 32 << 10;
-  // etcd bounds neither; what its clients may send at once is bounded by --max-request-bytes and their streams.
-  limits.max_connections_per_peer = limits.max_connections;
-  limits.unread_bytes = 512 << 20;
-  ClientServers servers(daemon.loop(), api, limits);
+  ClientServers servers(daemon.loop(), api, ClientLimits(config));
   if (failure.ok()) CO_TRY(servers.Listen(config));
   base::TaskScope tasks(daemon.loop(), daemon.context());
   CO_TRY_ASSIGN(service::CompactionPolicy policy,
