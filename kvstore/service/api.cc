@@ -94,7 +94,8 @@ void Api::Unary(const std::string& service, const std::string& method, Handler h
     started->Add();
     received->Add();
     if (call.headers.Has("client-api-version")) {
-      metrics_->requests->With({call.headers.Get("client-api-version"), "unary"}).Add();
+      std::string_view version = metrics_->client_versions.Label(call.headers.Get("client-api-version"));
+      metrics_->requests->With({version, "unary"}).Add();
     } else {
       client->Add();
     }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "kvstore/service/api.h"
+#include "kvstore/service/client_versions.h"
 #include "kvstore/wire/wire.h"
 
 namespace kvstore::service {
@@ -16,6 +17,7 @@ struct Api::Metrics {
 
   base::Family<base::Counter>*started, *handled, *received, *sent;  // gRPC
   base::Family<base::Counter>* requests;
+  ClientVersions client_versions;  // of them
   base::Family<base::Histogram>* request_seconds;
   base::Counter *bytes_in, *bytes_out;
   base::Counter* scrapes;
