@@ -26,9 +26,9 @@ using std::chrono::seconds;
 
 class Cluster;
 
-class Wire final : public Transport {
+class DirectTransport final : public Transport {
  public:
-  Wire(Cluster& cluster, int self) : cluster_(cluster), self_(self) {}
+  DirectTransport(Cluster& cluster, int self) : cluster_(cluster), self_(self) {}
   void Send(raft::Message m) override;
   void SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> database) override;
   void SetPeers(std::vector<mvcc::Member>) override {}
@@ -42,10 +42,10 @@ class Wire final : public Transport {
 
 struct Node : TestMember {
   Node(Cluster& cluster, base::testing::SimExecutor& executor, int number, uint64_t seed)
-      : TestMember(executor, {}, seed * 16 + static_cast<uint64_t>(number)), wire(cluster, number) {
-    transport = &wire;
+      : TestMember(executor, {}, seed * 16 + static_cast<uint64_t>(number)), transport_to_others(cluster, number) {
+    transport = &transport_to_others;
   }
-  Wire wire;
+  DirectTransport transport_to_others;
   std::string arrived;  // the path of the last database that came
   int databases = 0;    // that came
 };
@@ -127,9 +127,9 @@ class Cluster {
   std::map<int, std::unique_ptr<Node>> nodes_;
 };
 
-void Wire::Send(raft::Message m) { cluster_.Carry(self_, std::move(m)); }
+void DirectTransport::Send(raft::Message m) { cluster_.Carry(self_, std::move(m)); }
 
-void Wire::SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> database) {
+void DirectTransport::SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> database) {
   ++cluster_.snapshots;
   raft::NodeId to = m.to;
   bool lost = cluster_.loses_snapshot && cluster_.loses_snapshot(self_, m);
@@ -140,7 +140,7 @@ void Wire::SendSnapshot(raft::Message m, std::unique_ptr<DatabaseStream> databas
   });
 }
 
-Task<Result<PeerAnswer>> Wire::Ask(Context ctx, raft::NodeId, std::string, std::string, std::string) {
+Task<Result<PeerAnswer>> DirectTransport::Ask(Context ctx, raft::NodeId, std::string, std::string, std::string) {
   ++cluster_.asked;
   CO_TRY(co_await cluster_.answer.Wait(ctx));
   co_return PeerAnswer{.status = 200};
@@ -234,7 +234,7 @@ TEST(ReplicaCluster, ASnapshotWithoutItsDatabaseIsRefused) {
   EXPECT_LT(c[other].committed_index(), 1000u);
 }
 
-class Snapshots : public testing::Test {
+class ClusterSnapshots : public testing::Test {
  protected:
   // A member that others have gone on without: more is missing than they still have as entries.
   void FallBehind() {
@@ -255,7 +255,7 @@ class Snapshots : public testing::Test {
   int leader = 0, behind = 0;
 };
 
-TEST_F(Snapshots, OneThatDoesNotArriveIsSentAgain) {
+TEST_F(ClusterSnapshots, OneThatDoesNotArriveIsSentAgain) {
   FallBehind();
   int lost = 0;
   c.loses_snapshot = [&](int, const raft::Message&) { return ++lost <= 3; };
@@ -265,7 +265,7 @@ TEST_F(Snapshots, OneThatDoesNotArriveIsSentAgain) {
   ExpectEqual();
 }
 
-TEST_F(Snapshots, WhatIsLeftOfATransferThatWasCutOffIsCleanedUpAtTheNextStart) {
+TEST_F(ClusterSnapshots, WhatIsLeftOfATransferThatWasCutOffIsCleanedUpAtTheNextStart) {
   FallBehind();
   std::string partial = c[behind].IncomingSnapshotPath(77) + ".3.tmp";
   ASSERT_TRUE(base::WriteFileAtomically(c.node(behind).disk, partial, "the first bytes of a database").ok());
@@ -277,7 +277,7 @@ TEST_F(Snapshots, WhatIsLeftOfATransferThatWasCutOffIsCleanedUpAtTheNextStart) {
   ExpectEqual();
 }
 
-TEST_F(Snapshots, ASecondOneMayComeWhileTheFirstIsInstalled) {
+TEST_F(ClusterSnapshots, ASecondOneMayComeWhileTheFirstIsInstalled) {
   OneIsHeldWhileItIsInstalled();
   ASSERT_EQ(c.node(behind).databases, 1);
   // It vouches for nothing yet, so the leader, once it has forgotten more, sends another.
@@ -296,7 +296,7 @@ TEST_F(Snapshots, ASecondOneMayComeWhileTheFirstIsInstalled) {
   ExpectEqual();
 }
 
-TEST_F(Snapshots, WhatIsWrittenWhileOneIsInstalledIsKeptForWhoInstallsIt) {
+TEST_F(ClusterSnapshots, WhatIsWrittenWhileOneIsInstalledIsKeptForWhoInstallsIt) {
   OneIsHeldWhileItIsInstalled();
   for (int i = 0; i < 30; ++i) ASSERT_TRUE(c.Put(leader, "more" + std::to_string(i)));
   c.node(behind).pool.Release();
@@ -305,7 +305,7 @@ TEST_F(Snapshots, WhatIsWrittenWhileOneIsInstalledIsKeptForWhoInstallsIt) {
   ExpectEqual();
 }
 
-TEST_F(Snapshots, OneThatTheLogNotesIsInstalledAtTheNextStart) {
+TEST_F(ClusterSnapshots, OneThatTheLogNotesIsInstalledAtTheNextStart) {
   OneIsHeldWhileItIsInstalled();
   c.cut = {behind};
   EXPECT_LT(c[behind].applied_index(), c[leader].applied_index());

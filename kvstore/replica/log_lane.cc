@@ -8,7 +8,7 @@ using base::Ok;
 using base::Status;
 
 // What goes to the log in one write and one sync.
-struct LogLane::Work {
+struct LogLane::Write {
   raft::HardState before;
   std::vector<raft::Message> batch;
   raft::SnapshotMeta release;
@@ -23,7 +23,7 @@ struct LogLane::Work {
   std::vector<std::string> released;
 };
 
-Status LogLane::Work::Save(wal::Wal& wal) {
+Status LogLane::Write::Save(wal::Wal& wal) {
   if (std::exchange(saved, true)) return Ok();
   TRY(wal.Save(before, {}));
   for (const raft::Message& m : batch) {
@@ -33,7 +33,7 @@ Status LogLane::Work::Save(wal::Wal& wal) {
   return release.index != 0 ? wal.SaveSnapshot(release) : Ok();
 }
 
-size_t LogLane::Work::Bytes() const {
+size_t LogLane::Write::Bytes() const {
   constexpr size_t kFrame = 128;  // around a record, at most
   size_t bytes = kFrame;
   for (const raft::Message& m : batch) bytes += kFrame * (1 + m.entries.size()) + raft::EncodedSize(m.entries);
@@ -58,11 +58,11 @@ void LogLane::Pump() {
   if (waiting_.empty() && release_.index == 0 && !last_words) return;
   busy_ = true;
   busy_since_ = shared_.env.executor.Now();
-  auto work = std::make_shared<Work>();
-  work->before = std::exchange(unsaved_, {});
-  work->batch = std::exchange(waiting_, std::move(spare_batch_));
-  if (release_.index != 0) work->release = std::exchange(release_, {});
-  if (!StartWork(work)) RunWork(work);
+  auto write = std::make_shared<Write>();
+  write->before = std::exchange(unsaved_, {});
+  write->batch = std::exchange(waiting_, std::move(spare_batch_));
+  if (release_.index != 0) write->release = std::exchange(release_, {});
+  if (!StartWrite(write)) RunWrite(write);
 }
 
 // What stands in front and needs no writing is as good as written.
@@ -77,63 +77,63 @@ void LogLane::LogLight() {
   core_.ScheduleIfReady();
 }
 
-// Small work goes to the disk from here, where that can be done without waiting: waking a thread and being woken by it
+// A small one goes to the disk from here, where that can be done without waiting: waking a thread and being woken by it
 // costs more than the write. False: it is the pool's.
-bool LogLane::StartWork(const std::shared_ptr<Work>& work) {
-  bool ordinary = work->release.index == 0 &&
-                  std::none_of(work->batch.begin(), work->batch.end(), [](const auto& m) { return m.snapshot; });
-  if (!ordinary || !start_policy_.Allows(busy_since_) || !wal_->MayStartSync(work->Bytes())) return false;
-  work->begun = busy_since_;
-  work->result = work->Save(*wal_);
-  if (!work->result.ok()) {
-    shared_.life.Post([this, work] { WorkEnded(*work); });
+bool LogLane::StartWrite(const std::shared_ptr<Write>& write) {
+  bool ordinary = write->release.index == 0 &&
+                  std::none_of(write->batch.begin(), write->batch.end(), [](const auto& m) { return m.snapshot; });
+  if (!ordinary || !start_policy_.Allows(busy_since_) || !wal_->MayStartSync(write->Bytes())) return false;
+  write->begun = busy_since_;
+  write->result = write->Save(*wal_);
+  if (!write->result.ok()) {
+    shared_.life.Post([this, write] { WriteEnded(*write); });
     return true;
   }
-  work->from = shared_.env.executor.Now();
-  return wal_->StartSync([this, work, alive = shared_.life.token(), wal = wal_](Status result) {
+  write->from = shared_.env.executor.Now();
+  return wal_->StartSync([this, write, alive = shared_.life.token(), wal = wal_](Status result) {
     if (!*alive) return;
-    if (result.code() == base::Code::kUnavailable) return RunWork(work);
-    work->result = std::move(result);
-    work->to = shared_.env.executor.Now();
-    start_policy_.StartedTook(work->to, work->to - work->from);
-    work->bytes = wal->bytes_written();
-    work->segments = wal->segments();
-    WorkEnded(*work);
+    if (result.code() == base::Code::kUnavailable) return RunWrite(write);
+    write->result = std::move(result);
+    write->to = shared_.env.executor.Now();
+    start_policy_.StartedTook(write->to, write->to - write->from);
+    write->bytes = wal->bytes_written();
+    write->segments = wal->segments();
+    WriteEnded(*write);
   });
 }
 
-void LogLane::RunWork(const std::shared_ptr<Work>& work) {
+void LogLane::RunWrite(const std::shared_ptr<Write>& write) {
   shared_.env.log_pool.Run(
-      [work, wal = wal_, clock = &shared_.env.executor.clock(), no_sync = shared_.options.unsafe_no_sync] {
+      [write, wal = wal_, clock = &shared_.env.executor.clock(), no_sync = shared_.options.unsafe_no_sync] {
         auto run = [&]() -> Status {
-          work->begun = clock->Now();
-          TRY(work->Save(*wal));
-          work->from = clock->Now();
+          write->begun = clock->Now();
+          TRY(write->Save(*wal));
+          write->from = clock->Now();
           if (!no_sync) TRY(wal->Sync());
-          work->to = clock->Now();
-          work->bytes = wal->bytes_written();
-          if (work->release.index != 0) work->released = wal->ReleaseTo(work->release.index);
-          work->segments = wal->segments();
+          write->to = clock->Now();
+          write->bytes = wal->bytes_written();
+          if (write->release.index != 0) write->released = wal->ReleaseTo(write->release.index);
+          write->segments = wal->segments();
           return Ok();
         };
-        work->result = run();
+        write->result = run();
       },
       shared_.env.executor,
-      [this, work, alive = shared_.life.token()] {
+      [this, write, alive = shared_.life.token()] {
         if (!*alive) return;
-        start_policy_.ThreadTook(work->to, work->to - work->from);
-        WorkEnded(*work);
+        start_policy_.ThreadTook(write->to, write->to - write->from);
+        WriteEnded(*write);
       });
 }
 
-void LogLane::WorkEnded(Work& work) {
-  if (work.result.ok()) segments_ = work.segments;
-  if (!work.released.empty()) RemoveFiles(std::move(work.released));
-  if (work.result.ok() && shared_.observers.on_sync) {
-    shared_.observers.on_sync(work.to - work.from, work.from - work.begun);
+void LogLane::WriteEnded(Write& write) {
+  if (write.result.ok()) segments_ = write.segments;
+  if (!write.released.empty()) RemoveFiles(std::move(write.released));
+  if (write.result.ok() && shared_.observers.on_sync) {
+    shared_.observers.on_sync(write.to - write.from, write.from - write.begun);
   }
-  shared_.counters.log_bytes = std::max(shared_.counters.log_bytes, work.bytes);
-  Done(std::move(work.batch), work.result);
+  shared_.counters.log_bytes = std::max(shared_.counters.log_bytes, write.bytes);
+  Done(std::move(write.batch), write.result);
 }
 
 // Beside the log lane: puts would wait for it.
@@ -143,7 +143,7 @@ void LogLane::RemoveFiles(std::vector<std::string> files) {
     Status result;
   };
   auto job = std::make_shared<Job>();
-  auto work = [&fs = shared_.env.fs, directory = shared_.options.wal_dir, files = std::move(files), job]() -> Status {
+  auto remove = [&fs = shared_.env.fs, directory = shared_.options.wal_dir, files = std::move(files), job]() -> Status {
     for (const std::string& f : files) {
       TRY_ASSIGN(auto file, fs.Open(f, base::OpenMode::kReadWrite));
       TRY(fs.Remove(f));
@@ -151,7 +151,7 @@ void LogLane::RemoveFiles(std::vector<std::string> files) {
     }
     return fs.SyncDirectory(directory);
   };
-  shared_.env.other_pool.Run([job, work = std::move(work)] { job->result = work(); }, shared_.env.executor,
+  shared_.env.other_pool.Run([job, remove = std::move(remove)] { job->result = remove(); }, shared_.env.executor,
                              [this, job, alive = shared_.life.token()] {
                                if (!*alive) return;
                                if (!job->result.ok()) {

@@ -1,4 +1,4 @@
-// The log lane: what the core wants kept, written to the log and synced, many messages with one fsync. Work that is
+// The log lane: what the core wants kept, written to the log and synced, many messages with one fsync. What is
 // small is started by the loop where the system writes without a thread that waits (start_policy.h), everything else
 // goes to a blocking pool of one thread.
 //
@@ -46,13 +46,13 @@ class LogLane {
   std::function<void()> on_written;
 
  private:
-  struct Work;
+  struct Write;
 
   bool NothingToWrite(const raft::Message& m) const;
   void LogLight();
-  bool StartWork(const std::shared_ptr<Work>& work);
-  void RunWork(const std::shared_ptr<Work>& work);
-  void WorkEnded(Work& work);
+  bool StartWrite(const std::shared_ptr<Write>& write);
+  void RunWrite(const std::shared_ptr<Write>& write);
+  void WriteEnded(Write& write);
   void Done(std::vector<raft::Message> done, base::Status result);
   void Logged(raft::Message&& m);
   void RemoveFiles(std::vector<std::string> files);

@@ -125,7 +125,7 @@ class Api {
   base::Task<Bytes> Leader(const Call& call, std::string request);
   base::Task<Bytes> Resign(const Call& call, std::string request);
   base::Task<base::Status> Observe(base::net::GrpcServerStream& stream);
-  class Follower;
+  class KeyWatch;
   template <class Response, class Request>
   base::Task<base::Result<Response>> Typed(const Call& call, Handler handler, Request request);
   base::Task<base::Result<int64_t>> SessionLease(const Call& call, int64_t lease);

@@ -61,9 +61,9 @@ void AddPut(pb::TxnRequest& t, const std::string& key, const std::string& value,
 }  // namespace
 
 // What happens to a range, event by event.
-class Api::Follower {
+class Api::KeyWatch {
  public:
-  Follower(Api& api, const Call& call, mvcc::WatchSpec spec)
+  KeyWatch(Api& api, const Call& call, mvcc::WatchSpec spec)
       : wake_(call.executor), stream_(api.replica_.store().watches(), [this] { wake_.NotifyAll(); }) {
     (void)stream_.Watch(std::move(spec));
   }
@@ -124,7 +124,7 @@ Task<base::Status> Api::WaitForEarlier(const Call& call, std::string prefix, int
     r.set_max_create_revision(revision);
     CO_TRY_ASSIGN(auto found, co_await Typed<pb::RangeResponse>(call, &Api::Range, r));
     if (found.kvs_size() == 0) co_return Ok();
-    Follower follower(*this, call,
+    KeyWatch follower(*this, call,
                       {.key = found.kvs(0).key(), .start_revision = found.header().revision(), .no_put = true});
     CO_TRY(co_await follower.Next(call.ctx));
   }
@@ -267,14 +267,14 @@ Task<base::Status> Api::Observe(base::net::GrpcServerStream& stream) {
     CO_TRY_ASSIGN(auto found, co_await Typed<pb::RangeResponse>(call, &Api::Range, FirstCreated(prefix)));
     int64_t revision = found.header().revision();
     if (found.kvs_size() == 0) {
-      Follower coming(
+      KeyWatch coming(
           *this, call,
           {.key = prefix, .end = base::PrefixEnd(prefix), .start_revision = revision + 1, .no_delete = true});
       CO_TRY(co_await coming.Next(call.ctx));
       continue;
     }
     CO_TRY(co_await tell(revision, found.kvs(0)));
-    Follower leader(*this, call, {.key = found.kvs(0).key(), .start_revision = revision + 1});
+    KeyWatch leader(*this, call, {.key = found.kvs(0).key(), .start_revision = revision + 1});
     for (bool leads = true; leads;) {
       CO_TRY_ASSIGN(mvcc::WatchItem item, co_await leader.Next(call.ctx));
       for (const mvcc::EventPtr& e : item.events) {

@@ -33,8 +33,8 @@ void Warn(const char* what, const mvcc::Store::Hash& ours, NodeId peer, const mv
 
 }  // namespace
 
-Task<std::vector<CorruptionChecker::Answer>> CorruptionChecker::AskAll(Context ctx, int64_t revision) {
-  std::vector<Answer> out;
+Task<std::vector<CorruptionChecker::PeerHash>> CorruptionChecker::AskAll(Context ctx, int64_t revision) {
+  std::vector<PeerHash> out;
   for (const mvcc::Member& m : replica_.Members()) {
     if (m.id == replica_.member_id()) continue;
     auto hash = co_await transport_.AskHash(ctx, m.id, revision);
@@ -53,7 +53,7 @@ Task<Status> CorruptionChecker::InitialCheck(Context ctx) {
   base::LogInfo("starting initial corruption check", {{"local-member-id", self}});
   CO_TRY_ASSIGN(mvcc::Store::Hash ours, co_await replica::HashKv(replica_, pool_, ctx, 0));
   bool different = false;
-  for (const Answer& a : co_await AskAll(ctx, ours.revision)) {
+  for (const PeerHash& a : co_await AskAll(ctx, ours.revision)) {
     if (!a.hash || a.hash->hash.hash == ours.hash) continue;
     bool comparable = a.hash->hash.compact_revision == ours.compact_revision;
     different |= comparable;
@@ -89,7 +89,7 @@ Task<void> CorruptionChecker::PeriodicCheck(Context ctx) {
   int64_t revision = replica_.store().revision(), compacted = replica_.store().compact_revision();
   size_t checked = 0;
   NodeId suspect = raft::kNone;
-  for (const Answer& a : answers) {
+  for (const PeerHash& a : answers) {
     if (!a.hash) continue;
     ++checked;
     const auto& theirs = a.hash->hash;
@@ -114,7 +114,7 @@ Task<void> CorruptionChecker::CompactionCheck(Context ctx) {
   if (!ours) co_return base::LogWarning("failed to check hash KV", {{"error", ours.error()}});
   std::map<uint32_t, std::vector<NodeId>> by_hash = {{ours->hash, {replica_.member_id()}}};
   size_t members = 1, checked = 1;
-  for (const Answer& a : co_await AskAll(ctx, ours->revision)) {
+  for (const PeerHash& a : co_await AskAll(ctx, ours->revision)) {
     ++members;
     if (!a.hash || a.hash->hash.compact_revision != ours->compact_revision) continue;
     ++checked;

@@ -33,7 +33,7 @@ class CorruptionChecker {
   base::Task<void> Run(base::Context ctx, CorruptionCheckOptions options);
 
  private:
-  struct Answer {
+  struct PeerHash {
     raft::NodeId from;
     base::Result<peer::MemberHash> hash;
   };
@@ -41,7 +41,7 @@ class CorruptionChecker {
                          base::Task<void> (CorruptionChecker::*check)(base::Context));
   base::Task<void> PeriodicCheck(base::Context ctx);
   base::Task<void> CompactionCheck(base::Context ctx);
-  base::Task<std::vector<Answer>> AskAll(base::Context ctx, int64_t revision);
+  base::Task<std::vector<PeerHash>> AskAll(base::Context ctx, int64_t revision);
   base::Task<void> Alarm(base::Context ctx, raft::NodeId member);
 
   replica::Replica& replica_;

@@ -18,14 +18,14 @@ namespace {
 constexpr uint32_t kDowngradeInfoSet = 1302;
 constexpr base::Duration kHealthPeriod = std::chrono::seconds(1);
 
-struct Version {
+struct SemanticVersion {
   int major = 0, minor = 0;
   std::string Text() const { return std::to_string(major) + "." + std::to_string(minor); }
 };
 
 // "3.6" or "3.6.1"; what stands behind the minor number does not matter to a cluster.
-std::optional<Version> ParseVersion(std::string_view text) {
-  Version v;
+std::optional<SemanticVersion> ParseVersion(std::string_view text) {
+  SemanticVersion v;
   const char* end = text.data() + text.size();
   auto [dot, error] = std::from_chars(text.data(), end, v.major);
   if (error != std::errc() || dot == end || *dot != '.') return std::nullopt;
@@ -84,7 +84,7 @@ Task<Api::Bytes> Api::Downgrade(const Call& call, std::string request) {
   if (!r.ParseFromString(request)) co_return Err(Unreadable());
   CO_TRY(MustAdminister(call));
   CO_TRY(co_await Barrier(call.ctx));
-  Version cluster = ParseVersion(replica_.ClusterVersion()).value_or(*ParseVersion(replica::kClusterVersion));
+  SemanticVersion cluster = ParseVersion(replica_.ClusterVersion()).value_or(*ParseVersion(replica::kClusterVersion));
   bool under_way = !replica_.applier().downgrade_target().empty();
   membershippb::DowngradeInfoSetRequest set;
   if (r.action() != pb::DowngradeRequest::CANCEL) {
