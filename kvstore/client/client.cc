@@ -1,9 +1,9 @@
-#include "kvstore/ctl/client.h"
+#include "kvstore/client/client.h"
 
 #include "base/sync.h"
 #include "proto/etcd/rpc.pb.h"
 
-namespace kvstore::ctl {
+namespace kvstore::client {
 
 using base::Err;
 using base::Result;
@@ -90,4 +90,4 @@ Task<Result<std::unique_ptr<base::net::GrpcClientStream>>> Connection::Stream(ba
   co_return co_await channel_.Open(ctx, method, Metadata());
 }
 
-}  // namespace kvstore::ctl
+}  // namespace kvstore::client

@@ -1,4 +1,5 @@
-// kvctl's connection: the engine's gRPC client with typed calls, driven to completion on a loop of its own. One thread.
+// A connection to an etcd: the engine's gRPC client with typed calls. kvctl's, and of whoever else asks a store something
+// (a founding member, of the registry that another cluster keeps). One strand, its loop's.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,7 @@
 #include "base/loop.h"
 #include "base/net/grpc.h"
 
-namespace kvstore::ctl {
+namespace kvstore::client {
 
 struct ClientFlags {
   std::vector<std::string> endpoints = {"127.0.0.1:2379"};
@@ -58,4 +59,4 @@ class Connection {
   std::string token_;
 };
 
-}  // namespace kvstore::ctl
+}  // namespace kvstore::client

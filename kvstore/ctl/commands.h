@@ -9,7 +9,7 @@
 
 #include "base/context.h"
 #include "base/flags.h"
-#include "kvstore/ctl/client.h"
+#include "kvstore/client/client.h"
 #include "kvstore/ctl/print.h"
 
 namespace google::protobuf {
@@ -25,6 +25,9 @@ class RangeResponse;
 }  // namespace etcdserverpb
 
 namespace kvstore::ctl {
+
+using client::ClientFlags;
+using client::Connection;
 
 // Exit codes of the original.
 inline constexpr int kExitError = 1;

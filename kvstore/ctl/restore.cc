@@ -5,8 +5,8 @@
 
 #include "base/bytes.h"
 #include "kvstore/bolt/bolt.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/mvcc/members.h"
-#include "kvstore/replica/identity.h"
 #include "kvstore/wal/wal.h"
 
 namespace kvstore::ctl {
@@ -59,7 +59,7 @@ Result<Cluster> NewCluster(const RestoreOptions& o) {
   if (initial.empty()) initial[o.name] = o.peer_urls;
   Cluster out;
   for (const auto& [name, urls] : initial) {
-    mvcc::Member m{.id = replica::MemberId(urls, o.cluster_token), .name = name, .peer_urls = urls};
+    mvcc::Member m{.id = mvcc::MemberId(urls, o.cluster_token), .name = name, .peer_urls = urls};
     if (name == o.name) out.self = m;
     out.members.push_back(std::move(m));
   }
@@ -141,7 +141,7 @@ Status CopyDatabase(const bolt::Reader& from, const Cluster& cluster, uint64_t b
 Status MakeLog(base::FileSystem& fs, const RestoreOptions& o, const Cluster& cluster) {
   std::string dir = o.wal_dir.empty() ? o.data_dir + "/member/wal" : o.wal_dir;
   std::vector<uint64_t> ids = cluster.Ids();
-  TRY_ASSIGN(auto wal, wal::Wal::Create(fs, dir, {cluster.self.id, replica::ClusterId(ids)}));
+  TRY_ASSIGN(auto wal, wal::Wal::Create(fs, dir, {cluster.self.id, mvcc::ClusterId(ids)}));
   std::vector<raft::Entry> entries;
   for (const mvcc::Member& m : cluster.members) {
     raft::Entry e{.type = raft::EntryType::kConfChange, .term = 1, .index = entries.size() + 1};

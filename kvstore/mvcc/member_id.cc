@@ -1,13 +1,12 @@
-#include "kvstore/replica/identity.h"
+#include "kvstore/mvcc/member_id.h"
 
 #include <algorithm>
 #include <bit>
-#include <cstdio>
 #include <cstring>
 
 #include "base/bytes.h"
 
-namespace kvstore::replica {
+namespace kvstore::mvcc {
 namespace {
 
 // FIPS 180-4. Only a way to name things here: nothing rests on its strength.
@@ -70,10 +69,4 @@ uint64_t ClusterId(std::vector<uint64_t> member_ids) {
   return Sha1Prefix(std::move(all));
 }
 
-int MajorMinor(std::string_view version) {
-  int major = 2, minor = 0;
-  std::sscanf(std::string(version).c_str(), "%d.%d", &major, &minor);
-  return major * 1000 + minor;
-}
-
-}  // namespace kvstore::replica
+}  // namespace kvstore::mvcc

@@ -4,8 +4,8 @@
 
 #include "base/log.h"
 #include "kvstore/mvcc/errors.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/raft/plausible.h"
-#include "kvstore/replica/identity.h"
 #include "kvstore/replica/requests.h"
 #include "proto/etcd/server_internal.pb.h"
 
@@ -67,7 +67,7 @@ void MembershipDesk::TellPeers() {
   if (members.empty() && options.existing) members = options.existing->members;
   // Before its first entries are applied a member of a new cluster knows the others from its flags.
   for (const auto& [name, urls] : members.empty() ? options.initial_cluster : decltype(options.initial_cluster)()) {
-    members.push_back({.id = MemberId(urls, options.cluster_token), .name = name, .peer_urls = urls});
+    members.push_back({.id = mvcc::MemberId(urls, options.cluster_token), .name = name, .peer_urls = urls});
   }
   std::erase_if(members, [this](const mvcc::Member& m) { return m.id == shared_.member_id; });
   shared_.transport->SetPeers(std::move(members));

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "base/log.h"
-#include "kvstore/replica/identity.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/replica/install.h"
 
@@ -36,11 +36,11 @@ Status CreateLog(base::FileSystem& fs, const Options& options) {
   if (options.existing) {
     who = {options.existing->member_id, options.existing->cluster_id};
   } else {
-    who.node_id = MemberId(options.peer_urls, options.cluster_token);
+    who.node_id = mvcc::MemberId(options.peer_urls, options.cluster_token);
     std::vector<uint64_t> ids;
-    for (const auto& [name, urls] : options.initial_cluster) ids.push_back(MemberId(urls, options.cluster_token));
+    for (const auto& [name, urls] : options.initial_cluster) ids.push_back(mvcc::MemberId(urls, options.cluster_token));
     if (ids.empty()) ids.push_back(who.node_id);
-    who.cluster_id = ClusterId(ids);
+    who.cluster_id = mvcc::ClusterId(ids);
   }
   TRY_ASSIGN(auto fresh, wal::Wal::Create(fs, options.wal_dir, who, options.wal));
   return Ok();
@@ -50,7 +50,7 @@ Status CreateLog(base::FileSystem& fs, const Options& options) {
 Status Bootstrap(const Options& options, NodeId self, wal::Wal& wal) {
   std::vector<mvcc::Member> members;
   for (const auto& [name, urls] : options.initial_cluster) {
-    members.push_back({.id = MemberId(urls, options.cluster_token), .name = name, .peer_urls = urls});
+    members.push_back({.id = mvcc::MemberId(urls, options.cluster_token), .name = name, .peer_urls = urls});
   }
   if (members.empty()) members.push_back({.id = self, .name = options.name, .peer_urls = options.peer_urls});
   std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.id < b.id; });

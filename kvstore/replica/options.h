@@ -5,13 +5,13 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/executor.h"
 #include "base/file.h"
 #include "kvstore/mvcc/members.h"
 #include "kvstore/mvcc/store.h"
+#include "kvstore/replica/version.h"
 #include "kvstore/wal/wal.h"
 
 namespace kvstore::replica {
@@ -59,8 +59,5 @@ struct Environment {
   base::BlockingPool& log_pool;    // one thread
   base::BlockingPool& other_pool;  // checkpoints
 };
-
-inline constexpr std::string_view kServerVersion = "3.7.1";
-inline constexpr std::string_view kClusterVersion = "3.7.0";
 
 }  // namespace kvstore::replica

@@ -3,8 +3,8 @@
 #include <cstdlib>
 
 #include "kvstore/bolt/bolt.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/replica/export.h"
-#include "kvstore/replica/identity.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/replica/testing_member.h"
 
@@ -43,9 +43,9 @@ class OneMember : public testing::Test {
 };
 
 TEST(Identity, IdsAreEtcds) {
-  uint64_t id = MemberId({"http://127.0.0.1:12380"}, "etcd-cluster");
+  uint64_t id = mvcc::MemberId({"http://127.0.0.1:12380"}, "etcd-cluster");
   EXPECT_EQ(id, 15985099378392235387u);
-  EXPECT_EQ(ClusterId({id}), 12101053776118486841u);
+  EXPECT_EQ(mvcc::ClusterId({id}), 12101053776118486841u);
 }
 
 TEST_F(OneMember, StartsServesAndStartsAgain) {

@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "kvstore/mvcc/errors.h"
-#include "kvstore/replica/identity.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/service/api_impl.h"
 #include "kvstore/service/config.h"
 #include "proto/etcd/rpc.pb.h"
@@ -72,7 +72,7 @@ Task<Api::Bytes> Api::MemberAdd(const Call& call, std::string request) {
   CO_TRY(MustAdminister(call));
   // The original's way: an id from the URLs and the second of the request.
   auto now = std::chrono::duration_cast<std::chrono::seconds>(call.executor.WallNow().time_since_epoch());
-  m.id = replica::MemberId(m.peer_urls, std::to_string(now.count()));
+  m.id = mvcc::MemberId(m.peer_urls, std::to_string(now.count()));
   using raft::ConfChangeType;
   replica::MemberChange change{r.islearner() ? ConfChangeType::kAddLearnerNode : ConfChangeType::kAddNode, m.id,
                                mvcc::MemberToJson(m)};

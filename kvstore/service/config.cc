@@ -216,7 +216,7 @@ void Config::AddFlags(base::FlagSet& f) {
 }
 
 void Config::AddRegistryFlags(base::FlagSet& f) {
-  ctl::ClientFlags& c = registry.client;
+  client::ClientFlags& c = registry.client;
   f.Add("discovery-endpoints", &c.endpoints, "V3 discovery: List of gRPC endpoints of the discovery service.")
       .Config("discovery-config.client.endpoints");
   f.Add("discovery-token", &registry.token, "V3 discovery: discovery token for the etcd cluster to be bootstrapped.")

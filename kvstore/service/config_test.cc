@@ -203,7 +203,7 @@ TEST(ConfigDiscovery, TheFileHasItToo) {
                   .ok());
   Given g({"--config-file=" + path});
   ASSERT_EQ(g.error, "");
-  const ctl::ClientFlags& c = g.config.registry.client;
+  const client::ClientFlags& c = g.config.registry.client;
   EXPECT_EQ(c.dial_timeout, std::chrono::seconds(3));
   EXPECT_EQ(c.command_timeout, std::chrono::seconds(4));
   EXPECT_EQ(c.keepalive_time, std::chrono::seconds(5));

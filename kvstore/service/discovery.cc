@@ -165,7 +165,7 @@ class Joining {
   template <class Response, class Request>
   Task<Result<Response>> Call(std::string method, Request request, std::string step) {
     for (int attempt = 1;; ++attempt) {
-      auto connection = co_await ctl::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints);
+      auto connection = co_await client::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints);
       Result<Response> answer = Err(connection ? Ok() : connection.error());
       if (connection) answer = co_await (*connection)->template Call<Response>(ctx_, method, request);
       if (answer) co_return std::move(*answer);
@@ -223,7 +223,8 @@ class Joining {
   }
 
   Task<Status> Follow(View& view) {
-    CO_TRY_ASSIGN(auto connection, co_await ctl::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints));
+    CO_TRY_ASSIGN(auto connection,
+                  co_await client::Connection::Open(loop_, ctx_, where_.client, where_.client.endpoints));
     CO_TRY_ASSIGN(auto events, co_await connection->Stream(ctx_, "/etcdserverpb.Watch/Watch"));
     pb::WatchRequest watch;
     watch.mutable_create_request()->set_key(view.registry.MembersPrefix());

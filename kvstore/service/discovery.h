@@ -8,7 +8,7 @@
 
 #include "base/loop.h"
 #include "base/net/dns.h"
-#include "kvstore/ctl/client.h"
+#include "kvstore/client/client.h"
 
 namespace kvstore::service {
 
@@ -47,7 +47,7 @@ class Registry {
 };
 
 struct RegistryDiscovery {
-  ctl::ClientFlags client;
+  client::ClientFlags client;
   std::string token;
 };
 // Enters `own` ("m1=http://10.0.0.1:2380") for the member and waits until as many are there as the registry says,

@@ -20,8 +20,8 @@
 #include "base/flags.h"
 #include "base/log.h"
 #include "base/net/dns.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/peer/http_transport.h"
-#include "kvstore/replica/identity.h"
 #include "kvstore/service/config.h"
 #include "kvstore/service/peer_names.h"
 #include "kvstore/service/tcp_gateway.h"
@@ -126,7 +126,7 @@ Task<Status> Discover(Daemon& daemon, service::Config& config) {
     own += (own.empty() ? "" : ",") + config.name + "=" + url;
   }
   config.initial_cluster_token = config.registry.token;
-  uint64_t id = replica::MemberId(config.initial_advertise_peer_urls, config.registry.token);
+  uint64_t id = mvcc::MemberId(config.initial_advertise_peer_urls, config.registry.token);
   CO_TRY_ASSIGN(std::string found,
                 co_await service::JoinByRegistry(daemon.loop(), daemon.context(), config.registry, id, own));
   co_return config.SetInitialCluster(found);

@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "kvstore/replica/identity.h"
+#include "kvstore/mvcc/member_id.h"
 #include "kvstore/wal/wal.h"
 
 namespace tests::sim {
@@ -40,7 +40,7 @@ SimMember& SimMembers::Add(const std::string& token) {
   m.options.name = "m" + std::to_string(number);
   m.options.peer_urls = {Url(number)};
   m.options.client_urls = {};
-  m.id = replica::MemberId(m.options.peer_urls, token);
+  m.id = mvcc::MemberId(m.options.peer_urls, token);
   HealDisk(m);
   return m;
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kvstore/replica/identity.h"
+#include "kvstore/mvcc/member_id.h"
 
 namespace tests::sim {
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 
+import readme_arrows
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TOP = ["base", "machinery", "proto", "kvstore", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy",
        "deploy", "tests"]
@@ -111,6 +113,11 @@ def arrows():
             if not any(target == a or target.startswith(a + "/") or target.startswith(a) and "." in a
                        or (target.startswith(a) and target[len(a):len(a) + 1] in "/_.") for a in ARROWS[folder]):
                 yield f"{name}:{number}: {folder} may not include {target}"
+
+
+def drawn_arrows():
+    """a folder's subfolders include one another as its README draws it, and every arrow it draws is there"""
+    yield from readme_arrows.problems(ROOT, SOURCES, includes)
 
 
 def third_party():
@@ -262,7 +269,7 @@ def top_level():
             yield f"{name}: does not belong at the top level"
 
 
-RULES = [arrows, third_party, light_headers, banned_calls, deterministic, reasoned_checks, self_contained_headers, readmes, formatting,
+RULES = [arrows, drawn_arrows, third_party, light_headers, banned_calls, deterministic, reasoned_checks, self_contained_headers, readmes, formatting,
          listings, top_level]
 
 
