@@ -4,9 +4,11 @@
 #include <set>
 
 #include "base/bytes.h"
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::bolt {
+
+namespace wire = base::wire;
 
 using base::DataLoss;
 using base::Err;

@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/json_writer.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/members.h"
-#include "kvstore/wire/wire.h"
 #include "proto/etcd/server_internal.pb.h"
 
 namespace kvstore::mvcc {
+
+namespace wire = base::wire;
 
 using base::Err;
 using base::Ok;

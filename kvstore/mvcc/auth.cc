@@ -4,12 +4,14 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/leases.h"
-#include "kvstore/wire/wire.h"
 #include "proto/etcd/server_internal.pb.h"
 
 namespace kvstore::mvcc {
+
+namespace wire = base::wire;
 
 using base::Ok;
 using base::Status;

@@ -1,9 +1,11 @@
 #include "kvstore/mvcc/key_value.h"
 
 #include "base/bytes.h"
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::mvcc {
+
+namespace wire = base::wire;
 
 std::string EncodeKeyValue(const KeyValueView& kv) {
   std::string out;

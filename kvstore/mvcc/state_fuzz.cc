@@ -3,9 +3,9 @@
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "base/bytes.h"
+#include "base/protobuf_wire.h"
 #include "base/testing/sim_disk.h"
 #include "kvstore/mvcc/store.h"
-#include "kvstore/wire/wire.h"
 
 namespace {
 

@@ -3,11 +3,13 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/mvcc/view.h"
-#include "kvstore/wire/wire.h"
 
 namespace kvstore::mvcc {
+
+namespace wire = base::wire;
 
 using base::DataLoss;
 using base::Err;

@@ -3,10 +3,12 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/wal/codec.h"
-#include "kvstore/wire/wire.h"
 
 namespace kvstore::peer {
+
+namespace wire = base::wire;
 
 using base::Err;
 using base::Result;

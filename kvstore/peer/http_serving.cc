@@ -6,15 +6,17 @@
 #include "base/bytes.h"
 #include "base/json_writer.h"
 #include "base/log.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/peer/http_transport_impl.h"
 #include "kvstore/replica/hash.h"
 #include "kvstore/replica/import.h"
 #include "kvstore/transcode/json.h"
-#include "kvstore/wire/wire.h"
 #include "proto/etcd/rpc.pb.h"
 
 namespace kvstore::peer {
+
+namespace wire = base::wire;
 
 using base::Context;
 using base::Err;

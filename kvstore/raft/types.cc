@@ -1,12 +1,10 @@
 #include "kvstore/raft/types.h"
 
-#include <bit>
+#include "base/protobuf_wire.h"
 
 namespace kvstore::raft {
 
-namespace {
-size_t VarintSize(uint64_t v) { return v == 0 ? 1 : (static_cast<size_t>(std::bit_width(v)) + 6) / 7; }
-}  // namespace
+using base::wire::VarintSize;
 
 size_t EntrySize(const Entry& e) {
   size_t n = 2 + 1 + VarintSize(e.term) + 1 + VarintSize(e.index);

@@ -1,8 +1,10 @@
 #include "kvstore/replica/requests.h"
 
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::replica {
+
+namespace wire = base::wire;
 
 std::string WithHeader(std::string fields, uint64_t id, const mvcc::Identity& who) {
   std::string header;

@@ -10,12 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/protobuf_wire.h"
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "kvstore/replica/replica.h"
-#include "kvstore/wire/wire.h"
 
 namespace kvstore::replica {
+
+namespace wire = base::wire;
 
 // Fields of an InternalRaftRequest.
 inline std::string PutRequest(std::string_view key, std::string_view value) {

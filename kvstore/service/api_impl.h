@@ -3,11 +3,13 @@
 
 #include <span>
 
+#include "base/protobuf_wire.h"
 #include "kvstore/service/api.h"
 #include "kvstore/service/client_versions.h"
-#include "kvstore/wire/wire.h"
 
 namespace kvstore::service {
+
+namespace wire = base::wire;
 
 // What who does the work feeds; metrics.cc has the table of all there are.
 struct Api::Metrics {

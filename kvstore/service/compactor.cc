@@ -6,9 +6,11 @@
 
 #include "base/go_duration.h"
 #include "base/log.h"
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::service {
+
+namespace wire = base::wire;
 
 using base::Err;
 using base::Result;

@@ -5,11 +5,13 @@
 
 #include "base/go_duration.h"
 #include "base/log.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/replica/hash.h"
-#include "kvstore/wire/wire.h"
 #include "proto/etcd/rpc.pb.h"
 
 namespace kvstore::service {
+
+namespace wire = base::wire;
 
 using base::Context;
 using base::Ok;

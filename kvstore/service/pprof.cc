@@ -6,10 +6,12 @@
 #include "base/cpu_profile.h"
 #include "base/file.h"
 #include "base/gzip.h"
+#include "base/protobuf_wire.h"
 #include "kvstore/service/api_impl.h"
-#include "kvstore/wire/wire.h"
 
 namespace kvstore::service {
+
+namespace wire = base::wire;
 
 using base::Task;
 

@@ -1,8 +1,10 @@
 #include "kvstore/wal/codec.h"
 
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::wal {
+
+namespace wire = base::wire;
 
 using wire::PutBytes;
 using wire::PutUint;
@@ -100,21 +102,11 @@ bool AddIds(const Reader& r, std::vector<raft::NodeId>& ids) {
     ids.push_back(r.value());
     return true;
   }
-  std::string_view in = r.bytes();
-  uint64_t v = 0;
-  int shift = 0;
-  for (char c : in) {
-    auto b = static_cast<unsigned char>(c);
-    if (shift > 63) return false;
-    v |= static_cast<uint64_t>(b & 0x7f) << shift;
-    shift += 7;
-    if (b < 0x80) {
-      ids.push_back(v);
-      v = 0;
-      shift = 0;
-    }
+  wire::Cursor packed(r.bytes());
+  while (!packed.AtEnd()) {
+    if (!packed.Varint(&ids.emplace_back())) return false;
   }
-  return shift == 0;
+  return true;
 }
 }  // namespace
 

@@ -1,10 +1,10 @@
 // raftpb, walpb and snappb messages and .snap files from anywhere: refused, or read, written and read the same again;
 // entries and snapshots are told to a member as a peer would.
 #include "base/bytes.h"
+#include "base/protobuf_wire.h"
 #include "base/testing/sim_disk.h"
 #include "kvstore/wal/fuzz_member.h"
 #include "kvstore/wal/wal.h"
-#include "kvstore/wire/wire.h"
 
 namespace {
 

@@ -5,9 +5,11 @@
 #include <cstring>
 
 #include "base/bytes.h"
-#include "kvstore/wire/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace kvstore::wal {
+
+namespace wire = base::wire;
 
 using base::DataLoss;
 using base::Err;

@@ -7,14 +7,16 @@
 #include <optional>
 #include <vector>
 
+#include "base/protobuf_wire.h"
 #include "base/testing/sim_block_files.h"
 #include "base/testing/sim_disk.h"
 #include "base/testing/sim_executor.h"
 #include "kvstore/replica/replica.h"
-#include "kvstore/wire/wire.h"
 #include "tests/sim/sim_environment.h"
 
 namespace tests::sim {
+
+namespace wire = base::wire;
 namespace {
 
 using base::Task;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "base/protobuf_wire.h"
 #include "base/sync.h"
-#include "kvstore/wire/wire.h"
 
 namespace tests::sim {
+
+namespace wire = base::wire;
 
 using base::Context;
 using base::Result;

@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/protobuf_wire.h"
 #include "kvstore/replica/export.h"
-#include "kvstore/wire/wire.h"
 
 namespace tests::sim {
+
+namespace wire = base::wire;
 
 using base::Context;
 using base::Result;

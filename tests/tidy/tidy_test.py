@@ -28,7 +28,7 @@ ARROWS = {
     "machinery/auth": ["base", "machinery", "proto/options", "proto/k8s/meta", "proto/resources",
                        "proto/k8s/authentication", "proto/k8s/authorization"],
     "proto": ["base", "proto"],
-    "kvstore/raft": ["base/status.h", "base/strong.h", "base/random.h", "proto/etcd/raft.pb.h", "kvstore/raft"],
+    "kvstore/raft": ["base/status.h", "base/random.h", "base/protobuf_wire.h", "proto/etcd/raft.pb.h", "kvstore/raft"],
     "kvstore": ["base", "proto/etcd", "kvstore"],
     "apiserver": ["base", "machinery", "proto", "apiserver"],
     "controller-manager": ["base", "machinery", "proto", "controller-manager"],
