@@ -3,7 +3,8 @@
 #include <map>
 #include <mutex>
 
-#include "machinery/client/wire.h"
+#include "base/protobuf_wire.h"
+#include "machinery/codec/envelope.h"
 #include "machinery/object/api_error.h"
 #include "proto/k8s/meta/v1/status.pb.h"
 #include "proto/options/options.pb.h"
@@ -124,14 +125,14 @@ base::Status Client::ParseMessage(std::string_view bytes, google::protobuf::Mess
 }
 
 base::Status Client::ParseObject(std::string_view bytes, google::protobuf::MessageLite& out) {
-  TRY_ASSIGN(auto envelope, wire::OpenEnvelope(bytes));
+  TRY_ASSIGN(auto envelope, codec::OpenEnvelope(bytes));
   return ParseMessage(envelope.raw, out);
 }
 
 base::Status Client::ParseBody(const request::Response& response, google::protobuf::MessageLite& out) {
   if (!response.body) return base::Internal("the server's answer has no body");
   // Some verbs answer with a Status although they succeeded (a binding, an eviction); there is nothing to read then.
-  TRY_ASSIGN(auto envelope, wire::OpenEnvelope(*response.body));
+  TRY_ASSIGN(auto envelope, codec::OpenEnvelope(*response.body));
   if (envelope.kind == "Status" && !out.GetTypeName().ends_with(".Status")) return base::Ok();
   return ParseMessage(envelope.raw, out);
 }
@@ -147,18 +148,18 @@ base::Status Client::StatusOfObject(std::string_view content_type, std::string_v
 }
 
 base::SharedBytes Client::Seal(const Resource& r, const google::protobuf::MessageLite& message) {
-  return base::Share(wire::SealEnvelope(r.ApiVersion(), r.kind, message.SerializePartialAsString()));
+  return base::Share(codec::SealEnvelope(r.ApiVersion(), r.kind, message.SerializePartialAsString()));
 }
 
 base::Result<Client::RawList> Client::ParseList(const request::Response& response) {
   if (!response.body) return base::Err(base::Internal("the server's answer has no body"));
-  TRY_ASSIGN(auto envelope, wire::OpenEnvelope(*response.body));
+  TRY_ASSIGN(auto envelope, codec::OpenEnvelope(*response.body));
   RawList out;
-  wire::Reader list(envelope.raw);
+  base::wire::Reader list(envelope.raw);
   while (list.Next()) {
     if (list.field() == 2) out.items.push_back(list.bytes());
     if (list.field() != 1) continue;
-    wire::Reader meta(list.bytes());
+    base::wire::Reader meta(list.bytes());
     while (meta.Next()) {
       if (meta.field() == 2) out.resource_version = meta.bytes();
       if (meta.field() == 3) out.continue_token = meta.bytes();

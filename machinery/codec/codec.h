@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "machinery/codec/envelope.h"
 #include "machinery/schema/type.h"
 
 namespace machinery::codec {
@@ -38,15 +39,6 @@ void AppendJson(std::string& out, const schema::Type& type, const value::Value& 
 base::Result<value::Value> DecodeProtobuf(const schema::Type& type, std::string_view bytes);
 std::string EncodeProtobuf(const schema::Type& type, const value::Value& v);
 
-// The envelope: "k8s\0" + runtime.Unknown.
-struct Envelope {
-  std::string api_version, kind;
-  std::string content_encoding, content_type;
-  std::string_view raw;  // into the input
-};
-bool HasEnvelope(std::string_view bytes);
-base::Result<Envelope> OpenEnvelope(std::string_view bytes);
-std::string SealEnvelope(std::string_view api_version, std::string_view kind, std::string_view raw);
 // Envelope and message at once; kind and apiVersion of the tree go into / come from the envelope.
 std::string EncodeEnvelope(const schema::Type& type, const value::Value& v);
 base::Result<value::Value> DecodeEnvelope(const schema::Type& type, std::string_view bytes);

@@ -3,12 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "machinery/codec/wire.h"
+#include "base/protobuf_wire.h"
 #include "proto/schema_blob.h"
 
 namespace machinery::codec {
 namespace {
 
+using base::wire::BackWriter;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -195,10 +196,10 @@ TEST(Protobuf, RefusesWhatIsMalformed) {
 }
 
 TEST(Protobuf, DropsUnknownFieldsAndFillsWhatWritersLeaveOut) {
-  WireWriter meta;
+  BackWriter meta;
   meta.Field(200, "unknown");
   meta.Field(1, "p");
-  WireWriter pod;
+  BackWriter pod;
   pod.Field(1, meta.Take());
   pod.IntField(99, 5);
   std::string bytes = pod.Take();
@@ -218,12 +219,12 @@ TEST(Protobuf, DropsUnknownFieldsAndFillsWhatWritersLeaveOut) {
 
 TEST(Protobuf, SortsMapsOfWritersThatDoNot) {
   auto entry = [](std::string_view k, std::string_view v) {
-    WireWriter w;
+    BackWriter w;
     w.Field(2, v);
     w.Field(1, k);
     return w.Take();
   };
-  WireWriter map;  // written backwards
+  BackWriter map;  // written backwards
   map.Field(2, entry("b", "new"));
   map.Field(2, entry("a", "1"));
   map.Field(2, entry("b", "old"));

@@ -3,7 +3,6 @@
 
 #include "machinery/codec/codec.h"
 #include "machinery/codec/text_value.h"
-#include "machinery/codec/wire.h"
 #include "machinery/codec/wire_scalars.h"
 
 namespace machinery::codec {
@@ -29,7 +28,7 @@ class Decoder {
     error_ = std::move(error);
     return false;
   }
-  bool Fail(const WireReader& in) { return Fail(std::string(in.error())); }
+  bool Fail(const Cursor& in) { return Fail(std::string(in.error())); }
   template <class T>
   bool Ok(base::Result<T> r, Value* out) {
     if (!r) return Fail(std::string(r.error().message()));
@@ -75,11 +74,11 @@ class Decoder {
 
   // The fields of `type` into `row`, where they begin at `base` (an inlined struct's stand among its owner's).
   bool Fields(const Type& type, std::string_view bytes, Row& row, size_t base, int depth) {
-    WireReader in(bytes);
+    Cursor in(bytes);
     const FieldIndex& index = *type.index;
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
       int i = number < index.by_number.size() ? index.by_number[number] : -1;
       if (i < 0) {
@@ -90,7 +89,7 @@ class Decoder {
       size_t flat = base + index.first[static_cast<size_t>(i)];
       if (field.inlined) {
         std::string_view inner;
-        if (wire != Wire::kBytes) return WrongWire(field, wire);
+        if (wire != WireType::kBytes) return WrongWire(field, wire);
         if (!in.Bytes(&inner)) return Fail(in);
         if (depth <= 0) return Fail("proto: exceeded max depth");
         if (!Fields(*field.type, inner, row, flat, depth - 1)) return false;
@@ -101,11 +100,11 @@ class Decoder {
     return true;
   }
 
-  bool WrongWire(const Field& field, Wire wire) {
+  bool WrongWire(const Field& field, WireType wire) {
     return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)) + " for field " + field.name);
   }
 
-  bool OneField(const Field& field, size_t flat, Wire wire, WireReader& in, Row& row, int depth) {
+  bool OneField(const Field& field, size_t flat, WireType wire, Cursor& in, Row& row, int depth) {
     switch (field.type->shape) {
       case Shape::kList: {
         Value* list = row.Find(flat);
@@ -113,7 +112,7 @@ class Decoder {
         return Element(field, *field.type->element, wire, in, list->list(), depth);
       }
       case Shape::kMap: {
-        if (wire != Wire::kBytes) return WrongWire(field, wire);
+        if (wire != WireType::kBytes) return WrongWire(field, wire);
         std::string_view entry;
         if (!in.Bytes(&entry)) return Fail(in);
         Value* map = row.Find(flat);
@@ -135,10 +134,10 @@ class Decoder {
   }
 
   // The original writes zero scalars, too: more than half of what stands in a message is dropped here.
-  bool Plain(const Field& field, size_t flat, Wire wire, WireReader& in, Row& row, int depth) {
+  bool Plain(const Field& field, size_t flat, WireType wire, Cursor& in, Row& row, int depth) {
     if (wire != WireOf(field.type->shape)) return WrongWire(field, wire);
     const bool keep_zero = field.pointer || field.always || row.seen(flat);
-    if (wire == Wire::kBytes) {
+    if (wire == WireType::kBytes) {
       std::string_view text;
       if (!in.Bytes(&text)) return Fail(in);
       if (text.empty() && !keep_zero) return true;
@@ -153,26 +152,26 @@ class Decoder {
     return true;
   }
 
-  bool Single(const Field& field, const Type& type, Wire wire, WireReader& in, Value* out, int depth) {
-    Wire want = WireOf(type.shape);
+  bool Single(const Field& field, const Type& type, WireType wire, Cursor& in, Value* out, int depth) {
+    WireType want = WireOf(type.shape);
     if (wire != want) return WrongWire(field, wire);
-    if (want == Wire::kBytes) {
+    if (want == WireType::kBytes) {
       std::string_view bytes;
       if (!in.Bytes(&bytes)) return Fail(in);
       return Message(type, bytes, out, depth - 1);
     }
     uint64_t v;
-    if (want == Wire::kFixed64 ? !in.Fixed64(&v) : !in.Varint(&v)) return Fail(in);
+    if (want == WireType::kFixed64 ? !in.Fixed64(&v) : !in.Varint(&v)) return Fail(in);
     return Ok(ScalarOf(type.shape, v), out);
   }
 
-  bool Element(const Field& field, const Type& type, Wire wire, WireReader& in, value::List& list, int depth) {
-    Wire want = WireOf(type.shape);
-    if (wire == Wire::kBytes && want != Wire::kBytes) {
+  bool Element(const Field& field, const Type& type, WireType wire, Cursor& in, value::List& list, int depth) {
+    WireType want = WireOf(type.shape);
+    if (wire == WireType::kBytes && want != WireType::kBytes) {
       // Packed: what proto3 writers do with repeated numbers.
       std::string_view packed;
       if (!in.Bytes(&packed)) return Fail(in);
-      WireReader numbers(packed);
+      Cursor numbers(packed);
       while (!numbers.AtEnd()) {
         if (!Single(field, type, want, numbers, &list.emplace_back(), depth)) return false;
       }
@@ -182,7 +181,7 @@ class Decoder {
   }
 
   bool MapEntry(const Type& element, std::string_view bytes, Row& row, value::Map& map, int depth) {
-    WireReader in(bytes);
+    Cursor in(bytes);
     std::string_view key;
     Value v = element.shape == Shape::kBytes ? Value() : element.index->zero;
     static const Field value_field = [] {
@@ -192,9 +191,9 @@ class Decoder {
     }();
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
-      if (number == 1 && wire == Wire::kBytes) {
+      if (number == 1 && wire == WireType::kBytes) {
         if (!in.Bytes(&key)) return Fail(in);
       } else if (number == 2) {
         if (!Single(value_field, element, wire, in, &v, depth)) return false;
@@ -214,14 +213,14 @@ class Decoder {
   }
 
   bool StringList(std::string_view bytes, Value* out) {
-    WireReader in(bytes);
+    Cursor in(bytes);
     value::List list;
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       std::string_view item;
       if (!in.Tag(&number, &wire)) return Fail(in);
-      if (number != 1 || wire != Wire::kBytes) {
+      if (number != 1 || wire != WireType::kBytes) {
         if (!in.Skip(wire)) return Fail(in);
         continue;
       }
@@ -247,22 +246,22 @@ class Decoder {
   }
 
   bool Union(const Type& type, std::string_view bytes, Value* out, int depth) {
-    WireReader in(bytes);
+    Cursor in(bytes);
     Value schema;
     value::List items;
     bool allows = false;
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       std::string_view part;
       if (!in.Tag(&number, &wire)) return Fail(in);
-      if (wire == Wire::kVarint && type.shape == Shape::kSchemaOrBool && number == 1) {
+      if (wire == WireType::kVarint && type.shape == Shape::kSchemaOrBool && number == 1) {
         uint64_t v;
         if (!in.Varint(&v)) return Fail(in);
         allows = v != 0;
         continue;
       }
-      if (wire != Wire::kBytes || number > 2) {
+      if (wire != WireType::kBytes || number > 2) {
         if (!in.Skip(wire)) return Fail(in);
         continue;
       }
@@ -291,5 +290,18 @@ class Decoder {
 }  // namespace
 
 base::Result<Value> DecodeProtobuf(const Type& type, std::string_view bytes) { return Decoder().Run(type, bytes); }
+
+base::Result<value::Value> DecodeEnvelope(const Type& type, std::string_view bytes) {
+  TRY_ASSIGN(Envelope envelope, OpenEnvelope(bytes));
+  TRY_ASSIGN(value::Value v, DecodeProtobuf(type, envelope.raw));
+  auto& entries = v.map().entries();
+  // kind and apiVersion come first, as in JSON.
+  auto put = [&](const char* name, std::string_view text) {
+    if (!text.empty()) entries.insert(entries.begin(), {name, value::Value(text)});
+  };
+  put("apiVersion", envelope.api_version);
+  put("kind", envelope.kind);
+  return v;
+}
 
 }  // namespace machinery::codec

@@ -7,7 +7,6 @@
 #include "machinery/codec/codec.h"
 #include "machinery/codec/fields_of.h"
 #include "machinery/codec/text_value.h"
-#include "machinery/codec/wire.h"
 #include "machinery/codec/wire_scalars.h"
 
 namespace machinery::codec {
@@ -106,7 +105,7 @@ class Encoder {
     switch (type.shape) {
       case Shape::kBool:
         out_.Byte(v.bool_or() ? 1 : 0);
-        return out_.Tag(number, Wire::kVarint);
+        return out_.Tag(number, WireType::kVarint);
       case Shape::kInt32:
       case Shape::kInt64:
         return out_.IntField(number, static_cast<uint64_t>(v.int_or()));
@@ -115,7 +114,7 @@ class Encoder {
         char bytes[8];
         std::memcpy(bytes, &bits, 8);
         out_.Bytes({bytes, 8});
-        return out_.Tag(number, Wire::kFixed64);
+        return out_.Tag(number, WireType::kFixed64);
       }
       default: {
         size_t before = out_.size();
@@ -159,11 +158,15 @@ class Encoder {
     }
   }
 
-  WireWriter out_;
+  BackWriter out_;
 };
 
 }  // namespace
 
 std::string EncodeProtobuf(const Type& type, const Value& v) { return Encoder().Run(type, v); }
+
+std::string EncodeEnvelope(const Type& type, const Value& v) {
+  return SealEnvelope(v.At("apiVersion").string_or(), v.At("kind").string_or(), EncodeProtobuf(type, v));
+}
 
 }  // namespace machinery::codec

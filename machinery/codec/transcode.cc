@@ -7,7 +7,6 @@
 
 #include "machinery/codec/codec.h"
 #include "machinery/codec/text_value.h"
-#include "machinery/codec/wire.h"
 #include "machinery/codec/wire_scalars.h"
 #include "machinery/object/quantity.h"
 #include "machinery/object/time.h"
@@ -68,18 +67,18 @@ class Transcoder {
     error_ = std::move(error);
     return false;
   }
-  bool Fail(const WireReader& in) { return Fail(std::string(in.error())); }
+  bool Fail(const Cursor& in) { return Fail(std::string(in.error())); }
 
   // Notes every field of `message` in `spans`, inlined ones where they stand in their owner's row.
   bool Scan(const Type& type, std::string_view message, Spans& spans, size_t base, int depth) {
     if (depth <= 0) return Fail("proto: exceeded max depth");
-    WireReader in(message);
+    Cursor in(message);
     const FieldIndex& index = *type.index;
     schema::FieldSet inlined;
     while (!in.AtEnd()) {
       const char* start = in.position();
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
       int i = number < index.by_number.size() ? index.by_number[number] : -1;
       if (i < 0) {
@@ -96,7 +95,7 @@ class Transcoder {
         spans.at[flat].end = in.position();
       } else if (wire != WireOf(shape)) {
         return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)) + " for field " + field.name);
-      } else if (wire == Wire::kBytes) {
+      } else if (wire == WireType::kBytes) {
         if (!in.Bytes(&bytes)) return Fail(in);
         if (field.inlined) {
           // No writer splits an inlined struct in two, but one may; spans could not hold its lists then.
@@ -111,7 +110,7 @@ class Transcoder {
         }
       } else {
         Span& span = spans.Mark(flat);
-        if (wire == Wire::kVarint ? !in.Varint(&span.number) : !in.Fixed64(&span.number)) return Fail(in);
+        if (wire == WireType::kVarint ? !in.Varint(&span.number) : !in.Fixed64(&span.number)) return Fail(in);
         span.begin = span.end = start;
       }
     }
@@ -334,11 +333,11 @@ class Transcoder {
   }
 
   bool List(int32_t want, const Type& element, std::string_view stretch, int depth) {
-    WireReader in(stretch);
+    Cursor in(stretch);
     out_.push_back('[');
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
       if (number != static_cast<uint32_t>(want)) {
         if (!in.Skip(wire)) return Fail(in);
@@ -353,24 +352,24 @@ class Transcoder {
     }
     return true;
   }
-  bool Elements(const Type& element, Wire wire, WireReader& in, int depth) {
-    const Wire own = WireOf(element.shape);
-    if (wire != own && wire != Wire::kBytes)
+  bool Elements(const Type& element, WireType wire, Cursor& in, int depth) {
+    const WireType own = WireOf(element.shape);
+    if (wire != own && wire != WireType::kBytes)
       return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)));
     std::string_view bytes;
-    if (wire == Wire::kBytes && !in.Bytes(&bytes)) return Fail(in);
-    if (own == Wire::kBytes) {
+    if (wire == WireType::kBytes && !in.Bytes(&bytes)) return Fail(in);
+    if (own == WireType::kBytes) {
       if (!Value(element, bytes, depth)) return false;
       out_.push_back(',');
       return true;
     }
     // One number, or many packed ones.
-    WireReader packed(bytes);
-    WireReader& numbers = wire == Wire::kBytes ? packed : in;
-    bool many = wire == Wire::kBytes;
+    Cursor packed(bytes);
+    Cursor& numbers = wire == WireType::kBytes ? packed : in;
+    bool many = wire == WireType::kBytes;
     while (!many || !numbers.AtEnd()) {
       uint64_t v;
-      if (own == Wire::kVarint ? !numbers.Varint(&v) : !numbers.Fixed64(&v)) return Fail(numbers);
+      if (own == WireType::kVarint ? !numbers.Varint(&v) : !numbers.Fixed64(&v)) return Fail(numbers);
       if (!Scalar(element.shape, v)) return false;
       out_.push_back(',');
       if (!many) break;
@@ -384,19 +383,19 @@ class Transcoder {
     bool has_value = false;
   };
   bool ReadEntry(const Type& element, std::string_view bytes, Entry* out) {
-    WireReader in(bytes);
+    Cursor in(bytes);
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
       bool read;
-      if (number == 1 && wire == Wire::kBytes) {
+      if (number == 1 && wire == WireType::kBytes) {
         read = in.Bytes(&out->key);
       } else if (number == 2 && wire == WireOf(element.shape)) {
         out->has_value = true;
-        read = wire == Wire::kBytes    ? in.Bytes(&out->bytes)
-               : wire == Wire::kVarint ? in.Varint(&out->number)
-                                       : in.Fixed64(&out->number);
+        read = wire == WireType::kBytes    ? in.Bytes(&out->bytes)
+               : wire == WireType::kVarint ? in.Varint(&out->number)
+                                           : in.Fixed64(&out->number);
       } else {
         if (number == 2)
           return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)) + " for field value");
@@ -411,7 +410,7 @@ class Transcoder {
     out_.push_back(':');
     if (!entry.has_value) {
       out_ += element.index->zero_json;
-    } else if (WireOf(element.shape) != Wire::kBytes) {
+    } else if (WireOf(element.shape) != WireType::kBytes) {
       if (!Scalar(element.shape, entry.number)) return false;
     } else if (!Value(element, entry.bytes, depth)) {
       return false;
@@ -421,21 +420,21 @@ class Transcoder {
   }
 
   bool Map(int32_t want, const Type& element, std::string_view stretch, int depth) {
-    WireReader in(stretch);
+    Cursor in(stretch);
     out_.push_back('{');
     const size_t opened = out_.size();
     std::string_view last;
     bool first = true;
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       if (!in.Tag(&number, &wire)) return Fail(in);
       if (number != static_cast<uint32_t>(want)) {
         if (!in.Skip(wire)) return Fail(in);
         continue;
       }
       std::string_view bytes;
-      if (wire != Wire::kBytes) return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)));
+      if (wire != WireType::kBytes) return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)));
       if (!in.Bytes(&bytes)) return Fail(in);
       Entry entry;
       if (!ReadEntry(element, bytes, &entry)) return false;
@@ -461,17 +460,17 @@ class Transcoder {
   bool SortedMap(int32_t want, const Type& element, std::string_view stretch, int depth) {
     const size_t opened = out_.size();
     std::vector<Entry> entries;
-    WireReader in(stretch);
+    Cursor in(stretch);
     while (!in.AtEnd()) {
       uint32_t number;
-      Wire wire;
+      WireType wire;
       std::string_view bytes;
       if (!in.Tag(&number, &wire)) return Fail(in);
       if (number != static_cast<uint32_t>(want)) {
         if (!in.Skip(wire)) return Fail(in);
         continue;
       }
-      if (wire != Wire::kBytes || !in.Bytes(&bytes)) return Fail(in);
+      if (wire != WireType::kBytes || !in.Bytes(&bytes)) return Fail(in);
       if (!ReadEntry(element, bytes, &entries.emplace_back())) return false;
     }
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {

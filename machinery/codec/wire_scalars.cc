@@ -24,14 +24,14 @@ struct Small {
 };
 Small ReadSmall(std::string_view message) {
   Small out;
-  WireReader in(message);
+  Cursor in(message);
   while (!in.AtEnd()) {
     uint32_t number;
-    Wire wire;
+    WireType wire;
     bool read = in.Tag(&number, &wire);
-    if (read && number < 4 && wire == Wire::kVarint) {
+    if (read && number < 4 && wire == WireType::kVarint) {
       read = in.Varint(&out.numbers[number]);
-    } else if (read && number < 4 && wire == Wire::kBytes) {
+    } else if (read && number < 4 && wire == WireType::kBytes) {
       read = in.Bytes(&out.texts[number]);
     } else if (read) {
       read = in.Skip(wire);
@@ -97,7 +97,7 @@ Result<Value> ReadTextMessage(Shape shape, std::string_view message) {
   }
 }
 
-base::Status WriteTextMessage(Shape shape, const Value& v, WireWriter& out) {
+base::Status WriteTextMessage(Shape shape, const Value& v, BackWriter& out) {
   switch (shape) {
     case Shape::kQuantity: {
       if (v.is_null()) {

@@ -4,21 +4,29 @@
 #include <string>
 #include <string_view>
 
-#include "machinery/codec/wire.h"
+#include "base/protobuf_wire.h"
 #include "machinery/schema/type.h"
 
 namespace machinery::codec {
 
-inline Wire WireOf(schema::Shape shape) {
+using base::wire::BackWriter;
+using base::wire::Cursor;
+using base::wire::WireType;
+
+// Messages within messages. Any tree of value::kMaxDepth fits: a level of a tree is two messages at most (a schema in
+// its union), so that what was decoded from JSON and stored can always be read again.
+constexpr int kMaxMessageDepth = 2 * value::kMaxDepth + 8;
+
+inline WireType WireOf(schema::Shape shape) {
   switch (shape) {
     case schema::Shape::kBool:
     case schema::Shape::kInt32:
     case schema::Shape::kInt64:
-      return Wire::kVarint;
+      return WireType::kVarint;
     case schema::Shape::kDouble:
-      return Wire::kFixed64;
+      return WireType::kFixed64;
     default:
-      return Wire::kBytes;
+      return WireType::kBytes;
   }
 }
 
@@ -27,7 +35,7 @@ base::Result<value::Value> ScalarOf(schema::Shape shape, uint64_t wire_value);
 // Quantity, IntOrString, Time, MicroTime, Duration, Timestamp: messages that are one scalar in the tree.
 base::Result<value::Value> ReadTextMessage(schema::Shape shape, std::string_view message);
 // Their fields backwards into `out`; the error is that of the text.
-base::Status WriteTextMessage(schema::Shape shape, const value::Value& v, WireWriter& out);
+base::Status WriteTextMessage(schema::Shape shape, const value::Value& v, BackWriter& out);
 // The bytes of field 1: the JSON text inside RawExtension, FieldsV1 and JSON.
 base::Result<std::string_view> ReadRaw(std::string_view message);
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/protobuf_wire.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
@@ -280,11 +281,8 @@ TEST(Golden, PatchesGiveTheOriginalsObjects) {
 TEST(OpenApi, Version2AsProtobuf) {
   auto field = [](int number, const std::string& bytes) {
     std::string out;
-    for (unsigned v : {static_cast<unsigned>(number << 3 | 2), static_cast<unsigned>(bytes.size())}) {
-      for (; v >= 0x80; v >>= 7) out += static_cast<char>(v | 0x80);
-      out += static_cast<char>(v);
-    }
-    return out + bytes;
+    base::wire::PutBytes(out, static_cast<uint32_t>(number), bytes);
+    return out;
   };
   auto doc = value::FromJson(R"({"swagger":"2.0","paths":{"/a":{"get":{"operationId":"g","parameters":[
       {"name":"q","in":"query","type":"string","uniqueItems":true}]}}},

@@ -3,13 +3,13 @@
 #include <bit>
 #include <vector>
 
-#include "machinery/codec/wire.h"
+#include "base/protobuf_wire.h"
 
 namespace machinery::ops {
 namespace {
 
-using codec::Wire;
-using codec::WireWriter;
+using base::wire::BackWriter;
+using base::wire::WireType;
 using value::Value;
 
 // How a JSON value becomes a field.
@@ -111,7 +111,7 @@ class Encoder {
       bits >>= 8;
     }
     w_.Bytes({text, 8});
-    w_.Tag(number, Wire::kFixed64);
+    w_.Tag(number, WireType::kFixed64);
   }
 
   void Parameter(const Value& v) {
@@ -151,7 +151,7 @@ class Encoder {
 
   void Field(const FieldSpec& f, const Value& v);
 
-  WireWriter w_;
+  BackWriter w_;
 };
 
 void Encoder::Field(const FieldSpec& f, const Value& v) {

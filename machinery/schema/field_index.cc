@@ -1,5 +1,7 @@
 #include "machinery/schema/field_index.h"
 
+#include "base/protobuf_wire.h"
+
 namespace machinery::schema {
 
 namespace {
@@ -29,14 +31,9 @@ Field MetaField(const char* name) {
   return f;
 }
 
-void AppendVarint(std::string& out, uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out.push_back(static_cast<char>(v | 0x80));
-  out.push_back(static_cast<char>(v));
-}
-
 void AppendZeroField(std::string& out, const Field& f) {
-  auto tag = [&](unsigned wire) { AppendVarint(out, static_cast<uint64_t>(f.number) << 3 | wire); };
   if (f.number == 0 || f.pointer) return;
+  const auto number = static_cast<uint32_t>(f.number);
   switch (f.type->shape) {
     case Shape::kBytes:
     case Shape::kList:
@@ -46,21 +43,15 @@ void AppendZeroField(std::string& out, const Field& f) {
     case Shape::kBool:
     case Shape::kInt32:
     case Shape::kInt64:
-      tag(0);
-      out.push_back('\0');
-      return;
+      return base::wire::PutUint(out, number, 0);
     case Shape::kDouble:
-      tag(1);
+      base::wire::PutVarint(out, base::wire::Tag(number, base::wire::WireType::kFixed64));
       out.append(8, '\0');
       return;
     case Shape::kString:
-      tag(2);
-      out.push_back('\0');
-      return;
+      return base::wire::PutBytes(out, number, "");
     default:
-      tag(2);
-      AppendVarint(out, f.type->index->zero_protobuf.size());
-      out += f.type->index->zero_protobuf;
+      base::wire::PutBytes(out, number, f.type->index->zero_protobuf);
   }
 }
 

@@ -2,8 +2,9 @@
 
 #include <deque>
 
+#include "base/protobuf_wire.h"
 #include "machinery/client/micro_time.h"
-#include "machinery/client/wire.h"
+#include "machinery/codec/envelope.h"
 #include "machinery/object/api_error.h"
 #include "proto/k8s/meta/v1/meta.pb.h"
 #include "proto/k8s/meta/v1/options.pb.h"
@@ -12,6 +13,7 @@
 
 namespace machinery::client::testing {
 namespace {
+namespace wire = base::wire;
 namespace metav1 = k8s::io::apimachinery::pkg::apis::meta::v1;
 // Knows metadata; spec, status and the rest stay behind as unknown fields and are written back as they were.
 using Object = metav1::PartialObjectMetadata;
@@ -19,9 +21,9 @@ using Ptr = std::shared_ptr<const Object>;
 
 constexpr int kSpec = 2, kStatus = 3, kPodNodeName = 10;
 
-std::string FieldOf(const Object& o, std::initializer_list<int> path) {
+std::string FieldOf(const Object& o, std::initializer_list<uint32_t> path) {
   std::string bytes = o.SerializePartialAsString();
-  for (int field : path) {
+  for (uint32_t field : path) {
     wire::Reader reader(bytes);
     std::string found;
     while (reader.Next())
@@ -155,7 +157,7 @@ class FakeTransport::Stream final : public request::WatchStream {
                            : request::EventType::kDeleted;
       Object object = change.current ? *change.current : *change.old;
       object.mutable_metadata()->set_resourceversion(std::to_string(change.revision));
-      event.object = base::Share(wire::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
+      event.object = base::Share(codec::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
       return event;
     }
     if (!std::exchange(bookmark_, false)) return std::nullopt;
@@ -164,7 +166,7 @@ class FakeTransport::Stream final : public request::WatchStream {
     object.mutable_metadata()->set_resourceversion(std::to_string(server_.revision_));
     request::WatchEvent event;
     event.type = request::EventType::kBookmark;
-    event.object = base::Share(wire::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
+    event.object = base::Share(codec::SealEnvelope(table.api_version, table.kind, object.SerializePartialAsString()));
     return event;
   }
   FakeTransport& server_;
@@ -281,7 +283,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
     return request::Response{
         code,
         std::string(request::kProtobuf),
-        base::Share(wire::SealEnvelope(table.api_version, table.kind, o.SerializePartialAsString())),
+        base::Share(codec::SealEnvelope(table.api_version, table.kind, o.SerializePartialAsString())),
         {}};
   };
   Write write;
@@ -300,7 +302,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
         if (filter(o)) wire::PutBytes(list, 2, o->SerializePartialAsString());
       return request::Response{200,
                                std::string(request::kProtobuf),
-                               base::Share(wire::SealEnvelope(table.api_version, table.kind + "List", list)),
+                               base::Share(codec::SealEnvelope(table.api_version, table.kind + "List", list)),
                                {}};
     }
     case request::Verb::kCreate: {
@@ -321,7 +323,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
         break;
       }
       TRY_ASSIGN(auto in, Decode(r));
-      TRY_ASSIGN(auto envelope, wire::OpenEnvelope(*r.body));
+      TRY_ASSIGN(auto envelope, codec::OpenEnvelope(*r.body));
       table.api_version = envelope.api_version;
       table.kind = envelope.kind;
       auto* m = in.mutable_metadata();
@@ -362,7 +364,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
   for (auto* s : impl_->streams) s->Wake();
   if (r.subresource == "binding")
     return request::Response{
-        201, std::string(request::kProtobuf), base::Share(wire::SealEnvelope("v1", "Status", "")), {}};
+        201, std::string(request::kProtobuf), base::Share(codec::SealEnvelope("v1", "Status", "")), {}};
   return answer(write.current ? *write.current : *write.old, r.verb == request::Verb::kCreate ? 201 : 200);
 }
 
