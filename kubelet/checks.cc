@@ -8,6 +8,7 @@
 #include "base/net/address.h"
 #include "base/net/dns.h"
 #include "base/net/grpc.h"
+#include "base/protobuf_wire.h"
 #include "kubelet/paths/paths.h"
 
 namespace kubelet::checks {
@@ -166,21 +167,18 @@ base::Task<Outcome> TcpConnect(base::Loop& loop, base::Context ctx, std::string 
 }
 
 std::string HealthRequest(std::string_view service) {
-  if (service.empty()) return "";
-  std::string out = "\x0a";  // HealthCheckRequest{service = 1}
-  size_t n = service.size();
-  for (; n >= 0x80; n >>= 7) out += static_cast<char>(n | 0x80);
-  out += static_cast<char>(n);
-  return out.append(service);
+  std::string out;
+  base::wire::PutNonEmpty(out, 1, service);  // HealthCheckRequest{service = 1}
+  return out;
 }
 
 std::string HealthStatus(std::string_view response) {
   // HealthCheckResponse{status = 1}: the last one counts, as with any field that comes twice.
   static constexpr const char* kNames[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
-  int status = 0;
-  while (response.size() >= 2 && response[0] == 0x08) {
-    status = static_cast<unsigned char>(response[1]);
-    response.remove_prefix(2);
+  uint64_t status = 0;
+  base::wire::Reader in(response);
+  while (in.Next()) {
+    if (in.field() == 1) status = in.value();
   }
   return status < 4 ? kNames[status] : std::to_string(status);
 }

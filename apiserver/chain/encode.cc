@@ -1,6 +1,7 @@
 #include "apiserver/chain/encode.h"
 
 #include "base/bytes.h"
+#include "base/protobuf_wire.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/table.h"
@@ -10,6 +11,7 @@ namespace apiserver::chain {
 namespace codec = machinery::codec;
 namespace object = machinery::object;
 namespace ops = machinery::ops;
+namespace wire = base::wire;
 using machinery::schema::Kind;
 using machinery::schema::Type;
 using machinery::value::Map;
@@ -48,19 +50,6 @@ base::Result<base::SharedBytes> Reshape(const Negotiated& form, std::string json
   return Text(form, tree);
 }
 
-void PutTag(std::string& out, int field, size_t length) {
-  out += static_cast<char>(field << 3 | 2);
-  while (length >= 0x80) {
-    out += static_cast<char>(length | 0x80);
-    length >>= 7;
-  }
-  out += static_cast<char>(length);
-}
-void PutBytes(std::string& out, int field, std::string_view bytes) {
-  PutTag(out, field, bytes.size());
-  out += bytes;
-}
-
 base::Result<base::SharedBytes> EncodeTree(const EncodeContext& c, const Type& type, const Value& tree) {
   if (c.form.media == Media::kProtobuf) return base::Share(codec::EncodeEnvelope(type, tree));
   return Reshape(c.form, codec::EncodeJson(type, tree));
@@ -92,22 +81,17 @@ base::Result<base::SharedBytes> EncodeListProtobuf(const EncodeContext& c, const
   // List messages have their ListMeta in field 1 (selfLink, resourceVersion, continue, remainingItemCount) and their
   // items in field 2.
   std::string meta, out;
-  PutBytes(meta, 1, "");
-  PutBytes(meta, 2, list.list_revision);
-  PutBytes(meta, 3, list.continue_token);
-  if (list.remaining) {
-    meta += static_cast<char>(4 << 3);
-    auto n = static_cast<uint64_t>(*list.remaining);
-    for (; n >= 0x80; n >>= 7) meta += static_cast<char>(n | 0x80);
-    meta += static_cast<char>(n);
-  }
-  PutBytes(out, 1, meta);
+  wire::PutBytes(meta, 1, "");
+  wire::PutBytes(meta, 2, list.list_revision);
+  wire::PutBytes(meta, 3, list.continue_token);
+  if (list.remaining) wire::PutUint(meta, 4, static_cast<uint64_t>(*list.remaining));
+  wire::PutBytes(out, 1, meta);
   size_t total = 0;
   for (const auto& item : list.items) total += item->message()->size() + 8;
   out.reserve(out.size() + total);
   for (const auto& item : list.items) {
     TRY_ASSIGN(auto message, item->MessageAs(*c.kind));
-    PutBytes(out, 2, *message);
+    wire::PutBytes(out, 2, *message);
   }
   return base::Share(codec::SealEnvelope(c.kind->ApiVersion(), c.kind->list_kind, out));
 }
@@ -236,11 +220,8 @@ base::SharedBytes MessageFrame(machinery::request::EventType type, const std::st
   // Event {type = 1, object = 2}; the enums have the same numbers.
   std::string out;
   out.reserve(object.size() + 8);
-  if (int t = static_cast<int>(type); t != 0) {
-    out += static_cast<char>(1 << 3);
-    out += static_cast<char>(t);
-  }
-  PutBytes(out, 2, object);
+  wire::PutNonZero(out, 1, static_cast<uint64_t>(type));
+  wire::PutBytes(out, 2, object);
   return base::Share(std::move(out));
 }
 
@@ -248,9 +229,9 @@ base::SharedBytes Frame(Media media, machinery::request::EventType type, const s
   std::string_view name = machinery::request::EventTypeName(type);
   if (media == Media::kProtobuf) {
     std::string raw, event, out;
-    PutBytes(raw, 1, object);
-    PutBytes(event, 1, name);
-    PutBytes(event, 2, raw);
+    wire::PutBytes(raw, 1, object);
+    wire::PutBytes(event, 1, name);
+    wire::PutBytes(event, 2, raw);
     base::PutBigEndian32(out, static_cast<uint32_t>(event.size()));
     return base::Share(out + event);
   }

@@ -1,6 +1,7 @@
 #include "apiserver/rpc/resources_service.h"
 
 #include "apiserver/chain/chain.h"
+#include "base/protobuf_wire.h"
 #include "machinery/object/api_error.h"
 #include "machinery/value/value.h"
 #include "proto/resources/v1/resources.pb.h"
@@ -117,11 +118,6 @@ base::Result<Request> RequestOf(const GrpcCall& call, const std::string& bytes) 
   return r;
 }
 
-void PutLength(std::string& out, size_t n) {
-  for (; n >= 0x80; n >>= 7) out += static_cast<char>(n | 0x80);
-  out += static_cast<char>(n);
-}
-
 // The head with the message class, the body (field 3) appended: a large list is copied once.
 std::string Encode(const Response& response) {
   wire::Response head;
@@ -131,9 +127,7 @@ std::string Encode(const Response& response) {
   std::string out = head.SerializeAsString();
   if (!response.body || response.body->empty()) return out;
   out.reserve(out.size() + response.body->size() + 8);
-  out += static_cast<char>(3 << 3 | 2);
-  PutLength(out, response.body->size());
-  out += *response.body;
+  base::wire::PutBytes(out, 3, *response.body);
   return out;
 }
 

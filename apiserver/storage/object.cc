@@ -3,91 +3,33 @@
 #include <algorithm>
 
 #include "base/bug.h"
+#include "base/protobuf_wire.h"
 #include "machinery/codec/codec.h"
 
 namespace apiserver::storage {
 
 namespace codec = machinery::codec;
+using base::wire::Reader;
 using machinery::schema::Kind;
 using machinery::value::Value;
 
 namespace {
 
-// A reader of Protobuf wire bytes that were canonical when they were made; anything else ends the reading.
-class Wire {
- public:
-  explicit Wire(std::string_view bytes) : p_(bytes.data()), end_(p_ + bytes.size()) {}
-
-  // The next field; false at the end or on broken bytes (then `broken`).
-  bool Next() {
-    if (p_ == end_) return false;
-    uint64_t tag;
-    if (!Varint(tag)) return Fail();
-    number = static_cast<int32_t>(tag >> 3);
-    switch (tag & 7) {
-      case 0:
-        bytes = {};
-        return Varint(integer) || Fail();
-      case 1:
-        return Skip(8);
-      case 2: {
-        uint64_t n;
-        if (!Varint(n) || n > static_cast<uint64_t>(end_ - p_)) return Fail();
-        bytes = std::string_view(p_, n);
-        p_ += n;
-        return true;
-      }
-      case 5:
-        return Skip(4);
-      default:
-        return Fail();
-    }
-  }
-
-  int32_t number = 0;
-  uint64_t integer = 0;
-  std::string_view bytes;
-  bool broken = false;
-
- private:
-  bool Fail() {
-    broken = true;
-    return false;
-  }
-  bool Skip(ptrdiff_t n) {
-    if (end_ - p_ < n) return Fail();
-    p_ += n;
-    bytes = {};
-    return true;
-  }
-  bool Varint(uint64_t& v) {
-    v = 0;
-    for (int shift = 0; shift < 64 && p_ != end_; shift += 7) {
-      auto byte = static_cast<unsigned char>(*p_++);
-      v |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (!(byte & 0x80)) return true;
-    }
-    return false;
-  }
-  const char* p_;
-  const char* end_;
-};
-
-constexpr int kMetadata = 1, kMetaLabels = 11;
+constexpr uint32_t kMetadata = 1, kMetaLabels = 11;
 
 std::string ReadPath(std::string_view message, const SelectableField& f) {
   for (size_t i = 0; i < f.path.size(); ++i) {
     bool last = i + 1 == f.path.size(), found = false;
-    Wire w(message);
-    while (w.Next()) {
-      if (w.number != f.path[i]) continue;
+    Reader in(message);
+    while (in.Next()) {
+      if (in.field() != static_cast<uint32_t>(f.path[i])) continue;
       found = true;
       if (last) {
-        if (f.form == SelectableField::Form::kString) return std::string(w.bytes);
-        if (f.form == SelectableField::Form::kBool) return w.integer ? "true" : "false";
-        return std::to_string(static_cast<int64_t>(w.integer));
+        if (f.form == SelectableField::Form::kString) return std::string(in.bytes());
+        if (f.form == SelectableField::Form::kBool) return in.value() ? "true" : "false";
+        return std::to_string(static_cast<int64_t>(in.value()));
       }
-      message = w.bytes;
+      message = in.bytes();
       break;
     }
     if (!found) break;
@@ -127,21 +69,21 @@ base::Result<std::shared_ptr<const Object>> Object::Make(const Resource& resourc
 }
 
 base::Status Object::ReadView() {
-  Wire w(*message_);
-  while (w.Next()) {
-    if (w.number != kMetadata) continue;
-    Wire meta(w.bytes);
+  Reader in(*message_);
+  while (in.Next()) {
+    if (in.field() != kMetadata) continue;
+    Reader meta(in.bytes());
     while (meta.Next()) {
-      if (meta.number != kMetaLabels) continue;
-      Wire entry(meta.bytes);
+      if (meta.field() != kMetaLabels) continue;
+      Reader entry(meta.bytes());
       std::pair<std::string, std::string> label;
-      while (entry.Next()) (entry.number == 1 ? label.first : label.second) = std::string(entry.bytes);
+      while (entry.Next()) (entry.field() == 1 ? label.first : label.second) = std::string(entry.bytes());
       labels_.push_back(std::move(label));
     }
-    if (meta.broken) return base::DataLoss("object " + key_ + ": broken metadata");
+    if (!meta.ok()) return base::DataLoss("object " + key_ + ": broken metadata");
     break;
   }
-  if (w.broken) return base::DataLoss("object " + key_ + ": broken message");
+  if (!in.ok()) return base::DataLoss("object " + key_ + ": broken message");
   std::sort(labels_.begin(), labels_.end());
   labels_.shrink_to_fit();
   fields_.reserve(resource_.fields.size());
