@@ -2,7 +2,7 @@
 // variables and the command line, the later over the earlier. Owned by main(); used before anything else runs; one
 // thread.
 //
-//   base::FlagSet flags({.name = "kube-scheduler", .version = "Kubernetes v1.36.2"});
+//   base::FlagSet flags({.name = "kube-scheduler", .version = "Kubernetes v1.0.0"});
 //   flags.Section("Secure serving");
 //   flags.Add("secure-port", &options.secure_port, "The port on which to serve HTTPS.");
 //   flags.Unsupported({"tls-sni-cert-key"});

@@ -25,7 +25,7 @@ struct Options {
 
 class FlagsTest : public ::testing::Test {
  protected:
-  std::unique_ptr<FlagSet> Make(FlagProgram program = {.name = "prog", .version = "Kubernetes v1.36.2"}) {
+  std::unique_ptr<FlagSet> Make(FlagProgram program = {.name = "prog", .version = "Kubernetes v1.0.0"}) {
     program.config_flag = "config";
     auto flags = std::make_unique<FlagSet>(program);
     flags->Section("Leader election");

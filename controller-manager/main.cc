@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "base/version.h"
 #include "controller-manager/credentials.h"
 #include "controller-manager/manager.h"
 #include "machinery/client/component.h"
@@ -177,7 +178,7 @@ int main(int argc, char** argv) {
   base::FlagSet flags({.name = "kube-controller-manager",
                        .description = "The Kubernetes controller manager runs the control loops that bring the "
                                       "cluster from the state it is in to the state that was asked for.",
-                       .version = "Kubernetes v1.36.2"});
+                       .version = std::string(base::version::kKubernetesProgram)});
   client::AddComponentFlags(flags, common);
   AddFlags(flags, options, extra);
   flags.Unsupported(client::UnsupportedComponentFlags());

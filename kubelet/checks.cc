@@ -9,6 +9,7 @@
 #include "base/net/dns.h"
 #include "base/net/grpc.h"
 #include "base/protobuf_wire.h"
+#include "base/version.h"
 #include "kubelet/paths/paths.h"
 
 namespace kubelet::checks {
@@ -199,7 +200,7 @@ base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string 
   options.connect_timeout = timeout;
   base::net::GrpcChannel channel(loop, std::move(options));
   base::net::Headers metadata;
-  metadata.Add("user-agent", "kube-probe/1.36");
+  metadata.Add("user-agent", "kube-probe/" + std::string(base::version::kKubernetesLine));
   auto answer = co_await channel.Unary(bounded, "/grpc.health.v1.Health/Check", base::Share(HealthRequest(service)),
                                        std::move(metadata));
   if (!answer) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/net/http.h"
+#include "base/version.h"
 #include "kubelet/model/types.h"
 
 namespace kubelet::checks {
@@ -17,7 +18,7 @@ struct HttpTarget {
   int port = 0;
   std::string path;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string user_agent = "kube-probe/1.36";
+  std::string user_agent = "kube-probe/" + std::string(base::version::kKubernetesLine);
 };
 
 struct HttpRequest {

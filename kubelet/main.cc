@@ -10,10 +10,12 @@
 #include "base/daemon.h"
 #include "base/file.h"
 #include "base/flags.h"
+#include "base/host.h"
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/net/health.h"
 #include "base/net/self_signed.h"
+#include "base/version.h"
 #include "kubelet/agent.h"
 #include "kubelet/manifests.h"
 #include "kubelet/model/resources.h"
@@ -389,8 +391,7 @@ base::Result<std::pair<std::string, std::string>> ServingFiles(const Options& o)
   auto& disk = base::PosixFileSystem();
   std::pair<std::string, std::string> files(o.cert_dir + "/kubelet.crt", o.cert_dir + "/kubelet.key");
   if (disk.Exists(files.first).value_or(false) && disk.Exists(files.second).value_or(false)) return files;
-  std::string name = o.hostname_override;
-  if (char host[256]; name.empty() && gethostname(host, sizeof host) == 0) name = host;
+  std::string name = o.hostname_override.empty() ? base::HostName() : o.hostname_override;
   TRY(disk.MakeDirectories(o.cert_dir, 0755));
   TRY_ASSIGN(auto pair, base::net::MakeSelfSigned(name));
   TRY(base::WriteFileAtomically(disk, files.second, pair.key, 0600));
@@ -543,7 +544,7 @@ int main(int argc, char** argv) {
                            "The node agent: runs the pods that are bound to this node, in containers of a CRI "
                            "runtime.\n\nExample:\n  kubelet --kubeconfig=/etc/kubernetes/kubelet.conf "
                            "--config=/etc/keelson/kubelet.yaml",
-                       .version = "Kubernetes v1.36.2",
+                       .version = std::string(base::version::kKubernetesProgram),
                        .env_prefix = "",
                        .config_flag = "config"});
   AddNodeFlags(flags, options);

@@ -12,7 +12,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/host.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "kubelet/model/resources.h"
 #include "kubelet/status_manager.h"
 #include "machinery/object/api_error.h"
@@ -23,7 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace coordination = ::k8s::io::api::coordination::v1;
-constexpr const char* kVersion = "v1.36.2";
 
 std::string FirstLine(const std::string& path) {
   std::ifstream in(path);
@@ -70,9 +71,7 @@ void Put(google::protobuf::Map<std::string, quantity::Quantity>& list, const std
 MachineFacts ReadMachine(const std::string& root_directory, const std::string& machine_id_files,
                          const std::string& boot_id_file) {
   MachineFacts out;
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  out.hostname = host;
+  out.hostname = base::HostName();
   std::istringstream files(machine_id_files);
   for (std::string file; out.machine_id.empty() && std::getline(files, file, ',');) out.machine_id = FirstLine(file);
   out.system_uuid = FirstLine("/sys/class/dmi/id/product_uuid");
@@ -241,7 +240,7 @@ base::Task<void> NodeKeeper::SetStatus(base::Context ctx, api::Node& node) {
   info->set_kernelversion(facts_.kernel_version);
   info->set_osimage(facts_.os_image);
   info->set_containerruntimeversion(runtime_version ? runtime_version() : "");
-  info->set_kubeletversion(kVersion);
+  info->set_kubeletversion(std::string(base::version::kKubernetes));
   info->set_kubeproxyversion("");
   info->set_operatingsystem("linux");
 #if defined(__aarch64__)

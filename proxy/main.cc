@@ -6,8 +6,10 @@
 
 #include "base/daemon.h"
 #include "base/flags.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/net/health.h"
+#include "base/version.h"
 #include "machinery/client/grpc_transport.h"
 #include "machinery/client/kubeconfig.h"
 #include "proxy/proxier.h"
@@ -116,9 +118,7 @@ void AddFlags(base::FlagSet& flags, Options& o) {
 
 std::string NodeName(const Options& o) {
   if (!o.hostname_override.empty()) return o.hostname_override;
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
+  return base::HostName();
 }
 
 // The health server is for everybody, load balancers too: it says nothing but whether the proxy is well.
@@ -224,7 +224,7 @@ int main(int argc, char** argv) {
                            "Makes Services work on this node: writes the rules that lead their traffic to "
                            "endpoints.\n\nExample:\n  kube-proxy --kubeconfig=/etc/kubernetes/kube-proxy.conf "
                            "--cluster-cidr=10.244.0.0/16",
-                       .version = "Kubernetes v1.36.2",
+                       .version = std::string(base::version::kKubernetesProgram),
                        .env_prefix = "",
                        .config_flag = "config"});
   AddFlags(flags, options);

@@ -1,4 +1,5 @@
 // kube-scheduler.
+#include "base/version.h"
 #include "machinery/client/component.h"
 #include "machinery/client/event_recorder.h"
 #include "scheduler/scheduler.h"
@@ -23,7 +24,7 @@ int main(int argc, char** argv) {
                        .description = "The Kubernetes scheduler gives every pod a node that suits it: it filters the "
                                       "nodes by what the pod asks for, scores the rest, and binds the pod to one of "
                                       "the best.",
-                       .version = "Kubernetes v1.36.2"});
+                       .version = std::string(base::version::kKubernetesProgram)});
   client::AddComponentFlags(flags, common);
   flags.Section("Deprecated");
   flags.Add("pod-max-in-unschedulable-pods-duration", &options.queue.max_unschedulable,

@@ -1,6 +1,7 @@
 #include "apiserver/daemon/options.h"
 
 #include "base/flags.h"
+#include "base/version.h"
 
 namespace apiserver {
 
@@ -227,7 +228,7 @@ void RefuseOthers(base::FlagSet& f) {
 std::optional<int> ParseOptions(int argc, char** argv, Options& o) {
   base::FlagSet flags({.name = "kube-apiserver",
                        .description = "The Kubernetes API server: REST and gRPC in front of the store.",
-                       .version = "Kubernetes v1.36.2"});
+                       .version = std::string(base::version::kKubernetesProgram)});
   AddStoreFlags(flags, o);
   AddServingFlags(flags, o);
   AddIdentityFlags(flags, o);

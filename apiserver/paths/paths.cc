@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/version.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/api_error.h"
 #include "machinery/ops/openapi_protobuf.h"
@@ -10,6 +11,7 @@
 namespace apiserver::paths {
 
 namespace object = machinery::object;
+namespace version = base::version;
 using base::net::Exchange;
 using base::net::Headers;
 using chain::RestFront;
@@ -60,17 +62,17 @@ std::string AggregatedVersion(std::string_view accept) {
 
 // Facts of the version this server is compatible with; clients compare them with their own.
 Value VersionInfo() {
-  return Value(Map{{"major", Value("1")},
-                   {"minor", Value("36")},
-                   {"emulationMajor", Value("1")},
-                   {"emulationMinor", Value("36")},
-                   {"minCompatibilityMajor", Value("1")},
-                   {"minCompatibilityMinor", Value("35")},
-                   {"gitVersion", Value("v1.36.2")},
+  return Value(Map{{"major", Value(std::string(version::kKubernetesMajor))},
+                   {"minor", Value(std::string(version::kKubernetesMinor))},
+                   {"emulationMajor", Value(std::string(version::kKubernetesMajor))},
+                   {"emulationMinor", Value(std::string(version::kKubernetesMinor))},
+                   {"minCompatibilityMajor", Value(std::string(version::kKubernetesMajor))},
+                   {"minCompatibilityMinor", Value(std::string(version::kKubernetesOldestMinor))},
+                   {"gitVersion", Value(std::string(version::kKubernetes))},
                    {"gitCommit", Value("$Format:%H$")},
                    {"gitTreeState", Value("")},
                    {"buildDate", Value("1970-01-01T00:00:00Z")},
-                   {"goVersion", Value("go1.26.8")},
+                   {"goVersion", Value(std::string(version::kKubernetesGo))},
                    {"compiler", Value("gc")},
                    {"platform", Value("linux/amd64")}});
 }
@@ -88,7 +90,7 @@ Paths::Paths(registry::Registry& registry, Health& health, base::MetricsRegistry
           [this](const machinery::schema::Kind& k) {
             return registry_.Find(k.group, k.version, k.resource).has_value();
           },
-          "v1.36.2") {}
+          std::string(version::kKubernetes)) {}
 Paths::~Paths() = default;
 
 void Paths::MountOn(RestFront& front) {
@@ -110,8 +112,9 @@ void Paths::MountOn(RestFront& front) {
   });
   front.Mount("/statusz", [this](Exchange& e, Who) {
     return Text(e,
-                "\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
-                "formatting compatibility guarantees and is for debugging purposes only.\n\nBinary version: 1.36\n");
+                std::string("\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
+                "formatting compatibility guarantees and is for debugging purposes only.\n\nBinary version: " +
+                    std::string(version::kKubernetesLine) + "\n");
   });
   front.Mount("/api", [this](Exchange& e, Who) { return Api(e, true); });
   front.Mount("/apis", [this](Exchange& e, Who) { return Api(e, false); });

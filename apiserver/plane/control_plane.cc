@@ -19,6 +19,7 @@
 #include "apiserver/registry/core/node_ports.h"
 #include "apiserver/registry/core/service_ips.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/sync.h"
 #include "machinery/object/go_text.h"
@@ -195,9 +196,8 @@ base::Result<std::unique_ptr<ControlPlane>> ControlPlane::Make(ControlPlaneOptio
     o.anonymous_auth = false;
   }
   if (o.hostname.empty()) {
-    char name[256] = "localhost";
-    gethostname(name, sizeof name - 1);
-    o.hostname = name;
+    o.hostname = base::HostName();
+    if (o.hostname.empty()) o.hostname = "localhost";
   }
   if (o.advertise_address.empty()) {
     auto bound = object::ParseIp(o.bind_address);

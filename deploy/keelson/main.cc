@@ -7,13 +7,17 @@
 #include "base/file.h"
 #include "base/flags.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "deploy/keelson/certs.h"
 #include "deploy/keelson/supervise.h"
 
 namespace deploy::keelson {
 namespace {
 
-constexpr char kVersion[] = "keelson v0.1.0 (Kubernetes v1.36)";
+std::string Version() {
+  return "keelson " + std::string(base::version::kKeelson) + " (Kubernetes v" +
+         std::string(base::version::kKubernetesLine) + ")";
+}
 
 int Fail(const base::Status& error) {
   std::fprintf(stderr, "Error: %s\n", std::string(error.message()).c_str());
@@ -23,7 +27,7 @@ int Fail(const base::Status& error) {
 // A command's flags with the options every command shares.
 std::unique_ptr<base::FlagSet> Flags(const char* name, const char* description) {
   return std::make_unique<base::FlagSet>(
-      base::FlagProgram{.name = name, .description = description, .version = kVersion, .env_prefix = ""});
+      base::FlagProgram{.name = name, .description = description, .version = Version(), .env_prefix = ""});
 }
 
 int Pki(int argc, char** argv) {
@@ -149,7 +153,7 @@ int main(int argc, char** argv) {
   std::string_view name = argc > 1 ? argv[1] : "";
   if (name == "--help" || name == "-h" || name == "help") return Usage(stdout);
   if (name == "--version" || name == "version") {
-    std::puts(kVersion);
+    std::puts(Version().c_str());
     return 0;
   }
   for (const auto& c : kCommands)

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json_writer.h"
 #include "base/sync.h"
+#include "base/version.h"
 #include "kvstore/bolt/bolt.h"
 #include "kvstore/ctl/commands.h"
 #include "kvstore/ctl/restore.h"
@@ -288,7 +289,7 @@ Task<int> RestoreBackup(Run& run) {
 
 // etcdutl's migration of a data directory from one storage version to another. There is one version of ours.
 Task<int> Migrate(Run& run) {
-  constexpr std::string_view kVersion = "3.7";
+  constexpr std::string_view kVersion = base::version::kEtcdLine;
   const Flags& f = run.flags;
   if (f.data_dir.empty() || f.target_version.empty()) {
     std::string missing = f.data_dir.empty() ? "\"data-dir\"" : "";
@@ -307,7 +308,7 @@ Task<int> Migrate(Run& run) {
     co_return Fail(kExitError, listed.error().message());
   }
   if (f.target_version == kVersion) {
-    std::fprintf(stderr, "storage version up-to-date\t{\"storage-version\": \"%s\"}\n", kVersion.data());
+    std::fprintf(stderr, "storage version up-to-date\t{\"storage-version\": \"%s\"}\n", std::string(kVersion).c_str());
     co_return 0;
   }
   co_return Fail(kExitError, "this data directory has the one storage version " + std::string(kVersion) +

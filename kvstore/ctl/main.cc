@@ -9,6 +9,7 @@
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/net/dns.h"
+#include "base/version.h"
 #include "kvstore/ctl/commands.h"
 #include "kvstore/ctl/help.h"
 
@@ -169,7 +170,8 @@ std::optional<int> Explain(const std::string& name, const std::vector<std::strin
                            const std::vector<std::string>& words) {
   std::string first = words.empty() ? "" : words[0];
   if (first == "version") {
-    Out(name + " version: 3.7.1\nAPI version: 3.7\n");
+    Out(name + " version: " + std::string(base::version::kEtcd) +
+        "\nAPI version: " + std::string(base::version::kEtcdLine) + "\n");
     return 0;
   }
   if (first == "options") {

@@ -1,10 +1,9 @@
 #include "machinery/client/component.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/net/self_signed.h"
 #include "machinery/client/kubeconfig.h"
@@ -14,12 +13,6 @@ namespace machinery::client {
 namespace {
 constexpr base::Duration kDrain = std::chrono::seconds(1);
 
-std::string Hostname() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 base::Result<std::shared_ptr<base::net::ServerTls>> ServingTls(const ComponentOptions& o) {
   base::net::TlsFiles files;
   files.cert_file = o.tls_cert_file;
@@ -28,7 +21,7 @@ base::Result<std::shared_ptr<base::net::ServerTls>> ServingTls(const ComponentOp
   files.minimum_version = o.tls_min_version == "VersionTLS13" ? 13 : 12;
   files.cipher_suites = o.tls_cipher_suites;
   if (!o.tls_cert_file.empty()) return base::net::ServerTls::FromFiles(std::move(files));
-  return base::net::SelfSignedServerTls(Hostname(), std::move(files));
+  return base::net::SelfSignedServerTls(base::HostName(), std::move(files));
 }
 
 // Health is for everybody; everything else needs a certificate of the client CA that names a trusted group.
@@ -95,7 +88,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o,
     base::LogInfo("Serving securely", {{"address", bound}});
   }
   base::NotifySupervisor("READY=1");
-  Component component{daemon, daemon.loop(), transport, client, health, Hostname(), config.anonymous_options};
+  Component component{daemon, daemon.loop(), transport, client, health, base::HostName(), config.anonymous_options};
   base::Status status = co_await Lead(daemon.context(), o, component, std::move(work));
   base::NotifySupervisor("STOPPING=1");
   co_await server.Stop(kDrain);
