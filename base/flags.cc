@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/go_duration.h"
 #include "base/json_writer.h"
+#include "base/strings.h"
 
 namespace base {
 namespace {
@@ -77,12 +78,6 @@ Result<std::vector<std::string>> SplitList(std::string_view text) {
   return out;
 }
 
-std::string Join(const std::vector<std::string>& parts) {
-  std::string out;
-  for (const auto& p : parts) out.append(out.empty() ? "" : ",").append(p);
-  return out;
-}
-
 // A variable of type T with the three functions that differ between types.
 template <class T>
 class Bound final : public FlagValue {
@@ -122,11 +117,11 @@ class Bound final : public FlagValue {
     if constexpr (std::is_same_v<T, std::string>) {
       return v.empty() ? "" : GoQuote(v);
     } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-      return v.empty() ? "" : "[" + Join(v) + "]";
+      return v.empty() ? "" : "[" + base::Join(v, ",") + "]";
     } else if constexpr (kIsMap) {
       std::vector<std::string> parts;
       for (const auto& [key, value] : v) parts.push_back(key + "=" + MapText(value));
-      return Join(parts);
+      return base::Join(parts, ",");
     } else if constexpr (std::is_same_v<T, Duration>) {
       return v == Duration::zero() ? "" : FormatGoDuration(v);
     } else if constexpr (std::is_same_v<T, bool>) {
@@ -188,7 +183,7 @@ class Choice final : public FlagValue {
   Choice(std::string* value, std::vector<std::string> choices) : value_(value), choices_(std::move(choices)) {}
   Status Set(std::string_view text, bool) override {
     if (std::find(choices_.begin(), choices_.end(), text) == choices_.end())
-      return InvalidArgument("must be one of: " + Join(choices_));
+      return InvalidArgument("must be one of: " + base::Join(choices_, ","));
     *value_ = text;
     return Ok();
   }
@@ -222,10 +217,6 @@ Flag& Flag::Type(std::string type) {
 }
 Flag& Flag::Hidden() {
   hidden_ = true;
-  return *this;
-}
-Flag& Flag::Deprecated(std::string message) {
-  deprecated_ = std::move(message);
   return *this;
 }
 
@@ -391,8 +382,6 @@ Status FlagSet::Apply(Flag& flag, std::string_view value, const std::string& spe
                            " flag: " + std::string(set.message()));
   flag.last_source_ = source;
   flag.changed_ = true;
-  if (!flag.deprecated_.empty() && source == kCommandLine && fresh)
-    std::fprintf(stderr, "Flag --%s has been deprecated, %s\n", flag.name_.c_str(), flag.deprecated_.c_str());
   return Ok();
 }
 
@@ -488,7 +477,7 @@ std::string FlagSet::Help() const {
   for (const std::string& name : section_order_) {
     std::vector<std::pair<std::string, std::string>> lines;
     for (const auto& [flag_name, flag] : by_name_) {
-      if (flag->section_ != name || flag->hidden_ || !flag->deprecated_.empty()) continue;
+      if (flag->section_ != name || flag->hidden_) continue;
       std::string left = flag->short_ ? std::string("  -") + flag->short_ + ", --" : "      --";
       left += flag_name;
       if (!flag->value_->is_bool()) left += " " + flag->type_;

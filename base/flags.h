@@ -61,12 +61,10 @@ class Flag {
   // The word shown for the value in --help.
   Flag& Type(std::string type);
   Flag& Hidden();
-  // Still works and warns on stderr with `message`.
-  Flag& Deprecated(std::string message);
 
  private:
   friend class FlagSet;
-  std::string name_, help_, section_, type_, deprecated_;
+  std::string name_, help_, section_, type_;
   std::vector<std::string> config_paths_;
   char short_ = 0;
   bool hidden_ = false;

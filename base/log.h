@@ -75,7 +75,7 @@ struct LogOptions {
 };
 Status SetupLogging(const LogOptions& options);
 
-// `verbosity` only shows in JSON ("v").
+// `verbosity` only shows in JSON ("v"). // tidy: parameters: the place of the call comes in by default values
 void Log(LogLevel level, std::string_view message, LogFields fields, const char* file = __builtin_FILE(),
          int line = __builtin_LINE(), int verbosity = 0);
 inline void LogInfo(std::string_view m, LogFields f = {}, const char* file = __builtin_FILE(),

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/json_writer.h"
+#include "base/strings.h"
 
 namespace kubelet::checks {
 namespace {
@@ -135,11 +136,6 @@ std::string CanonicalName(std::string name) {
   return name;
 }
 
-std::string Lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(tolower(c));
-  return text;
-}
-
 // The user's headers, and ours where there is none of theirs. Those that frame a message are not theirs to give.
 base::Status SetHeaders(const HttpTarget& t, HttpRequest& out) {
   const auto failed = [&](const std::string& why) {
@@ -149,7 +145,7 @@ base::Status SetHeaders(const HttpTarget& t, HttpRequest& out) {
   for (const auto& [name, value] : t.headers) {
     if (!ValidHeaderName(name)) return failed("invalid header field name " + base::GoQuote(name));
     if (!ValidHeaderValue(value)) return failed("invalid header field value for " + base::GoQuote(CanonicalName(name)));
-    std::string lower = Lower(name);
+    std::string lower = base::Lower(name);
     if (lower == "host" && !host) host = value;
     if (lower == "user-agent" && !agent) agent = value;
     if (lower == "accept" && !accept) accept = value;

@@ -1,4 +1,5 @@
 // The embedded descriptors against the tables of facts: nothing missing, nothing extra, nothing different.
+// tidy: file: one test per column of the facts, over shared readers of their tables
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/io/zero_copy_stream_impl.h>

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace proxy {
 namespace {
 
@@ -12,12 +14,6 @@ bool IsMulticast(const Ip& ip) { return ip.v4 ? (ip.bytes[12] & 0xF0) == 0xE0 : 
 
 bool IsBroadcast(const Ip& ip) {
   return ip.v4 && std::all_of(ip.bytes + 12, ip.bytes + 16, [](uint8_t b) { return b == 0xFF; });
-}
-
-std::string_view Trim(std::string_view s) {
-  size_t first = s.find_first_not_of(" \t\r\n");
-  if (first == s.npos) return {};
-  return s.substr(first, s.find_last_not_of(" \t\r\n") - first + 1);
 }
 
 // An IPv4 range written as IPv6 (::ffff:10.0.0.0/104) is the IPv4 range.
@@ -48,7 +44,7 @@ Ranges ParseRanges(const std::vector<std::string>& texts, Family family) {
   Ranges out;
   std::vector<Cidr> found;
   for (const auto& text : texts) {
-    std::string_view trimmed = Trim(text);
+    std::string_view trimmed = base::Trim(text);
     if (trimmed.empty()) continue;
     std::optional<Cidr> c = PlainCidr(trimmed);
     if (!c) {

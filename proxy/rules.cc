@@ -7,16 +7,12 @@
 #include <limits>
 #include <set>
 
+#include "base/strings.h"
 #include "proto/k8s/core/v1/service.pb.h"
 #include "proto/k8s/discovery/v1/endpointslice.pb.h"
 
 namespace proxy {
 namespace {
-
-std::string Lower(std::string s) {
-  std::ranges::transform(s, s.begin(), [](unsigned char c) { return std::tolower(c); });
-  return s;
-}
 
 bool HasRules(const Service& service) {
   const auto& spec = service.spec();
@@ -96,7 +92,7 @@ void Collect(const EndpointSlice& slice, const NodeView& node, const Reader& rea
       reader.Tell(fmt::format("endpoint port {} is not a port", port.port()));
       continue;
     }
-    std::string key = Lower(port.protocol().empty() ? "TCP" : port.protocol()) + "/" + port.name();
+    std::string key = base::Lower(port.protocol().empty() ? "TCP" : port.protocol()) + "/" + port.name();
     PortEndpoints& endpoints = out[key];
     for (int i = 0; i < slice.endpoints_size(); ++i) {
       if (addresses[i].empty()) continue;
@@ -145,7 +141,7 @@ ServiceRule CommonRule(const Service& service, const Reader& reader) {
 
 // False where the port cannot be one.
 bool SetPort(ServiceRule& rule, const k8s::io::api::core::v1::ServicePort& port, const Reader& reader) {
-  rule.protocol = Lower(port.protocol().empty() ? "TCP" : port.protocol());
+  rule.protocol = base::Lower(port.protocol().empty() ? "TCP" : port.protocol());
   if (!IsProtocol(rule.protocol)) {
     reader.Tell(fmt::format("protocol {} is not known", Shown(port.protocol())));
     return false;

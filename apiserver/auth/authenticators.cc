@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 
 namespace apiserver::auth {
@@ -95,8 +96,7 @@ std::unique_ptr<Authenticator> ClientCertificates(std::shared_ptr<CaFile> author
 std::unique_ptr<Authenticator> FrontProxy(FrontProxyOptions options, std::shared_ptr<CaFile> authorities,
                                           base::Executor& executor) {
   auto lower = [](std::vector<std::string>& names) {
-    for (auto& name : names)
-      for (char& ch : name) ch = static_cast<char>(std::tolower(static_cast<unsigned char>(ch)));
+    for (auto& name : names) name = base::Lower(name);
   };
   lower(options.username_headers);
   lower(options.uid_headers);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/registry/registry.h"
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 
@@ -17,7 +18,7 @@ namespace {
 constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
 
 std::string Joined(const std::vector<std::string>& errors) {
-  return errors.size() == 1 ? errors[0] : "[" + object::Join(errors, ", ") + "]";
+  return errors.size() == 1 ? errors[0] : "[" + base::Join(errors, ", ") + "]";
 }
 
 }  // namespace

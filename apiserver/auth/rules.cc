@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 
@@ -171,7 +172,7 @@ base::Status CheckNoEscalation(RuleResolver& resolver, const Identity& user, con
   std::string text = "user " + object::GoQuote(user.name) + " (groups=" + Quoted(user.groups, " ") +
                      ") is attempting to grant RBAC permissions not currently held:";
   for (const auto& rule : missing) text += "\n" + rule.ToCompactText();
-  if (!errors.empty()) text += "; resolution errors: [" + object::Join(errors, " ") + "]";
+  if (!errors.empty()) text += "; resolution errors: [" + base::Join(errors, " ") + "]";
   return base::PermissionDenied(std::move(text));
 }
 

@@ -6,6 +6,7 @@
 
 #include "apiserver/registry/registry.h"
 #include "base/bytes.h"
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
@@ -207,7 +208,7 @@ base::Result<std::unique_ptr<TokenAuthenticator>> TokenFile(std::string_view csv
                                 std::to_string(fields.size())));
     if (fields[0].empty()) continue;
     Identity user{.name = fields[1], .uid = fields[2]};
-    if (fields.size() > 3 && !fields[3].empty()) user.groups = object::Split(fields[3], ',');
+    if (fields.size() > 3 && !fields[3].empty()) user.groups = base::Split(fields[3], ',');
     out->users_[fields[0]] = std::move(user);
   }
   return out;
@@ -229,8 +230,7 @@ std::function<base::Result<std::string>()> TokenIssuer::Signer(const Claims& c) 
   ours.Set("namespace", c.namespace_name);
   ours.Set("serviceaccount", reference(c.account, c.account_uid));
   if (c.bound) {
-    std::string kind = c.bound->kind;
-    for (char& ch : kind) ch = static_cast<char>(std::tolower(static_cast<unsigned char>(ch)));
+    std::string kind = base::Lower(c.bound->kind);
     ours.Set(kind, reference(c.bound->name, c.bound->uid));
   }
   if (c.node) ours.Set("node", reference(c.node->name, c.node->uid));
@@ -266,7 +266,7 @@ Answer BearerTokens::AuthenticateToken(const std::string& token, const std::vect
     else if (*answer)
       return answer;
   }
-  return base::Err(base::Unauthenticated(why.size() == 1 ? why[0] : "[" + object::Join(why, ", ") + "]"));
+  return base::Err(base::Unauthenticated(why.size() == 1 ? why[0] : "[" + base::Join(why, ", ") + "]"));
 }
 
 }  // namespace apiserver::auth

@@ -1,7 +1,7 @@
 #include "apiserver/bootstrap/policy.h"
 
 #include "base/status.h"
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/meta.h"
 #include "proto/embed_blob.h"
 
@@ -46,7 +46,7 @@ Value Role(std::string_view kind, const Value& from) {
 
 // "Group/system:masters", "ServiceAccount/kube-system/x".
 Value Subject(const std::string& text) {
-  auto parts = object::Split(text, '/');
+  auto parts = base::Split(text, '/');
   if (parts[0] == "ServiceAccount")
     return Value(Map{{"kind", Value(parts[0])}, {"name", Value(parts[2])}, {"namespace", Value(parts[1])}});
   return Value(Map{{"kind", Value(parts[0])}, {"apiGroup", Value(kRbac)}, {"name", Value(parts[1])}});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/auth/question.h"
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/value/value.h"
@@ -29,13 +30,13 @@ base::Status NobodyToImpersonate(const Impersonation& who) {
     if (list.empty()) return std::string("[]string(nil)");
     std::vector<std::string> quoted;
     for (const auto& s : list) quoted.push_back(object::GoQuote(s));
-    return "[]string{" + object::Join(quoted, ", ") + "}";
+    return "[]string{" + base::Join(quoted, ", ") + "}";
   };
   std::string extra = "map[string][]string(nil)";
   if (!who.extra.empty()) {
     std::vector<std::string> entries;
     for (const auto& [key, values] : who.extra) entries.push_back(object::GoQuote(key) + ":" + strings(values));
-    extra = "map[string][]string{" + object::Join(entries, ", ") + "}";
+    extra = "map[string][]string{" + base::Join(entries, ", ") + "}";
   }
   return object::BadRequest("requested &user.DefaultInfo{Name:\"\", UID:" + object::GoQuote(who.uid) + ", Groups:" +
                             strings(who.groups) + ", Extra:" + extra + "} without impersonating a user name");

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <functional>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/request/request.h"
 
@@ -18,23 +19,11 @@ namespace {
 
 constexpr size_t kMaxClauses = 64;
 
-std::string_view Trim(std::string_view s) {
-  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
-  return s;
-}
-
-std::string Lower(std::string_view s) {
-  std::string out(s);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
-
 std::string_view Cut(std::string_view& rest, char at) {
   auto i = rest.find(at);
   auto head = rest.substr(0, i);
   rest = i == rest.npos ? std::string_view() : rest.substr(i + 1);
-  return Trim(head);
+  return base::Trim(head);
 }
 
 bool PickMedia(const AcceptClause& c, const Offer& offer, Media& media) {
@@ -101,8 +90,8 @@ std::vector<AcceptClause> ParseAccept(std::string_view accept) {
     AcceptClause c;
     auto media = Cut(clause, ';');
     auto slash = media.find('/');
-    c.type = Lower(media.substr(0, slash));
-    c.subtype = slash == media.npos ? "" : Lower(media.substr(slash + 1));
+    c.type = base::Lower(media.substr(0, slash));
+    c.subtype = slash == media.npos ? "" : base::Lower(media.substr(slash + 1));
     if (media == "*") c.type = c.subtype = "*";
     while (!clause.empty()) {
       auto parameter = Cut(clause, ';');

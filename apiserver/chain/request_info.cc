@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/net/http.h"
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/names.h"
@@ -41,7 +42,7 @@ std::vector<std::string> SplitPath(std::string_view path) {
   while (path.starts_with('/')) path.remove_prefix(1);
   while (path.ends_with('/')) path.remove_suffix(1);
   if (path.empty()) return {};
-  return object::Split(path, '/');
+  return base::Split(path, '/');
 }
 
 std::string_view VerbOfMethod(std::string_view method) {
@@ -134,8 +135,7 @@ bool TrueParameter(std::string_view value) {
 base::Result<RequestInfo> ReadRequestInfo(std::string_view method, std::string_view path, const Query& query) {
   RequestInfo info;
   TRY_ASSIGN(info.path, DecodedPath(path));
-  info.verb = method;
-  std::ranges::transform(info.verb, info.verb.begin(), [](unsigned char c) { return std::tolower(c); });
+  info.verb = base::Lower(method);
   auto rest = SplitPath(info.path);
   bool groupless = !rest.empty() && rest[0] == "api";
   if (rest.size() < (groupless ? 3U : 4U) || (!groupless && rest[0] != "apis")) return info;
@@ -193,7 +193,7 @@ base::Status CheckSegment(std::string_view what, const std::string& text) {
                               std::move(why));
   };
   auto reasons = object::IsPathSegmentName(text);
-  if (!reasons.empty()) return refuse(object::Join(reasons, ";"));
+  if (!reasons.empty()) return refuse(base::Join(reasons, ";"));
   if (!machinery::value::IsValidUtf8(std::string_view(text))) return refuse("must be valid UTF-8");
   bool control = std::ranges::any_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
   return control ? refuse("may not contain control characters") : base::Ok();

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
-#include "machinery/object/go_text.h"
 #include "machinery/ops/selector.h"
 
 namespace apiserver::chain {
@@ -41,10 +41,10 @@ std::vector<Row> Table() {
   std::ifstream in(std::string(std::getenv("KEELSON_SOURCE")) + "/tests/component/authorization_matrix.tsv");
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("#")) continue;
-    auto f = object::Split(line, '\t');
+    auto f = base::Split(line, '\t');
     f.resize(12);
     for (auto& field : f) field = Unescape(field);
-    for (const auto& ask : object::Split(f[1], ' ')) {
+    for (const auto& ask : base::Split(f[1], ' ')) {
       size_t colon = ask.find(':');
       rows.push_back({f[0], ask.substr(0, colon), ask.substr(colon + 1), f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9],
                       f[10], f[11]});
@@ -67,7 +67,7 @@ std::string FieldRequirements(const std::string& text) {
     for (const auto& t : selector->terms()) out.push_back(t.field + (t.equal ? " In " : " NotIn ") + t.value);
   for (auto& one : out)
     while (one.ends_with(' ')) one.pop_back();
-  return object::Join(out, ";");
+  return base::Join(out, ";");
 }
 
 std::string LabelRequirements(const std::string& text) {
@@ -82,10 +82,10 @@ std::string LabelRequirements(const std::string& text) {
                      : r.op == Op::kGreaterThan || r.op == Op::kLessThan ? ""
                                                                          : "In";
     if (op.empty()) continue;  // a review has no word for it
-    std::string values = object::Join(r.values, ",");
+    std::string values = base::Join(r.values, ",");
     out.push_back(r.key + " " + op + (values.empty() ? "" : " " + values));
   }
-  return object::Join(out, ";");
+  return base::Join(out, ";");
 }
 
 std::string Told(const RequestInfo& i) {

@@ -8,6 +8,7 @@
 #include "apiserver/chain/negotiate.h"
 #include "apiserver/registry/body.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/names.h"
@@ -163,7 +164,7 @@ base::Status CheckNames(const Request& r) {
   for (const auto& [what, text] : {std::pair("Namespace", &r.namespace_name), std::pair("Name", &r.name)})
     if (auto reasons = object::IsPathSegmentName(*text); !reasons.empty())
       return object::BadRequest(std::string(what) + " parameter invalid: " + object::GoQuote(*text) + ": " +
-                                object::Join(reasons, ";"));
+                                base::Join(reasons, ";"));
   return base::Ok();
 }
 

@@ -8,6 +8,7 @@
 #include "apiserver/chain/impersonation.h"
 #include "base/go_duration.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 
@@ -22,7 +23,7 @@ StepState::StepState(Services s, Limits l, const Manners& manners)
     : services(s),
       limits(l),
       goaway_chance(manners.goaway_chance),
-      strict_transport_security(object::Join(manners.strict_transport_security_directives, "; ")),
+      strict_transport_security(base::Join(manners.strict_transport_security_directives, "; ")),
       random(s.registry->random().Fork()),
       metrics(s.metrics, s.registry) {
   for (const auto& pattern : manners.cors_allowed_origins)

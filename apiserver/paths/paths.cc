@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/strings.h"
 #include "base/version.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/api_error.h"
@@ -36,11 +37,6 @@ base::Task<void> NotFoundPage(Exchange& e) {
   Headers h = Of(kPlain);
   h.Add("x-content-type-options", "nosniff");
   (void)co_await e.Respond(404, std::move(h), std::string("404 page not found\n"));
-}
-
-std::string Upper(std::string s) {
-  for (char& c : s) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return s;
 }
 
 // What the Accept header asks for first, of what discovery has: "v2", "v2beta1", or "" for the legacy documents.
@@ -112,7 +108,7 @@ void Paths::MountOn(RestFront& front) {
   });
   front.Mount("/statusz", [this](Exchange& e, Who) {
     return Text(e,
-                std::string("\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
+                "\nkube-apiserver statusz\nWarning: This endpoint is not meant to be machine parseable, has no "
                 "formatting compatibility guarantees and is for debugging purposes only.\n\nBinary version: " +
                     std::string(version::kKubernetesLine) + "\n");
   });
@@ -208,7 +204,7 @@ Paths::Task Paths::Api(Exchange& e, bool core) {
   Document& doc = documents_[(core ? "/api " : "/apis ") + version];
   if (!doc.body) {
     doc.body = base::Share(machinery::value::ToJson(discovery_.Aggregated(core, version)) + "\n");
-    doc.etag = Upper(base::HexEncode(base::Sha256(*doc.body)));
+    doc.etag = base::Upper(base::HexEncode(base::Sha256(*doc.body)));
   }
   Headers h = Of("application/json;g=apidiscovery.k8s.io;v=" + version + ";as=APIGroupDiscoveryList", "public");
   h.Add("vary", "Accept");
@@ -260,7 +256,7 @@ Paths::Task Paths::OpenApiV2(Exchange& e) {
       text = machinery::ops::OpenApiV2Protobuf(*tree);
     }
     auto body = base::Share(std::move(text));
-    last_openapi_ = {name, {body, Upper(base::HexEncode(base::Sha256(*body)))}};
+    last_openapi_ = {name, {body, base::Upper(base::HexEncode(base::Sha256(*body)))}};
   }
   co_await Cached(e, Of(protobuf ? kProtobuf : kJson), last_openapi_.second.body, last_openapi_.second.etag);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/strings.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
@@ -102,7 +103,7 @@ base::Status Report(const codec::DecodeReport& report, const Request& r, std::st
                     std::string_view version, std::vector<std::string>& warnings) {
   if (report.problems.empty()) return base::Ok();
   if (r.options.field_validation == "Strict")
-    return CannotHandle(kind, version, kind, "strict decoding error: " + object::Join(report.problems, ", "));
+    return CannotHandle(kind, version, kind, "strict decoding error: " + base::Join(report.problems, ", "));
   for (const auto& p : report.problems) warnings.push_back(p);
   return base::Ok();
 }
@@ -110,11 +111,7 @@ base::Status Report(const codec::DecodeReport& report, const Request& r, std::st
 }  // namespace
 
 std::string MediaTypeOf(std::string_view content_type) {
-  std::string out(content_type.substr(0, content_type.find(';')));
-  while (!out.empty() && out.back() == ' ') out.pop_back();
-  while (!out.empty() && out.front() == ' ') out.erase(0, 1);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
+  return base::Lower(base::Trim(content_type.substr(0, content_type.find(';'))));
 }
 
 base::Result<Value> DecodeObject(const Schema& schema, const Type& type, const Kind* version, const Request& r,
@@ -260,7 +257,7 @@ base::Result<Value> ApplyPatch(const Request& r, const Type& type, Value obj, co
   }
   if (!report.problems.empty()) {
     if (r.options.field_validation == "Strict")
-      return base::Err(invalid("strict decoding error: " + object::Join(report.problems, ", ")));
+      return base::Err(invalid("strict decoding error: " + base::Join(report.problems, ", ")));
     for (auto& p : report.problems) warnings.push_back(std::move(p));
   }
   return std::move(*whole);

@@ -9,6 +9,7 @@
 #include "apiserver/registry/registry.h"
 #include "apiserver/registry/validation/validation.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
@@ -58,7 +59,7 @@ void DropRepeatedOwners(Value& obj, std::vector<std::string>& warnings, std::str
   warnings.push_back(".metadata.ownerReferences contains duplicate entries" + std::string(when) +
                      "; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; "
                      "please fix your requests; duplicate UID(s) observed: " +
-                     object::Join(repeated, ", "));
+                     base::Join(repeated, ", "));
   object::SetMeta(obj, "ownerReferences", Value(std::move(kept)));
 }
 

@@ -4,7 +4,7 @@
 #include <cctype>
 #include <charconv>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/names.h"
 
 namespace apiserver::streaming {
@@ -12,7 +12,7 @@ namespace apiserver::streaming {
 namespace object = machinery::object;
 
 std::optional<ProxyName> ParseProxyName(std::string_view text) {
-  auto parts = object::Split(text, ':');
+  auto parts = base::Split(text, ':');
   ProxyName out;
   if (parts.size() == 1) {
     out = {"", parts[0], ""};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace apiserver::streaming {
 
 std::string HostPort(const std::string& host, int64_t port) {
@@ -11,11 +13,7 @@ std::string HostPort(const std::string& host, int64_t port) {
 
 bool Upgrades(const base::net::Exchange& e) { return e.headers().Has("upgrade"); }
 
-bool IsWebSocket(const base::net::Exchange& e) {
-  std::string upgrade(e.headers().Get("upgrade"));
-  std::transform(upgrade.begin(), upgrade.end(), upgrade.begin(), [](unsigned char c) { return std::tolower(c); });
-  return upgrade == "websocket";
-}
+bool IsWebSocket(const base::net::Exchange& e) { return base::Lower(e.headers().Get("upgrade")) == "websocket"; }
 
 bool HopByHop(std::string_view name) {
   static constexpr std::string_view kHop[] = {

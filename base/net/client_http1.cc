@@ -52,7 +52,6 @@ class Http1Client final : public ClientConnection, public TransportUser {
   }
 
   bool Usable() const override { return !current_ && !dead_; }
-  bool multiplexed() const override { return false; }
   bool reused() const override { return served_ > 0; }
   Result<std::shared_ptr<ClientCall>> Begin(const RequestHead& head) override;
   void Tick(MonoTime now) override {

@@ -91,7 +91,6 @@ class Http2Client final : public ClientConnection, public Http2Session {
   }
 
   bool Usable() const override { return !ended() && !going_away(); }
-  bool multiplexed() const override { return true; }
   bool reused() const override { return false; }
   Result<std::shared_ptr<ClientCall>> Begin(const RequestHead& head) override;
   void Tick(MonoTime now) override;

@@ -85,7 +85,6 @@ class ClientConnection {
   virtual ~ClientConnection() = default;
   // Takes another call now.
   virtual bool Usable() const = 0;
-  virtual bool multiplexed() const = 0;
   // Had served a call before.
   virtual bool reused() const = 0;
   virtual Result<std::shared_ptr<ClientCall>> Begin(const RequestHead& head) = 0;

@@ -47,8 +47,6 @@ class GrpcServerStream {
   // Waits while the client is slow.
   virtual Task<Status> Write(SharedBytes message) = 0;
   virtual size_t unsent_bytes() const = 0;
-  // Extra response metadata; before the first Write.
-  virtual void AddHeader(std::string name, std::string value) = 0;
   virtual void AddTrailer(std::string name, std::string value) = 0;
 };
 

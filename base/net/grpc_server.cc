@@ -76,7 +76,6 @@ class ServerStream final : public GrpcServerStream {
 
   const GrpcCall& call() const override { return call_; }
   size_t unsent_bytes() const override { return exchange_.unsent_bytes(); }
-  void AddHeader(std::string name, std::string value) override { head_.Add(std::move(name), std::move(value)); }
   void AddTrailer(std::string name, std::string value) override { trailers_.Add(std::move(name), std::move(value)); }
 
   Task<Result<std::optional<std::string>>> Read() override {

@@ -52,6 +52,7 @@ bool HealthEndpoints::Owns(std::string_view path) const {
 
 Task<void> HealthEndpoints::Serve(Exchange& e) {
   std::string path(e.path());
+  if (!Owns(path)) co_return co_await Answer(e, 404, "404 page not found\n");
   if (path == "/metrics") {
     Headers h;
     h.Add("content-type", "text/plain; version=0.0.4; charset=utf-8");

@@ -28,6 +28,7 @@ class HealthEndpoints {
 
   // True for paths that Serve answers.
   bool Owns(std::string_view path) const;
+  // 404 for any other path.
   Task<void> Serve(Exchange& exchange);
 
  private:

@@ -49,7 +49,6 @@ class Http1Parser {
   std::string_view body() const { return body_; }
   // Nothing of a message has come yet.
   bool idle() const { return state_ == State::kHead && buffer_.empty(); }
-  bool in_head() const { return state_ == State::kHead; }
   bool has_body() const {
     return state_ == State::kLength || state_ == State::kUntilEof || state_ >= State::kChunkSize;
   }

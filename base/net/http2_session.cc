@@ -126,6 +126,7 @@ struct Http2Callbacks {
     return static_cast<ssize_t>(length);
   }
 
+  // tidy: parameters: nghttp2's callback
   static ssize_t ReadData(nghttp2_session* s, int32_t, uint8_t*, size_t length, uint32_t* flags,
                           nghttp2_data_source* source, void*) {
     auto& stream = *static_cast<Http2Stream*>(source->ptr);
@@ -147,6 +148,7 @@ struct Http2Callbacks {
     return static_cast<ssize_t>(n);
   }
 
+  // tidy: parameters: nghttp2's callback
   static int SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* header, size_t length,
                       nghttp2_data_source* source, void* user) {
     Transport& t = *Self(user).transport_;
@@ -222,6 +224,7 @@ struct Http2Callbacks {
     return 0;
   }
 
+  // tidy: parameters: nghttp2's callback
   static int Header(nghttp2_session* s, const nghttp2_frame* frame, const uint8_t* name, size_t name_length,
                     const uint8_t* value, size_t value_length, uint8_t, void* user) {
     Http2Stream* stream = Find(s, frame->hd.stream_id, user);
@@ -299,6 +302,7 @@ struct Http2Callbacks {
     return 0;
   }
 
+  // tidy: parameters: nghttp2's callback
   static int Data(nghttp2_session* s, uint8_t, int32_t id, const uint8_t* data, size_t length, void* user) {
     Http2Stream* stream = Find(s, id, user);
     if (stream == nullptr) {

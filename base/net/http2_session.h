@@ -51,7 +51,6 @@ class Http2Stream {
   // Nothing follows but `trailers`.
   void EndOut(Headers trailers = {});
   size_t out_bytes() const { return out_bytes_; }
-  bool out_ended() const { return out_ended_; }
   // Received bytes have been used up: the peer may send as many again.
   void Consume(size_t n);
   void Reset(uint32_t error_code);

@@ -246,6 +246,7 @@ std::string_view HttpDate(const Clock& clock) {
   return {text, length};
 }
 
+// tidy: length: RFC 9110's phrases, one case each
 std::string_view ReasonPhrase(int status) {
   switch (status) {
     case 100:

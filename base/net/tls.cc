@@ -117,6 +117,7 @@ std::string AlpnWire(const std::vector<std::string>& protocols) {
 }
 
 // Our order decides; no common protocol means none is named and HTTP/1.1 is spoken.
+// tidy: parameters: OpenSSL's callback
 int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
                unsigned int offered_length, void* ours) {
   const auto& wire = *static_cast<const std::string*>(ours);
@@ -134,6 +135,7 @@ struct ContextExtras {
   std::unique_ptr<TlsRestrictions> restrictions;
   std::string rejection_message;
 };
+// tidy: parameters: OpenSSL's callback
 void FreeExtras(void*, void* extras, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<ContextExtras*>(extras); }
 int ExtrasSlot() {
   static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeExtras);
@@ -148,6 +150,7 @@ struct Refusal {
   X509Ptr leaf;
   std::string why;
 };
+// tidy: parameters: OpenSSL's callback
 void FreeRefusal(void*, void* refusal, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Refusal*>(refusal); }
 int RefusalSlot() {
   static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeRefusal);

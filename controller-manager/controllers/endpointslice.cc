@@ -108,7 +108,7 @@ class EndpointSliceController final : public RunnableController {
       else
         known[it->first].push_back(slice);
     }
-    for (auto& [ports, want] : wanted) CO_TRY(co_await Fit(ctx, key, *service, want, known[ports], stale));
+    for (auto& [ports, want] : wanted) CO_TRY(co_await Fit(ctx, *service, want, known[ports], stale));
     for (const auto& slice : stale) {
       const auto& m = slice->metadata();
       auto gone = co_await client_.Delete<EndpointSlice>(ctx, m.namespace_(), m.name(), {.uid = m.uid()});
@@ -119,8 +119,8 @@ class EndpointSliceController final : public RunnableController {
 
   // Brings the slices of one family and set of ports in line: what is listed stays where it is, new endpoints fill the
   // slices that change anyway, then those with room, then a new one.
-  base::Task<base::Status> Fit(base::Context ctx, client::Key key, const Service& service, Wanted& want,
-                               std::vector<SlicePtr> known, std::vector<SlicePtr>& stale) {
+  base::Task<base::Status> Fit(base::Context ctx, const Service& service, Wanted& want, std::vector<SlicePtr> known,
+                               std::vector<SlicePtr>& stale) {
     struct Plan {
       SlicePtr old;
       EndpointSlice slice;
@@ -163,11 +163,11 @@ class EndpointSliceController final : public RunnableController {
         CO_TRY(co_await client_.Update<EndpointSlice>(ctx, std::move(p.slice)));
       }
     }
-    if (plans.empty() || !missing.empty()) co_return co_await MakeNew(ctx, key, service, want.head, std::move(missing));
+    if (plans.empty() || !missing.empty()) co_return co_await MakeNew(ctx, service, want.head, std::move(missing));
     co_return base::Ok();
   }
 
-  base::Task<base::Status> MakeNew(base::Context ctx, client::Key key, const Service& service, EndpointSlice head,
+  base::Task<base::Status> MakeNew(base::Context ctx, const Service& service, EndpointSlice head,
                                    std::map<std::string, Endpoint> missing) {
     do {
       EndpointSlice slice = head;
@@ -178,12 +178,12 @@ class EndpointSliceController final : public RunnableController {
       auto made = co_await client_.Create<EndpointSlice>(ctx, std::move(slice));
       if (!made) {
         if (made.error().message().find("because it is being terminated") == std::string_view::npos)
-          events_.Event(
-              client::ReferenceTo(service), "Warning", "FailedToUpdateEndpointSlices",
-              "Error updating Endpoint Slices for Service " + key + ": " + std::string(made.error().message()));
+          events_.Event(client::ReferenceTo(service), "Warning", "FailedToUpdateEndpointSlices",
+                        "Error updating Endpoint Slices for Service " + client::KeyOf(service) + ": " +
+                            std::string(made.error().message()));
         co_return made.error();
       }
-      writes_.Created(key, made->metadata().resourceversion());
+      writes_.Created(client::KeyOf(service), made->metadata().resourceversion());
     } while (!missing.empty());
     co_return base::Ok();
   }

@@ -223,7 +223,7 @@ class GarbageCollector final : public RunnableController {
     if (useless.empty()) co_return client::Done{};
     const auto& m = o->metadata();
     if (solid > 0) {
-      CO_TRY(co_await DropOwners(ctx, resource, m.namespace_(), m.name(), m.uid(), useless));
+      CO_TRY(co_await DropOwners(ctx, resource, o, useless));
       co_return client::Done{};
     }
     std::string policy = Has(*o, kOrphan) ? "Orphan" : Has(*o, kForeground) ? "Foreground" : "Background";
@@ -268,11 +268,12 @@ class GarbageCollector final : public RunnableController {
   }
 
   // Reads, takes references or finalizers away, writes; gone or replaced is fine.
-  base::Task<base::Status> DropOwners(base::Context ctx, client::Resource resource, std::string ns, std::string name,
-                                      std::string uid, std::vector<std::string> owners) {
-    auto o = co_await untyped_.Get(ctx, resource, ns, name);
+  base::Task<base::Status> DropOwners(base::Context ctx, client::Resource resource, Ptr item,
+                                      std::vector<std::string> owners) {
+    const auto& m = item->metadata();
+    auto o = co_await untyped_.Get(ctx, resource, m.namespace_(), m.name());
     if (!o) co_return machinery::object::IsNotFound(o.error()) ? base::Ok() : o.error();
-    if (o->metadata().uid() != uid) co_return base::Ok();
+    if (o->metadata().uid() != m.uid()) co_return base::Ok();
     auto* refs = o->mutable_metadata()->mutable_ownerreferences();
     int before = refs->size();
     refs->erase(std::remove_if(refs->begin(), refs->end(),
@@ -302,9 +303,7 @@ class GarbageCollector final : public RunnableController {
   Result OrphanDependents(base::Context ctx, client::Resource resource, Ptr o) {
     for (const auto& [key, dependent] : DependentsOf(o->metadata().uid())) {
       auto monitor = monitors_.find(Parts(key)[0]);
-      const auto& m = dependent->metadata();
-      CO_TRY(co_await DropOwners(ctx, monitor->second->served.resource, m.namespace_(), m.name(), m.uid(),
-                                 std::vector{o->metadata().uid()}));
+      CO_TRY(co_await DropOwners(ctx, monitor->second->served.resource, dependent, std::vector{o->metadata().uid()}));
     }
     CO_TRY(co_await DropFinalizer(ctx, resource, o, kOrphan));
     co_return client::Done{};

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/strings.h"
 #include "controller-manager/common/context.h"
 #include "controller-manager/common/untyped.h"
 #include "machinery/client/micro_time.h"
@@ -27,12 +28,6 @@ struct Found {
   bool pods_remain = false;
   bool clean() const { return discovery_error.empty() && errors.empty() && remaining.empty(); }
 };
-
-std::string Join(const std::vector<std::string>& parts) {
-  std::string out;
-  for (const auto& p : parts) out += (out.empty() ? "" : ", ") + p;
-  return out;
-}
 
 class NamespaceController final : public RunnableController {
  public:
@@ -68,7 +63,7 @@ class NamespaceController final : public RunnableController {
     if (Describe(found, *fresh->mutable_status())) {
       CO_TRY_ASSIGN(*fresh, co_await client_.UpdateStatus<Namespace>(ctx, std::move(*fresh)));
     }
-    if (!found.errors.empty()) co_return base::Err(base::Internal(Join(found.errors)));
+    if (!found.errors.empty()) co_return base::Err(base::Internal(base::Join(found.errors, ", ")));
     if (!found.clean()) co_return client::Done{found.pods_remain ? 2 * kLookAgain : kLookAgain};
     auto* left = fresh->mutable_spec()->mutable_finalizers();
     left->erase(std::remove(left->begin(), left->end(), kFinalizer), left->end());
@@ -135,20 +130,21 @@ class NamespaceController final : public RunnableController {
             found.errors.empty() ? "ContentDeleted" : "ContentDeletionFailed",
             found.errors.empty() ? "All content successfully deleted, may be waiting on finalization"
                                  : "Failed to delete all resource types, " + std::to_string(found.errors.size()) +
-                                       " remaining: " + Join(found.errors));
+                                       " remaining: " + base::Join(found.errors, ", "));
     std::vector<std::string> remaining, finalizers;
     for (const auto& [what, n] : found.remaining)
       remaining.push_back(what + " has " + std::to_string(n) + " resource instances");
     for (const auto& [what, n] : found.finalizers)
       finalizers.push_back(what + " in " + std::to_string(n) + " resource instances");
-    changed |= Set(
-        status, "NamespaceContentRemaining", !remaining.empty(),
-        remaining.empty() ? "ContentRemoved" : "SomeResourcesRemain",
-        remaining.empty() ? "All content successfully removed" : "Some resources are remaining: " + Join(remaining));
+    changed |= Set(status, "NamespaceContentRemaining", !remaining.empty(),
+                   remaining.empty() ? "ContentRemoved" : "SomeResourcesRemain",
+                   remaining.empty() ? "All content successfully removed"
+                                     : "Some resources are remaining: " + base::Join(remaining, ", "));
     changed |= Set(status, "NamespaceFinalizersRemaining", !finalizers.empty(),
                    finalizers.empty() ? "ContentHasNoFinalizers" : "SomeFinalizersRemain",
-                   finalizers.empty() ? "All content-preserving finalizers finished"
-                                      : "Some content in the namespace has finalizers remaining: " + Join(finalizers));
+                   finalizers.empty()
+                       ? "All content-preserving finalizers finished"
+                       : "Some content in the namespace has finalizers remaining: " + base::Join(finalizers, ", "));
     return changed;
   }
 

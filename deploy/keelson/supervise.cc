@@ -21,28 +21,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/strings.h"
 
 extern char** environ;
 
 namespace deploy::keelson {
 namespace {
-
-std::string_view Trim(std::string_view s) {
-  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
-  return s;
-}
-
-std::vector<std::string> Words(std::string_view s) {
-  std::vector<std::string> out;
-  for (size_t i = 0; i < s.size();) {
-    size_t end = s.find_first_of(" \t", i);
-    if (end == std::string_view::npos) end = s.size();
-    if (end > i) out.emplace_back(s.substr(i, end - i));
-    i = end + 1;
-  }
-  return out;
-}
 
 double Seconds(std::string_view value) {
   std::string text(value);
@@ -60,7 +44,7 @@ double Seconds(std::string_view value) {
 }
 
 std::string Unquote(std::string_view s) {
-  s = Trim(s);
+  s = base::Trim(s);
   if (s.size() >= 2 && (s.front() == '"' || s.front() == '\'') && s.back() == s.front()) s = s.substr(1, s.size() - 2);
   return std::string(s);
 }
@@ -68,7 +52,7 @@ std::string Unquote(std::string_view s) {
 void SetVariable(std::map<std::string, std::string>& environment, std::string_view assignment) {
   size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) return;
-  environment[std::string(Trim(assignment.substr(0, equals)))] = Unquote(assignment.substr(equals + 1));
+  environment[std::string(base::Trim(assignment.substr(0, equals)))] = Unquote(assignment.substr(equals + 1));
 }
 
 // Reads lines, a backslash at the end joins the next one.
@@ -83,10 +67,10 @@ void ForEachLine(std::string_view text, const std::function<void(std::string_vie
       continue;
     }
     joined.append(line);
-    fn(Trim(joined));
+    fn(base::Trim(joined));
     joined.clear();
   }
-  if (!joined.empty()) fn(Trim(joined));
+  if (!joined.empty()) fn(base::Trim(joined));
 }
 
 }  // namespace
@@ -107,9 +91,9 @@ base::Result<Unit> ParseUnit(std::string name, std::string_view text) {
       error = base::InvalidArgument(unit.name + ": not a setting: " + std::string(line));
       return;
     }
-    std::string key(Trim(line.substr(0, equals))), value(Trim(line.substr(equals + 1)));
+    std::string key(base::Trim(line.substr(0, equals))), value(base::Trim(line.substr(equals + 1)));
     if (section == "[Unit]" && key == "After") {
-      for (auto& word : Words(value))
+      for (auto& word : base::Words(value))
         if (word.ends_with(".service")) unit.after.push_back(word.substr(0, word.size() - 8));
     }
     if (section != "[Service]") return;
@@ -117,7 +101,7 @@ base::Result<Unit> ParseUnit(std::string name, std::string_view text) {
     if (key == "ExecStart") unit.exec_start = value;
     if (key == "ExecStartPre") unit.exec_start_pre.push_back(value);
     if (key == "Environment")
-      for (auto& word : Words(value)) SetVariable(unit.environment, Unquote(word));
+      for (auto& word : base::Words(value)) SetVariable(unit.environment, Unquote(word));
     if (key == "EnvironmentFile") unit.environment_files.push_back(value);
     if (key == "WorkingDirectory") unit.working_directory = value;
     if (key == "Restart") unit.restart = value;
@@ -149,7 +133,7 @@ base::Result<std::vector<std::string>> SplitCommand(std::string_view line,
     // $VAR as a word of its own becomes as many words as it has.
     if (line[i] == '$' && i + 1 < line.size() && line[i + 1] != '{' && line[i + 1] != '$') {
       size_t end = std::min(line.find_first_of(" \t", i), line.size());
-      for (auto& word : Words(value_of(std::string(line.substr(i + 1, end - i - 1))))) out.push_back(word);
+      for (auto& word : base::Words(value_of(std::string(line.substr(i + 1, end - i - 1))))) out.push_back(word);
       i = end;
       continue;
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json_writer.h"
+#include "base/strings.h"
 #include "kubelet/model/resources.h"
 
 namespace kubelet {
@@ -27,12 +28,6 @@ bool SplitSubscript(const std::string& path, std::string& base_path, std::string
   return true;
 }
 
-std::string Join(const std::vector<std::string>& parts) {
-  std::string out;
-  for (const auto& p : parts) out += (out.empty() ? "" : ",") + p;
-  return out;
-}
-
 }  // namespace
 
 base::Result<std::string> FieldText(const api::Pod& pod, const std::string& path, const NodeFacts& node) {
@@ -54,9 +49,9 @@ base::Result<std::string> FieldText(const api::Pod& pod, const std::string& path
   if (path == "spec.nodeName") return pod.spec().nodename().empty() ? node.node_name : pod.spec().nodename();
   if (path == "spec.serviceAccountName") return pod.spec().serviceaccountname();
   if (path == "status.hostIP") return node.host_ip;
-  if (path == "status.hostIPs") return Join(node.host_ips);
+  if (path == "status.hostIPs") return base::Join(node.host_ips, ",");
   if (path == "status.podIP") return node.pod_ips.empty() ? std::string() : node.pod_ips.front();
-  if (path == "status.podIPs") return Join(node.pod_ips);
+  if (path == "status.podIPs") return base::Join(node.pod_ips, ",");
   return base::Err(base::InvalidArgument("unsupported fieldPath: " + path));
 }
 

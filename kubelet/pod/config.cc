@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/json_writer.h"
+#include "base/strings.h"
 #include "kubelet/model/resources.h"
 #include "kubelet/paths/paths.h"
 #include "kubelet/pod/app_armor.h"
@@ -264,17 +265,10 @@ base::Status SetSecurity(const ContainerInput& in, cri::LinuxContainerSecurityCo
   return base::Ok();
 }
 
-std::vector<std::string> Words(const std::string& line) {
-  std::istringstream in(line);
-  std::vector<std::string> out;
-  for (std::string w; in >> w;) out.push_back(w);
-  return out;
-}
-
 void ReadResolvConf(const std::string& text, cri::DNSConfig& out) {
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) {
-    auto words = Words(line);
+    auto words = base::Words(line);
     if (words.size() < 2 || words[0][0] == '#' || words[0][0] == ';') continue;
     if (words[0] == "nameserver") {
       out.add_servers(words[1]);

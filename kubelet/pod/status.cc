@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
 #include "kubelet/model/resources.h"
 
 namespace kubelet::pod {
@@ -183,12 +184,6 @@ struct Maker {
   }
 };
 
-std::string JoinNames(const std::vector<std::string>& names) {
-  std::string out;
-  for (const auto& n : names) out += (out.empty() ? "" : " ") + n;
-  return out;
-}
-
 api::PodCondition Condition(std::string type, bool status, std::string reason = {}, std::string message = {}) {
   api::PodCondition c;
   c.set_type(std::move(type));
@@ -217,7 +212,7 @@ api::PodCondition Initialized(const api::Pod& pod, const api::PodStatus& s, cons
       return Condition("Initialized", true);
   if (incomplete.empty()) return Condition("Initialized", true);
   return Condition("Initialized", false, "ContainersNotInitialized",
-                   "containers with incomplete status: [" + JoinNames(incomplete) + "]");
+                   "containers with incomplete status: [" + base::Join(incomplete, " ") + "]");
 }
 
 api::PodCondition ContainersReady(const api::Pod& pod, const api::PodStatus& s, const std::string& phase) {
@@ -231,7 +226,7 @@ api::PodCondition ContainersReady(const api::Pod& pod, const api::PodStatus& s, 
     if (!c.ready()) unready.push_back(c.name());
   if (unready.empty()) return Condition("ContainersReady", true);
   return Condition("ContainersReady", false, "ContainersNotReady",
-                   "containers with unready status: [" + JoinNames(unready) + "]");
+                   "containers with unready status: [" + base::Join(unready, " ") + "]");
 }
 
 api::PodCondition Ready(const api::Pod& pod, const api::PodStatus& s, const api::PodCondition& containers) {

@@ -2,6 +2,7 @@
 
 #include "base/go_duration.h"
 #include "base/json_writer.h"
+#include "base/strings.h"
 #include "kvstore/ctl/commands.h"
 #include "kvstore/transcode/json.h"
 #include "proto/etcd/rpc.pb.h"
@@ -13,11 +14,6 @@ namespace pb = etcdserverpb;
 
 namespace {
 
-std::string Join(const google::protobuf::RepeatedPtrField<std::string>& list, std::string_view by = ",") {
-  std::string out;
-  for (const std::string& s : list) out += (out.empty() ? "" : std::string(by)) + s;
-  return out;
-}
 std::string YesNo(bool b) { return b ? "true" : "false"; }
 
 base::Result<uint64_t> MemberArg(const std::vector<std::string>& args) {
@@ -66,8 +62,9 @@ Task<int> MemberList(Run& run) {
   if (!out) co_return Fail(out.error());
   std::vector<std::vector<std::string>> rows;
   for (const pb::Member& m : out->members()) {
-    rows.push_back({Hex(m.id()), m.name().empty() ? "unstarted" : "started", m.name(), Join(m.peerurls()),
-                    Join(m.clienturls()), YesNo(m.islearner())});
+    rows.push_back({Hex(m.id()), m.name().empty() ? "unstarted" : "started", m.name(),
+                    base::Join({m.peerurls().begin(), m.peerurls().end()}, ","),
+                    base::Join({m.clienturls().begin(), m.clienturls().end()}, ","), YesNo(m.islearner())});
   }
   int code = 0;
   if (run.format == Format::kTable) {
@@ -192,7 +189,7 @@ std::vector<std::string> StatusRow(const std::string& endpoint, const pb::Status
           std::to_string(s.raftterm()),
           std::to_string(s.raftindex()),
           std::to_string(s.raftappliedindex()),
-          Join(s.errors(), ", "),
+          base::Join({s.errors().begin(), s.errors().end()}, ", "),
           s.downgradeinfo().targetversion(),
           YesNo(s.downgradeinfo().enabled())};
 }

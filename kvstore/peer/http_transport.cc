@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
+#include "base/strings.h"
 #include "kvstore/mvcc/errors.h"
 #include "kvstore/peer/http_transport_impl.h"
 #include "kvstore/replica/export.h"
@@ -34,16 +35,6 @@ constexpr int kPipelines = 4;
 // Who tell their URLs and are no members yet: more than any cluster grows by at once.
 constexpr size_t kMaxStrangers = 16;
 constexpr base::Duration kAfterNonsense = std::chrono::seconds(2);  // until somebody who sent it is called again
-
-std::vector<std::string> Split(std::string_view text, char by) {
-  std::vector<std::string> out;
-  while (!text.empty()) {
-    size_t at = std::min(text.find(by), text.size());
-    out.emplace_back(text.substr(0, at));
-    text.remove_prefix(std::min(at + 1, text.size()));
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -144,7 +135,7 @@ void HttpTransport::AddRemote(const base::net::Headers& h) {
   if (from == raft::kNone || from == replica_.member_id() || urls.empty()) return;
   if (Find(from) || replica_.IsRemoved(from)) return;
   if (peers_.size() - listed_.size() >= kMaxStrangers) return;
-  Add(from, Split(urls, ','));
+  Add(from, base::SplitNonEmpty(urls, ','));
 }
 
 base::net::Headers HttpTransport::RequestHeaders(NodeId to) const {

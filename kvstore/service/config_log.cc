@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/json_writer.h"
+#include "base/strings.h"
 #include "kvstore/service/config.h"
 #include "kvstore/transcode/json.h"
 
@@ -74,8 +75,7 @@ Result<base::LogRotation> ParseRotation(const std::string& text) {
                                " into Go value of type embed.logRotationConfig"));
   }
   for (size_t i = 0; i < json->names.size(); ++i) {
-    std::string name = json->names[i];
-    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::string name = base::Lower(json->names[i]);
     const JsonValue& v = json->items[i];
     if (name == "maxsize") TRY(Take(v, name, out.max_megabytes));
     if (name == "maxage") TRY(Take(v, name, out.max_days));

@@ -104,6 +104,7 @@ class Decoder {
     return Fail("proto: wrong wireType = " + std::to_string(static_cast<int>(wire)) + " for field " + field.name);
   }
 
+  // tidy: parameters: once per field of every object; nothing is packed up to be taken apart at once
   bool OneField(const Field& field, size_t flat, WireType wire, Cursor& in, Row& row, int depth) {
     switch (field.type->shape) {
       case Shape::kList: {
@@ -134,6 +135,7 @@ class Decoder {
   }
 
   // The original writes zero scalars, too: more than half of what stands in a message is dropped here.
+  // tidy: parameters: once per field of every object; nothing is packed up to be taken apart at once
   bool Plain(const Field& field, size_t flat, WireType wire, Cursor& in, Row& row, int depth) {
     if (wire != WireOf(field.type->shape)) return WrongWire(field, wire);
     const bool keep_zero = field.pointer || field.always || row.seen(flat);
@@ -152,6 +154,7 @@ class Decoder {
     return true;
   }
 
+  // tidy: parameters: once per field of every object; nothing is packed up to be taken apart at once
   bool Single(const Field& field, const Type& type, WireType wire, Cursor& in, Value* out, int depth) {
     WireType want = WireOf(type.shape);
     if (wire != want) return WrongWire(field, wire);
@@ -165,6 +168,7 @@ class Decoder {
     return Ok(ScalarOf(type.shape, v), out);
   }
 
+  // tidy: parameters: once per field of every object; nothing is packed up to be taken apart at once
   bool Element(const Field& field, const Type& type, WireType wire, Cursor& in, value::List& list, int depth) {
     WireType want = WireOf(type.shape);
     if (wire == WireType::kBytes && want != WireType::kBytes) {

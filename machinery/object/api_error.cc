@@ -5,6 +5,7 @@
 #include <iterator>
 #include <set>
 
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 
 namespace machinery::object {
@@ -242,12 +243,13 @@ Status RequestEntityTooLarge(std::string message) {
   return Make(Plain(413, "RequestEntityTooLarge"), "Request entity too large: " + message);
 }
 Status NotAcceptable(const std::vector<std::string>& supported) {
-  return Make(Plain(406, "NotAcceptable"), "only the following media types are accepted: " + Join(supported, ", "));
+  return Make(Plain(406, "NotAcceptable"),
+              "only the following media types are accepted: " + base::Join(supported, ", "));
 }
 Status UnsupportedMediaType(const std::vector<std::string>& supported) {
-  return Make(
-      Plain(415, "UnsupportedMediaType"),
-      "the body of the request was in an unknown format - accepted media types include: " + Join(supported, ", "));
+  return Make(Plain(415, "UnsupportedMediaType"),
+              "the body of the request was in an unknown format - accepted media types include: " +
+                  base::Join(supported, ", "));
 }
 Status UnknownPath() { return GenericResponse(404); }
 Status MethodNotAllowed() { return GenericResponse(405); }
@@ -316,7 +318,7 @@ FieldError Invalid(std::string field, Value v, std::string detail) {
 FieldError NotSupported(std::string field, Value v, const std::vector<std::string>& supported) {
   std::vector<std::string> quoted;
   for (const std::string& s : supported) quoted.push_back(GoQuote(s));
-  std::string detail = quoted.empty() ? "" : "supported values: " + Join(quoted, ", ");
+  std::string detail = quoted.empty() ? "" : "supported values: " + base::Join(quoted, ", ");
   return WithValue(MakeField(FieldError::Type::kNotSupported, std::move(field), std::move(detail)), std::move(v));
 }
 FieldError Duplicate(std::string field, Value v) {
@@ -355,7 +357,7 @@ std::string Aggregate(const FieldErrors& errors) {
   std::set<std::string> seen;
   for (const FieldError& e : errors)
     if (std::string text = e.ToString(); seen.insert(text).second) texts.push_back(std::move(text));
-  return texts.size() == 1 ? texts[0] : "[" + Join(texts, ", ") + "]";
+  return texts.size() == 1 ? texts[0] : "[" + base::Join(texts, ", ") + "]";
 }
 
 Status InvalidObject(const GroupKind& gk, std::string_view name, const FieldErrors& errors) {

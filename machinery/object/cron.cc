@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 
 namespace machinery::object {
@@ -50,8 +51,8 @@ Result<int> NumberOrName(const std::string& text, const Bounds& bounds) {
 
 // "*", "3", "1-5", "*/2", "1-9/3"; `star` tells that the text was a star with every value.
 Result<uint64_t> Range(const std::string& text, const Bounds& bounds, bool* star) {
-  auto parts = Split(text, '/');
-  auto ends = Split(parts[0], '-');
+  auto parts = base::Split(text, '/');
+  auto ends = base::Split(parts[0], '-');
   int low = bounds.low, high = bounds.high, step = 1;
   bool all = ends[0] == "*" || ends[0] == "?";
   if (!all) {
@@ -88,28 +89,13 @@ Result<uint64_t> Range(const std::string& text, const Bounds& bounds, bool* star
 
 Result<uint64_t> List(const std::string& text, const Bounds& bounds, bool* star) {
   uint64_t bits = 0;
-  for (const std::string& part : Split(text, ',')) {
+  for (const std::string& part : base::Split(text, ',')) {
     if (part.empty()) continue;
     auto range = Range(part, bounds, star);
     if (!range) return base::Err(range.error());
     bits |= *range;
   }
   return bits;
-}
-
-std::vector<std::string> Words(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  for (char c : text) {
-    if (c != ' ' && (c < '\t' || c > '\r')) {
-      word += c;
-    } else if (!word.empty()) {
-      words.push_back(std::move(word));
-      word.clear();
-    }
-  }
-  if (!word.empty()) words.push_back(std::move(word));
-  return words;
 }
 
 constexpr double kLongestDuration = 9223372036;  // what fits Go's nanoseconds
@@ -177,10 +163,10 @@ Result<CronSchedule> ParseCron(std::string_view text) {
     while (text.starts_with(' ')) text.remove_prefix(1);
   }
   if (text.starts_with("@")) return Descriptor(text);
-  auto words = Words(text);
+  auto words = base::Words(text);
   if (words.size() != 5) {
     return base::Err(
-        Bad("expected exactly 5 fields, found " + std::to_string(words.size()) + ": [" + Join(words, " ") + "]"));
+        Bad("expected exactly 5 fields, found " + std::to_string(words.size()) + ": [" + base::Join(words, " ") + "]"));
   }
   CronSchedule out;
   bool star = false;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/strings.h"
+
 namespace machinery::object {
 namespace {
 
@@ -100,34 +102,15 @@ std::string GoText(const value::Value& v) {
   if (v.is_list()) {
     std::vector<std::string> items;
     for (const value::Value& item : v.list()) items.push_back(GoText(item));
-    return "[" + Join(items, " ") + "]";
+    return "[" + base::Join(items, " ") + "]";
   }
   if (v.is_map()) {
     std::vector<std::string> items;
     for (const auto& entry : v.map()) items.push_back(entry.key + ":" + GoText(entry.value));
     std::sort(items.begin(), items.end());
-    return "map[" + Join(items, " ") + "]";
+    return "map[" + base::Join(items, " ") + "]";
   }
   return value::ToJson(v);
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string out;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (i > 0) out += separator;
-    out += parts[i];
-  }
-  return out;
-}
-
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (;;) {
-    size_t end = text.find(separator);
-    parts.emplace_back(text.substr(0, end));
-    if (end == std::string_view::npos) return parts;
-    text.remove_prefix(end + 1);
-  }
 }
 
 }  // namespace machinery::object

@@ -4,7 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "machinery/value/value.h"
 
@@ -14,8 +13,5 @@ namespace machinery::object {
 std::string GoQuote(std::string_view s);
 // %v of a decoded JSON value: map[a:1 b:[x y]], <nil>, true.
 std::string GoText(const value::Value& v);
-// strings.Join.
-std::string Join(const std::vector<std::string>& parts, std::string_view separator);
-std::vector<std::string> Split(std::string_view text, char separator);
 
 }  // namespace machinery::object

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 
 namespace machinery::object {
 namespace {
@@ -309,7 +309,7 @@ Reasons NameIsPathSegment(std::string_view name, bool prefix) {
 
 FieldErrors IsFullyQualifiedName(const std::string& field, std::string_view s) {
   if (s.empty()) return {Required(field)};
-  if (Reasons r = IsDns1123Subdomain(s); !r.empty()) return {Invalid(field, s, Join(r, ","))};
+  if (Reasons r = IsDns1123Subdomain(s); !r.empty()) return {Invalid(field, s, base::Join(r, ","))};
   if (std::count(s.begin(), s.end(), '.') < 2)
     return {Invalid(field, s, "should be a domain with at least three segments separated by dots")};
   return {};

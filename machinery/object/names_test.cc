@@ -1,4 +1,5 @@
 #include "machinery/object/names.h"
+#include "base/strings.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +11,7 @@
 namespace machinery::object {
 namespace {
 
-std::string Show(const Reasons& reasons) { return reasons.empty() ? "fine" : Join(reasons, "\n"); }
+std::string Show(const Reasons& reasons) { return reasons.empty() ? "fine" : base::Join(reasons, "\n"); }
 
 std::string ShowErrors(const FieldErrors& errors) {
   std::vector<std::string> texts;
@@ -65,7 +66,7 @@ std::string CheckOne(const std::string& rule, const std::string& text) {
 TEST(Names, Story) {
   base::testing::RunStory("stories/names.txt", [](const base::testing::Step& step) {
     std::string out;
-    for (const std::string& line : Split(step.input, '\n'))
+    for (const std::string& line : base::Split(step.input, '\n'))
       out += line + ": " + CheckOne(step.command, Expand(line)) + "\n";
     return out;
   });

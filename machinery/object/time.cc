@@ -54,10 +54,10 @@ class Parser {
     }
     for (int i = 0; i < 4; ++i) year = year * 10 + Digit(rest_, static_cast<size_t>(i));
     rest_.remove_prefix(4);
-    bool ok = Literal("-") && Number("01", true, &month, 1, 12, "month") && Literal("-") &&
-              Number("02", true, &day, 0, 99, "day") && Literal("T") && Number("15", false, &hour, 0, 23, "hour") &&
-              Literal(":") && Number("04", true, &minute, 0, 59, "minute") && Literal(":") &&
-              Number("05", true, &second, 0, 59, "second") && Fraction() && Zone();
+    bool ok = Literal("-") && Number("01", true, &month, {1, 12, "month"}) && Literal("-") &&
+              Number("02", true, &day, {0, 99, "day"}) && Literal("T") && Number("15", false, &hour, {0, 23, "hour"}) &&
+              Literal(":") && Number("04", true, &minute, {0, 59, "minute"}) && Literal(":") &&
+              Number("05", true, &second, {0, 59, "second"}) && Fraction() && Zone();
     if (!ok) return base::Err(error_);
     if (!rest_.empty()) return Wrong("extra text: " + base::GoQuote(rest_));
     if (day < 1 || day > DaysIn(year, month)) return Wrong("day out of range");
@@ -85,12 +85,16 @@ class Parser {
     rest_.remove_prefix(want.size());
     return true;
   }
-  bool Number(std::string_view element, bool two_digits, int* out, int low, int high, const char* name) {
+  struct Range {
+    int low, high;
+    const char* name;
+  };
+  bool Number(std::string_view element, bool two_digits, int* out, const Range& range) {
     if (!IsDigit(rest_, 0) || (two_digits && !IsDigit(rest_, 1))) return Fail(element);
     size_t n = IsDigit(rest_, 1) ? 2 : 1;
     *out = n == 2 ? Digit(rest_, 0) * 10 + Digit(rest_, 1) : Digit(rest_, 0);
     rest_.remove_prefix(n);
-    if (*out < low || *out > high) return (void)Wrong(std::string(name) + " out of range"), false;
+    if (*out < range.low || *out > range.high) return (void)Wrong(std::string(range.name) + " out of range"), false;
     return true;
   }
   bool Fraction() {

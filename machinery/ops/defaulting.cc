@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/quantity.h"
 #include "machinery/ops/defaults/table.h"
 
@@ -149,7 +149,7 @@ namespace {
 
 // "spec.enableServiceLinks" below a root; parents on the way are plain structs.
 void SetRootDefault(const Type& root, Value& object, const schema::RootDefault& d) {
-  std::vector<std::string> names = object::Split(d.path, '.');
+  std::vector<std::string> names = base::Split(d.path, '.');
   const Type* type = &root;
   const Value* at = &object;
   const Field* field = nullptr;

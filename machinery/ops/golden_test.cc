@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "base/protobuf_wire.h"
+#include "base/strings.h"
 #include "machinery/codec/codec.h"
-#include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/conversion.h"
 #include "machinery/ops/defaulting.h"
@@ -197,7 +197,7 @@ TEST(Golden, TablesHaveTheOriginalsCells) {
       state[ItemPath(r)] = r;
     if (r.At("kind").string_or() != "Table") continue;
     std::string path = e.path.substr(0, e.path.find('?'));
-    std::vector<std::string> parts = object::Split(path, '/');  // "", api, v1, namespaces, g1, pods[, name]
+    std::vector<std::string> parts = base::Split(path, '/');  // "", api, v1, namespaces, g1, pods[, name]
     std::string api_version = parts[1] == "api" ? parts[2] : parts[2] + "/" + parts[3];
     std::string resource;
     const schema::Kind* kind = nullptr;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 
 namespace machinery::ops::openapi {
 namespace {
@@ -271,7 +271,7 @@ std::string GroupWord(std::string_view group) {
   if (group.empty()) return "Core";
   if (group.ends_with(".k8s.io")) group.remove_suffix(7);
   std::string word;
-  for (const std::string& part : object::Split(group, '.')) word += Capital(part);
+  for (const std::string& part : base::Split(group, '.')) word += Capital(part);
   return word;
 }
 

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <optional>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
-#include "machinery/object/go_text.h"
 #include "machinery/ops/patch_budget.h"
 
 namespace machinery::ops {
@@ -57,7 +57,7 @@ struct Place {
 };
 
 std::optional<Place> Find(Value& doc, std::string_view pointer) {
-  std::vector<std::string> tokens = object::Split(pointer, '/');
+  std::vector<std::string> tokens = base::Split(pointer, '/');
   if (tokens.size() < 2 || tokens.size() > value::kMaxDepth) return std::nullopt;
   Place place{&doc, DecodeToken(tokens.back()), static_cast<int>(tokens.size()) - 1};
   for (size_t i = 1; i + 1 < tokens.size(); ++i) {

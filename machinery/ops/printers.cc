@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 
 namespace machinery::ops {
 namespace printers {
@@ -33,7 +33,7 @@ const value::Value& Condition(const value::Value& conditions, std::string_view t
 
 std::string ListWithMore(const std::vector<std::string>& items, size_t max, std::string_view separator) {
   std::vector<std::string> shown(items.begin(), items.begin() + static_cast<ptrdiff_t>(std::min(max, items.size())));
-  std::string text = object::Join(shown, separator);
+  std::string text = base::Join(shown, separator);
   if (items.size() > max) text += " + " + std::to_string(items.size() - max) + " more...";
   return text;
 }

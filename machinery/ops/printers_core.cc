@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <set>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/printers.h"
 #include "machinery/ops/table.h"
@@ -14,13 +14,6 @@ using value::Value;
 constexpr const char* kNone = "<none>";
 
 size_t Size(const Value& v) { return v.is_list() ? v.list().size() : v.is_map() ? v.map().size() : 0; }
-
-std::string Lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
 
 std::string FirstOf(std::initializer_list<const Value*> candidates) {
   for (const Value* v : candidates)
@@ -55,7 +48,7 @@ std::string QuotaText(const Value& o, bool limits) {
     parts.push_back(name + ": " + std::string(o.At("status", "used", name).string_or("0")) + "/" +
                     std::string(o.At("status", "hard", name).string_or("0")));
   }
-  return object::Join(parts, ", ");
+  return base::Join(parts, ", ");
 }
 
 std::string AccessModes(const Value& modes) {
@@ -64,7 +57,7 @@ std::string AccessModes(const Value& modes) {
   std::vector<std::string> given = object::StringsOf(modes), out;
   for (auto& [mode, text] : kModes)
     if (std::find(given.begin(), given.end(), mode) != given.end()) out.push_back(text);
-  return object::Join(out, ",");
+  return base::Join(out, ",");
 }
 
 }  // namespace
@@ -86,7 +79,7 @@ Value NodeRoles(const Value& o, base::WallTime) {
     }
   }
   if (roles.empty()) return Value(kNone);
-  return Value(object::Join({roles.begin(), roles.end()}, ","));
+  return Value(base::Join({roles.begin(), roles.end()}, ","));
 }
 
 Value NodeInternalIp(const Value& o, base::WallTime) { return NodeAddress(o, "InternalIP"); }
@@ -131,7 +124,7 @@ Value EventLastSeen(const Value& o, base::WallTime now) {
 
 Value EventObject(const Value& o, base::WallTime) {
   const Value& about = Either(o, "involvedObject", "regarding");
-  std::string text = Lower(about.At("kind").string_or());
+  std::string text = base::Lower(about.At("kind").string_or());
   if (std::string_view name = about.At("name").string_or(); !name.empty()) text += "/" + std::string(name);
   return Value(std::move(text));
 }
@@ -180,7 +173,7 @@ Value StorageClassName(const Value& o, base::WallTime) {
 Value StorageClassExpansion(const Value& o, base::WallTime) { return Value(o.At("allowVolumeExpansion").bool_or()); }
 
 Value CsiDriverModes(const Value& o, base::WallTime) {
-  std::string text = object::Join(object::StringsOf(o.At("spec", "volumeLifecycleModes")), ",");
+  std::string text = base::Join(object::StringsOf(o.At("spec", "volumeLifecycleModes")), ",");
   return Value(text.empty() ? std::string(kNone) : text);
 }
 
@@ -189,7 +182,7 @@ Value CsiDriverTokenRequests(const Value& o, base::WallTime) {
   if (!requests.is_list()) return Value("<unset>");
   std::vector<std::string> audiences;
   for (const Value& r : requests.list()) audiences.emplace_back(r.At("audience").string_or());
-  return Value(object::Join(audiences, ","));
+  return Value(base::Join(audiences, ","));
 }
 
 }  // namespace machinery::ops::printers

@@ -1,6 +1,6 @@
 #include <set>
 
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/printers.h"
 
@@ -38,13 +38,6 @@ std::string HostPort(std::string_view ip, int64_t port) {
   return (v6 ? "[" + std::string(ip) + "]" : std::string(ip)) + ":" + std::to_string(port);
 }
 
-std::string Lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 }  // namespace
 
 Value ServiceClusterIp(const Value& o, base::WallTime) {
@@ -57,11 +50,11 @@ Value ServiceExternalIp(const Value& o, base::WallTime) {
   std::vector<std::string> external = object::StringsOf(o.At("spec", "externalIPs"));
   if (type == "ExternalName") return Value(o.At("spec", "externalName").string_or());
   if (type == "ClusterIP" || type == "NodePort")
-    return Value(external.empty() ? std::string(kNone) : object::Join(external, ","));
+    return Value(external.empty() ? std::string(kNone) : base::Join(external, ","));
   if (type != "LoadBalancer") return Value("<unknown>");
   std::vector<std::string> all = BalancerAddresses(o);
   all.insert(all.end(), external.begin(), external.end());
-  return Value(all.empty() ? "<pending>" : object::Join(all, ","));
+  return Value(all.empty() ? "<pending>" : base::Join(all, ","));
 }
 
 Value ServicePorts(const Value& o, base::WallTime) {
@@ -71,7 +64,7 @@ Value ServicePorts(const Value& o, base::WallTime) {
     if (int64_t node_port = p.At("nodePort").int_or(); node_port > 0) text += ":" + std::to_string(node_port);
     out.push_back(text + "/" + std::string(p.At("protocol").string_or()));
   });
-  return Value(out.empty() ? std::string(kNone) : object::Join(out, ","));
+  return Value(out.empty() ? std::string(kNone) : base::Join(out, ","));
 }
 
 Value EndpointsCell(const Value& o, base::WallTime) {
@@ -108,7 +101,7 @@ Value EndpointSliceEndpoints(const Value& o, base::WallTime) {
   return Value(UnsetIfEmpty(ListWithMore(out, kShown)));
 }
 
-Value IngressAddress(const Value& o, base::WallTime) { return Value(object::Join(BalancerAddresses(o), ",")); }
+Value IngressAddress(const Value& o, base::WallTime) { return Value(base::Join(BalancerAddresses(o), ",")); }
 
 // Rules count towards "more" whether they have a host or not; hosts are looked for until three are shown.
 Value IngressHosts(const Value& o, base::WallTime) {
@@ -119,7 +112,7 @@ Value IngressHosts(const Value& o, base::WallTime) {
     if (std::string_view host = rule.At("host").string_or(); !more && !host.empty()) hosts.emplace_back(host);
   });
   if (hosts.empty()) return Value("*");
-  std::string text = object::Join(hosts, ",");
+  std::string text = base::Join(hosts, ",");
   if (more) text += " + " + std::to_string(Size(o.At("spec", "rules")) - kShown) + " more...";
   return Value(std::move(text));
 }
@@ -144,7 +137,7 @@ Value IpAddressParentRef(const Value& o, base::WallTime) {
   if (!ref.is_map()) return Value(kNone);
   std::string text(ref.At("resource").string_or());
   if (std::string_view group = ref.At("group").string_or(); !group.empty()) text += "." + std::string(group);
-  text = Lower(text);
+  text = base::Lower(text);
   if (std::string_view ns = ref.At("namespace").string_or(); !ns.empty()) text += "/" + std::string(ns);
   return Value(text + "/" + std::string(ref.At("name").string_or()));
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/printers.h"
@@ -25,7 +26,7 @@ Value Subjects(const Value& o, std::string_view kind) {
     std::string name = Text(s.At("name"));
     out.push_back(kind == "ServiceAccount" ? Text(s.At("namespace")) + "/" + name : name);
   });
-  return Value(object::Join(out, ", "));
+  return Value(base::Join(out, ", "));
 }
 
 // fmt's %v of a LabelSelector as the original's generated String method prints it.
@@ -38,7 +39,7 @@ std::string SelectorGoText(const Value& s) {
   for (auto& [k, v] : sorted) labels += k + ": " + v + ",";
   ForEach(s.At("matchExpressions"), [&](const Value& e) {
     expressions += "LabelSelectorRequirement{Key:" + Text(e.At("key")) + ",Operator:" + Text(e.At("operator")) +
-                   ",Values:[" + object::Join(object::StringsOf(e.At("values")), " ") + "],},";
+                   ",Values:[" + base::Join(object::StringsOf(e.At("values")), " ") + "],},";
   });
   return "&LabelSelector{MatchLabels:" + labels + "},MatchExpressions:" + expressions + "},}";
 }
@@ -146,7 +147,7 @@ Value ResourceClaimState(const Value& o, base::WallTime) {
     const Value& reserved = o.At("status", "reservedFor");
     if (reserved.is_list() && !reserved.list().empty()) states.push_back("reserved");
   }
-  return Value(object::Join(states, ","));
+  return Value(base::Join(states, ","));
 }
 
 Value DeviceTaintTimeAdded(const Value& o, base::WallTime now) {

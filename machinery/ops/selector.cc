@@ -4,6 +4,7 @@
 #include <charconv>
 #include <tuple>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/names.h"
@@ -13,7 +14,6 @@ namespace {
 
 using base::Result;
 using base::Status;
-using object::Join;
 using value::Value;
 using Op = LabelSelector::Op;
 using Requirement = LabelSelector::Requirement;
@@ -38,7 +38,7 @@ std::optional<int64_t> ParseInt(std::string_view s) {
 Result<Requirement> Make(std::string key, Op op, std::vector<std::string> values) {
   object::FieldErrors errors;
   if (auto reasons = object::IsQualifiedName(key); !reasons.empty())
-    errors.push_back(object::Invalid("key", key, Join(reasons, "; ")));
+    errors.push_back(object::Invalid("key", key, base::Join(reasons, "; ")));
   auto values_error = [&](const char* why) {
     value::List list(values.begin(), values.end());
     errors.push_back(object::Invalid("values", values.empty() ? Value(value::List{}) : Value(std::move(list)), why));
@@ -70,7 +70,7 @@ Result<Requirement> Make(std::string key, Op op, std::vector<std::string> values
   for (size_t i = 0; i < values.size(); ++i) {
     if (auto reasons = object::IsLabelValue(values[i]); !reasons.empty()) {
       errors.push_back(
-          object::Invalid("values[" + std::to_string(i) + "][" + key + "]", values[i], Join(reasons, "; ")));
+          object::Invalid("values[" + std::to_string(i) + "][" + key + "]", values[i], base::Join(reasons, "; ")));
     }
   }
   if (!errors.empty()) return base::Err(Error(object::Aggregate(errors)));
@@ -169,7 +169,7 @@ class Parser {
     if (negated) key = Take();
     if (key.kind != Token::kText) return Fail("found '" + key.text + "', expected: identifier");
     if (auto reasons = object::IsQualifiedName(key.text); !reasons.empty())
-      return Fail(object::Invalid("<nil>", key.text, Join(reasons, "; ")).ToString());
+      return Fail(object::Invalid("<nil>", key.text, base::Join(reasons, "; ")).ToString());
     Token next = Peek();
     if (negated) return Make(key.text, Op::kDoesNotExist, {});
     if (next.kind == Token::kEnd || next.kind == Token::kComma) return Make(key.text, Op::kExists, {});
@@ -271,7 +271,7 @@ bool Requirement::Matches(const std::string* label) const {
 }
 
 std::string Requirement::ToString() const {
-  std::string list = Join(values, ",");
+  std::string list = base::Join(values, ",");
   switch (op) {
     case Op::kIn:
       return key + " in (" + list + ")";
@@ -352,7 +352,7 @@ bool LabelSelector::Matches(const Value& labels) const {
 std::string LabelSelector::ToString() const {
   std::vector<std::string> texts;
   for (const Requirement& r : requirements_) texts.push_back(r.ToString());
-  return Join(texts, ",");
+  return base::Join(texts, ",");
 }
 
 namespace {
@@ -439,7 +439,7 @@ std::optional<std::string> FieldSelector::RequiredValue(std::string_view field) 
 std::string FieldSelector::ToString() const {
   std::vector<std::string> texts;
   for (const Term& t : terms_) texts.push_back(t.field + (t.equal ? "=" : "!=") + Escape(t.value));
-  return Join(texts, ",");
+  return base::Join(texts, ",");
 }
 
 }  // namespace machinery::ops

@@ -1,10 +1,10 @@
 // The readable pages: selectors, patches, defaulting, tables, conversion.
 #include <gtest/gtest.h>
 
+#include "base/strings.h"
 #include "base/testing/story.h"
 #include "machinery/codec/codec.h"
 #include "machinery/object/api_error.h"
-#include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/conversion.h"
 #include "machinery/ops/defaulting.h"
@@ -45,7 +45,7 @@ std::string Show(const base::Result<Value>& v) {
 // Documents of one input, divided by lines of three dashes.
 std::vector<std::string> Documents(const std::string& input) {
   std::vector<std::string> out{""};
-  for (const std::string& line : object::Split(input, '\n')) {
+  for (const std::string& line : base::Split(input, '\n')) {
     if (line == "---") {
       out.emplace_back();
     } else {
@@ -58,7 +58,7 @@ std::vector<std::string> Documents(const std::string& input) {
 TEST(Stories, Selectors) {
   base::testing::RunStory("stories/selectors.txt", [](const Step& step) {
     std::string out;
-    for (const std::string& line : object::Split(step.input, '\n')) {
+    for (const std::string& line : base::Split(step.input, '\n')) {
       if (step.command == "labels") {
         auto s = LabelSelector::Parse(line);
         out += s ? s->ToString() : "error: " + std::string(s.error().message());
@@ -69,7 +69,7 @@ TEST(Stories, Selectors) {
         auto s = LabelSelector::FromObject(Yaml(line));
         out += !s ? "error: " + std::string(s.error().message()) : s->MatchesNothing() ? "nothing" : s->ToString();
       } else {  // match SELECTOR, labels a line
-        auto s = LabelSelector::Parse(step.args.empty() ? "" : object::Join(step.args, " "));
+        auto s = LabelSelector::Parse(step.args.empty() ? "" : base::Join(step.args, " "));
         out += line + ": " + (s->Matches(Yaml(line)) ? "yes" : "no");
       }
       out += "\n";
@@ -116,7 +116,7 @@ TEST(Stories, Tables) {
   base::testing::RunStory("stories/tables.txt", [](const Step& step) -> std::string {
     if (step.command == "age") {
       std::string out;
-      for (const std::string& line : object::Split(step.input, '\n'))
+      for (const std::string& line : base::Split(step.input, '\n'))
         out += line + ": " + HumanDuration(seconds(std::stoll(line))) + "\n";
       return out;
     }

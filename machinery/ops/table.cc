@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/strings.h"
 #include "machinery/object/api_error.h"
-#include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/time.h"
 #include "machinery/ops/printers.h"
@@ -47,19 +47,12 @@ bool IsEmpty(const Value& v) { return v.is_null() || (v.is_string() && v.as_stri
 
 std::string TextOf(const Value& v) { return v.is_string() ? v.as_string() : value::ToJson(v); }
 
-std::string Trim(std::string_view s) {
-  constexpr std::string_view kSpace = " \t\n\v\f\r";
-  size_t begin = s.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return "";
-  return std::string(s.substr(begin, s.find_last_not_of(kSpace) - begin + 1));
-}
-
 std::string LabelsText(const Value& v) {
   std::vector<std::string> items;
   if (v.is_map())
     for (const auto& e : v.map()) items.push_back(e.key + "=" + std::string(e.value.string_or()));
   std::sort(items.begin(), items.end());
-  return items.empty() ? "<none>" : object::Join(items, ",");
+  return items.empty() ? "<none>" : base::Join(items, ",");
 }
 
 std::string SelectorText(const Value& v) {
@@ -73,7 +66,7 @@ std::string FieldOfEach(const Value& list, std::string_view field) {
   std::vector<std::string> items;
   if (list.is_list())
     for (const Value& v : list.list()) items.emplace_back(v.At(field).string_or());
-  return object::Join(items, ",");
+  return base::Join(items, ",");
 }
 
 int64_t Count(const Value& v) {
@@ -95,7 +88,7 @@ Cell PathCell(std::string_view verb, Path path, std::string otherwise) {
   }
   if (verb == "count") return [path](const Value& o, base::WallTime) { return Value(Count(Get(o, path))); };
   if (verb == "join") {
-    return [path](const Value& o, base::WallTime) { return Value(object::Join(object::StringsOf(Get(o, path)), ",")); };
+    return [path](const Value& o, base::WallTime) { return Value(base::Join(object::StringsOf(Get(o, path)), ",")); };
   }
   if (verb == "labels") return [path](const Value& o, base::WallTime) { return Value(LabelsText(Get(o, path))); };
   if (verb == "selector") return [path](const Value& o, base::WallTime) { return Value(SelectorText(Get(o, path))); };
@@ -103,7 +96,8 @@ Cell PathCell(std::string_view verb, Path path, std::string otherwise) {
     return [path](const Value& o, base::WallTime) { return Value(FieldOfEach(Get(o, path), "name")); };
   if (verb == "container_images")
     return [path](const Value& o, base::WallTime) { return Value(FieldOfEach(Get(o, path), "image")); };
-  if (verb == "trim") return [path](const Value& o, base::WallTime) { return Value(Trim(Get(o, path).string_or())); };
+  if (verb == "trim")
+    return [path](const Value& o, base::WallTime) { return Value(std::string(base::Trim(Get(o, path).string_or()))); };
   if (verb == "bool_or_true")
     return [path](const Value& o, base::WallTime) { return Value(Get(o, path).bool_or(true)); };
   return nullptr;
@@ -112,7 +106,7 @@ Cell PathCell(std::string_view verb, Path path, std::string otherwise) {
 Cell MakeCell(const Kind& kind, const Column& column) {
   std::string_view text = column.value;
   if (!text.starts_with('@')) {
-    Path path = object::Split(text, '.');
+    Path path = base::Split(text, '.');
     Value zero = ZeroOf(kind.type, path);
     return [=](const Value& o, base::WallTime) {
       const Value& v = Get(o, path);
@@ -127,7 +121,7 @@ Cell MakeCell(const Kind& kind, const Column& column) {
   } else {
     size_t bar = text.find('|');
     std::string otherwise = bar == std::string_view::npos ? "" : std::string(text.substr(bar + 1));
-    cell = PathCell(text.substr(0, colon), object::Split(text.substr(colon + 1, bar - colon - 1), '.'), otherwise);
+    cell = PathCell(text.substr(0, colon), base::Split(text.substr(colon + 1, bar - colon - 1), '.'), otherwise);
   }
   // unreachable from outside: the columns are the schema's, compiled in
   CHECK_MSG(cell, column.value);

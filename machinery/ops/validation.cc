@@ -4,6 +4,7 @@
 #include <charconv>
 #include <set>
 
+#include "base/strings.h"
 #include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 
@@ -77,7 +78,7 @@ FieldErrors ValidateNewFinalizers(const Value& now, const Value& before, const s
   return {FieldForbidden(path,
                          "no new finalizers can be added if the object is being deleted, found new finalizers "
                          "[]string{" +
-                             object::Join({extra.begin(), extra.end()}, ", ") + "}")};
+                             base::Join({extra.begin(), extra.end()}, ", ") + "}")};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/strings.h"
 
 namespace proxy::backends {
 namespace {
@@ -40,10 +41,6 @@ std::string Id(const ServicePortName& n) {
 std::string EndpointText(const Backend& b) {
   return b.ip.find(':') == std::string::npos ? fmt::format("{}:{}", b.ip, b.port)
                                              : fmt::format("[{}]:{}", b.ip, b.port);
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
-  return fmt::format("{}", fmt::join(parts, separator));
 }
 
 }  // namespace
@@ -90,7 +87,7 @@ NftRules::NftRules(const BackendOptions& options) : options_(options) {
 void NftRules::SetServiceCidrs(const std::vector<std::string>& cidrs) {
   auto& unused = base_chains_["cluster-ips-check"];
   unused = {fmt::format("{} daddr @cluster-ips reject", ip_)};
-  if (!cidrs.empty()) unused.push_back(fmt::format("{} daddr {{ {} }} drop", ip_, Join(cidrs, ", ")));
+  if (!cidrs.empty()) unused.push_back(fmt::format("{} daddr {{ {} }} drop", ip_, base::Join(cidrs, ", ")));
 }
 
 std::string NftRules::Skeleton() const {
@@ -132,7 +129,7 @@ std::string NftRules::Skeleton() const {
     for (const auto& rule : rules)
       out += fmt::format("add rule {} {} {} comment \"{}\"\n", t, name, rule, RuleMark(name + rule));
   if (!options_.node_port_ips.empty())
-    out += fmt::format("add element {} nodeport-ips {{ {} }}\n", t, Join(options_.node_port_ips, ", "));
+    out += fmt::format("add element {} nodeport-ips {{ {} }}\n", t, base::Join(options_.node_port_ips, ", "));
   return out;
 }
 
@@ -148,7 +145,7 @@ void NftRules::AddPolicyChain(Fragment& f, const ServiceRule& rule, const std::s
       targets.push_back(fmt::format("{} : {} . {}", i, backends[i].ip, backends[i].port));
     rules.push_back(fmt::format("meta l4proto {} dnat {} to numgen random mod {} map {{ {} }}", rule.protocol,
                                 ip_ == "ip" ? "ip addr . port" : "ip6 addr . port", backends.size(),
-                                Join(targets, ", ")));
+                                base::Join(targets, ", ")));
     return;
   }
   std::vector<std::string> targets;
@@ -164,7 +161,7 @@ void NftRules::AddPolicyChain(Fragment& f, const ServiceRule& rule, const std::s
     rules.push_back(fmt::format("{} saddr @{} goto {}", ip_, affinity, endpoint_chain));
     targets.push_back(fmt::format("{} : goto {}", i, endpoint_chain));
   }
-  rules.push_back(fmt::format("numgen random mod {} vmap {{ {} }}", backends.size(), Join(targets, ", ")));
+  rules.push_back(fmt::format("numgen random mod {} vmap {{ {} }}", backends.size(), base::Join(targets, ", ")));
 }
 
 // NodePort, external and load balancer addresses share one chain: it masquerades where the answer would otherwise take
@@ -229,7 +226,7 @@ Fragment NftRules::Render(const ServicePortName& name, const ServiceRule& rule) 
     std::string firewall = NftName("firewall", id);
     f.chains[firewall] = {rule.source_ranges.empty()
                               ? "drop"
-                              : fmt::format("{} saddr != {{ {} }} drop", ip_, Join(rule.source_ranges, ", "))};
+                              : fmt::format("{} saddr != {{ {} }} drop", ip_, base::Join(rule.source_ranges, ", "))};
     for (const auto& ip : rule.balancer_ips) f.elements["firewall-ips"][destination(ip)] = "goto " + firewall;
   }
   for (const auto* backends : {&rule.cluster, &rule.local})
@@ -286,9 +283,9 @@ std::string NftRules::ElementLines() {
   }
   std::string text;
   for (const auto& [set, keys] : removed)
-    text += fmt::format("delete element {} {} {{ {} }}\n", table_name_, set, Join(keys, ", "));
+    text += fmt::format("delete element {} {} {{ {} }}\n", table_name_, set, base::Join(keys, ", "));
   for (const auto& [set, keys] : added)
-    text += fmt::format("add element {} {} {{ {} }}\n", table_name_, set, Join(keys, ", "));
+    text += fmt::format("add element {} {} {{ {} }}\n", table_name_, set, base::Join(keys, ", "));
   return text;
 }
 

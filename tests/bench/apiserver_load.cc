@@ -94,6 +94,7 @@ class Bench {
         i, i % 50, environment);
   }
 
+  // tidy: parameters: a request by its parts
   Task<base::Status> Expect(Client& client, std::string method, std::string path, std::string body, std::string accept,
                             bool exists_is_fine = false) {
     ClientRequest request;

@@ -27,6 +27,7 @@
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/net/grpc.h"
+#include "base/strings.h"
 #include "proto/etcd/rpc.pb.h"
 #include "tests/bench/process_usage.h"
 
@@ -42,14 +43,6 @@ struct Options {
   double seconds = 5;
   bool json = false;
 };
-
-std::vector<std::string> Split(std::string_view list) {
-  std::vector<std::string> out;
-  for (auto part : std::views::split(list, ',')) {
-    if (!std::ranges::empty(part)) out.emplace_back(part.begin(), part.end());
-  }
-  return out;
-}
 
 // Microseconds in buckets of about 1.6 %, the largest exactly.
 class Latencies {
@@ -96,14 +89,14 @@ uint64_t Mix(uint64_t x) {
 class Bench {
  public:
   Bench(base::Daemon& daemon, const Options& o) : daemon_(daemon), o_(o) {
-    std::vector<std::string> endpoints = Split(o.endpoints);
+    std::vector<std::string> endpoints = base::SplitNonEmpty(o.endpoints, ',');
     for (int i = 0; i < std::min(o.connections, std::max(o.clients, 1)); ++i) {
       base::net::ClientOptions c{.endpoints = {endpoints[static_cast<size_t>(i) % endpoints.size()]}};
       c.http2_prior_knowledge = true;
       channels_.push_back(std::make_unique<base::net::GrpcChannel>(
           daemon.loop(), c, base::net::GrpcLimits{.max_receive_bytes = 1 << 30}));
     }
-    for (const std::string& pid : Split(o.pids)) {
+    for (const std::string& pid : base::SplitNonEmpty(o.pids, ',')) {
       int n = 0;
       std::from_chars(pid.data(), pid.data() + pid.size(), n);
       pids_.push_back(n);

@@ -51,6 +51,7 @@ std::string ReadAll(int fd) {
 }
 
 // In the child: every `step`-th seed.
+// tidy: parameters: the whole share of one process
 [[noreturn]] void Work(int out, Shared* all, size_t number, size_t step, uint64_t first, uint64_t end,
                        const std::function<std::string(uint64_t, Figures&)>& one) {
   Figures sum;

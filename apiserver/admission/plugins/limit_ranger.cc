@@ -6,7 +6,7 @@
 
 #include "apiserver/admission/plugin.h"
 #include "apiserver/registry/registry.h"
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/meta.h"
 #include "machinery/object/quantity.h"
 
@@ -58,8 +58,7 @@ void FillContainers(Value& pod, std::string_view list, std::string_view word, co
     std::string name(container.At("name").string_or());
     auto set_limits = Fill(resources, "limits", limits), set_requests = Fill(resources, "requests", requests);
     auto note = [&](const std::vector<std::string>& set, const char* what) {
-      if (!set.empty())
-        notes.push_back(object::Join(set, ", ") + " " + what + " for " + std::string(word) + " " + name);
+      if (!set.empty()) notes.push_back(base::Join(set, ", ") + " " + what + " for " + std::string(word) + " " + name);
     };
     note(set_requests, "request");
     note(set_limits, "limit");
@@ -77,7 +76,7 @@ void FillPod(Value& pod, const Value& range) {
   std::vector<std::string> notes;
   FillContainers(pod, "containers", "container", limits, requests, notes);
   FillContainers(pod, "initContainers", "init container", limits, requests, notes);
-  if (!notes.empty()) object::SetAnnotation(pod, kAnnotation, "LimitRanger plugin set: " + object::Join(notes, "; "));
+  if (!notes.empty()) object::SetAnnotation(pod, kAnnotation, "LimitRanger plugin set: " + base::Join(notes, "; "));
 }
 
 // --- checks ---
@@ -244,7 +243,7 @@ class LimitRanger final : public Plugin {
       std::vector<std::string> once;
       for (auto& e : errors)
         if (std::find(once.begin(), once.end(), e) == once.end()) once.push_back(std::move(e));
-      if (!once.empty()) co_return Forbid(a, once.size() == 1 ? once[0] : "[" + object::Join(once, ", ") + "]");
+      if (!once.empty()) co_return Forbid(a, once.size() == 1 ? once[0] : "[" + base::Join(once, ", ") + "]");
     }
     co_return base::Ok();
   }

@@ -3,7 +3,7 @@
 #include "apiserver/auth/question.h"
 #include "apiserver/auth/rules.h"
 #include "apiserver/registry/registry.h"
-#include "machinery/object/go_text.h"
+#include "base/strings.h"
 #include "machinery/object/meta.h"
 
 namespace apiserver::registry {
@@ -138,7 +138,7 @@ class RulesReview final : public Strategy {
     Map status{{"resourceRules", Value(std::move(resources))},
                {"nonResourceRules", Value(std::move(paths))},
                {"incomplete", Value(!errors.empty())}};
-    if (!errors.empty()) status.Set("evaluationError", object::Join(errors, ", "));
+    if (!errors.empty()) status.Set("evaluationError", base::Join(errors, ", "));
     review.Set("spec", Value(Map{}));
     review.Set("status", Value(std::move(status)));
     co_return review;

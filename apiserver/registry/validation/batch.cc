@@ -6,6 +6,7 @@
 
 #include "apiserver/registry/validation/check.h"
 #include "apiserver/registry/validation/kinds.h"
+#include "base/strings.h"
 #include "machinery/object/cron.h"
 #include "machinery/ops/selector.h"
 
@@ -134,8 +135,8 @@ IndexCount CountIndexes(const std::string& text, int64_t completions) {
     out.error = "non-increasing order, previous: " + std::to_string(a) + ", current: " + std::to_string(b);
     return out;
   };
-  for (const std::string& part : object::Split(text, ',')) {
-    auto ends = object::Split(part, '-');
+  for (const std::string& part : base::Split(text, ',')) {
+    auto ends = base::Split(part, '-');
     if (ends.size() > 2) {
       out.error = "the fragment " + GoQuote(part) +
                   " violates the requirement that an index interval can have at most two parts separated by '-'";
@@ -382,7 +383,7 @@ FieldErrors ValidateTimeZone(const Value& zone, const std::string& path) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
            c == '_' || c == '+';
   };
-  for (const std::string& part : object::Split(name, '/')) {
+  for (const std::string& part : base::Split(name, '/')) {
     bool fine = !part.empty() && part.size() <= 14 && std::all_of(part.begin(), part.end(), allowed);
     if (part == "." || part == ".." || part.starts_with("-") || !fine)
       return {Invalid(path, zone, "unknown time zone " + name)};

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace apiserver::registry::validation {
 namespace {
 
@@ -462,7 +464,7 @@ FieldErrors ValidatePort(const Value& port, const std::string& path) {
 FieldErrors ValidateLocalPath(const std::string& p, const std::string& path) {
   FieldErrors errors;
   if (p.starts_with('/')) errors.push_back(Invalid(path, p, "must be a relative path"));
-  if (Contains(object::Split(p, '/'), "..")) errors.push_back(Invalid(path, p, "must not contain '..'"));
+  if (Contains(base::Split(p, '/'), "..")) errors.push_back(Invalid(path, p, "must not contain '..'"));
   return errors;
 }
 

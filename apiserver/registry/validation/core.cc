@@ -5,6 +5,7 @@
 #include "apiserver/registry/validation/check.h"
 #include "apiserver/registry/validation/kinds.h"
 #include "base/bytes.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -272,7 +273,7 @@ FieldErrors ValidateTaints(const Value& taints, const std::string& path) {
     std::string at = Index(path, i), key = Text(taint.At("key")), value = Text(taint.At("value"));
     AppendInvalid(errors, Child(at, "key"), key, object::IsQualifiedName(key));
     if (auto reasons = object::IsLabelValue(value); !reasons.empty())
-      errors.push_back(Invalid(Child(at, "value"), value, object::Join(reasons, ";")));
+      errors.push_back(Invalid(Child(at, "value"), value, base::Join(reasons, ";")));
     Append(errors, ValidateTaintEffect(taint.At("effect"), false, Child(at, "effect")));
     if (seen.insert({Text(taint.At("effect")), key}).second) continue;
     FieldError e = Duplicate(at, GoStruct(taint, {{"Key", "key", ""},

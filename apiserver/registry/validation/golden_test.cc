@@ -9,8 +9,8 @@
 #include <set>
 
 #include "apiserver/registry/validation/validation.h"
+#include "base/strings.h"
 #include "machinery/codec/codec.h"
-#include "machinery/object/go_text.h"
 #include "machinery/object/meta.h"
 #include "machinery/ops/conversion.h"
 #include "machinery/ops/defaulting.h"
@@ -71,7 +71,7 @@ void FillIn(std::string& line) {
 
 // What the server does with a new object before it looks at it: namespace, allocation, selectors.
 void Prepare(const schema::Kind& kind, const std::string& path, Value& o) {
-  auto parts = object::Split(path, '/');
+  auto parts = base::Split(path, '/');
   for (size_t i = 0; i + 2 < parts.size(); ++i)
     if (kind.namespaced && parts[i] == "namespaces") object::SetNamespace(o, parts[i + 1]);
   if (kind.kind == "Service" && o.At("spec", "clusterIP").is_string()) {
@@ -176,8 +176,8 @@ class Replay {
   // The query of a path as PodLogOptions.
   static Value LogOptions(const std::string& path) {
     Value options;
-    for (const std::string& pair : object::Split(path.substr(path.find('?') + 1), '&')) {
-      auto parts = object::Split(pair, '=');
+    for (const std::string& pair : base::Split(path.substr(path.find('?') + 1), '&')) {
+      auto parts = base::Split(pair, '=');
       bool number = parts[0] == "tailLines" || parts[0] == "sinceSeconds" || parts[0] == "limitBytes";
       options.Set(parts[0], number ? Value(int64_t{std::stoll(parts[1])}) : Value(parts[1]));
     }

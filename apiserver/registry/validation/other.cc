@@ -4,6 +4,7 @@
 #include "apiserver/registry/validation/check.h"
 #include "apiserver/registry/validation/kinds.h"
 #include "base/bytes.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -83,12 +84,12 @@ constexpr size_t kMaxDomain = 253, kMaxLabel = 63;
 FieldErrors ValidateSignerName(const Value& v, const std::string& path) {
   if (NoText(v)) return {Required(path)};
   std::string name = Text(v);
-  auto parts = object::Split(name, '/');
+  auto parts = base::Split(name, '/');
   if (parts.size() != 2)
     return {Invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")};
   FieldErrors errors;
   auto labels = [&](const std::string& part, object::Reasons (*check)(std::string_view)) {
-    for (const std::string& label : object::Split(part, '.')) {
+    for (const std::string& label : base::Split(part, '.')) {
       auto reasons = check(label);
       for (const std::string& r : reasons)
         errors.push_back(Invalid(path, part, "validating label " + GoQuote(label) + ": " + r));

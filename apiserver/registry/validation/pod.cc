@@ -4,6 +4,7 @@
 
 #include "apiserver/registry/validation/containers.h"
 #include "apiserver/registry/validation/kinds.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -72,7 +73,7 @@ FieldErrors ValidateDns(const Value& spec, const std::string& path) {
   if (searches.size() > 32)
     errors.push_back(
         Invalid(Child(path, "searches"), config.At("searches"), "must not have more than 32 search paths"));
-  if (object::Join(searches, " ").size() > 2048) {
+  if (base::Join(searches, " ").size() > 2048) {
     errors.push_back(Invalid(Child(path, "searches"), config.At("searches"),
                              "must not have more than 2048 characters (including spaces) in the search list"));
   }

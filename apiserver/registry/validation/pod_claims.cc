@@ -2,6 +2,7 @@
 #include <set>
 
 #include "apiserver/registry/validation/check.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -48,7 +49,7 @@ FieldErrors ValidateContainerClaims(const Value& claims, const std::set<std::str
     if (known.contains(name)) continue;
     FieldError e = FieldNotFound(at, name);
     e.detail = "must be one of the names in pod.spec.resourceClaims";
-    e.detail += known.empty() ? " which is empty" : ": " + object::Join({known.begin(), known.end()}, ", ");
+    e.detail += known.empty() ? " which is empty" : ": " + base::Join({known.begin(), known.end()}, ", ");
     errors.push_back(std::move(e));
   }
   return errors;

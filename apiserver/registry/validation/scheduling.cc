@@ -3,6 +3,7 @@
 #include <set>
 
 #include "apiserver/registry/validation/check.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -186,7 +187,7 @@ FieldErrors ValidateTolerations(const Value& tolerations, const std::string& pat
     }
     if (op.empty() || op == "Equal") {
       if (object::Reasons reasons = object::IsLabelValue(v); !reasons.empty())
-        errors.push_back(Invalid(Child(at, "operator"), v, object::Join(reasons, ";")));
+        errors.push_back(Invalid(Child(at, "operator"), v, base::Join(reasons, ";")));
     } else if (op == "Exists") {
       if (!v.empty())
         errors.push_back(Invalid(Child(at, "operator"), v, "value must be empty when `operator` is 'Exists'"));

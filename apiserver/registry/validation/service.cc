@@ -3,6 +3,7 @@
 
 #include "apiserver/registry/validation/check.h"
 #include "apiserver/registry/validation/kinds.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -26,11 +27,6 @@ bool NeedsHealthCheckPort(const Value& spec) {
 }
 bool IsIn(const Value& list, const std::string& text) {
   return std::any_of(Items(list).begin(), Items(list).end(), [&](const Value& v) { return v.string_or() == text; });
-}
-std::string Trimmed(std::string s) {
-  while (!s.empty() && s.back() == ' ') s.pop_back();
-  s.erase(0, std::min(s.find_first_not_of(' '), s.size()));
-  return s;
 }
 // A text that was there before is tolerated.
 FieldErrors ValidateIp(const std::string& ip, const Value& existing, const std::string& path) {
@@ -259,16 +255,16 @@ FieldErrors ValidateSourceRanges(const Value& service, const Value& old, const s
     std::string at = Child(path, "LoadBalancerSourceRanges");
     if (!balanced) errors.push_back(FieldForbidden(at, kOnlyLoadBalancer));
     for (size_t i = 0; i < Items(ranges).size(); ++i) {
-      std::string range = Trimmed(Text(ranges.At(i)));
+      std::string range(base::Trim(Text(ranges.At(i))));
       if (!IsIn(old.At("spec", "loadBalancerSourceRanges"), range))
         Append(errors, object::IsValidLegacyCidr(Index(at, i), range));
     }
   } else if (annotation.is_string()) {
-    std::string at = Key("metadata.annotations", kAnnotation), text = Trimmed(Text(annotation));
+    std::string at = Key("metadata.annotations", kAnnotation), text(base::Trim(Text(annotation)));
     if (!balanced) errors.push_back(FieldForbidden(at, kOnlyLoadBalancer));
     if (object::AnnotationsOf(old).At(kAnnotation) == annotation || text.empty()) return errors;
-    for (const std::string& range : object::Split(text, ','))
-      Append(errors, object::IsValidLegacyCidr(at, Trimmed(range)));
+    for (const std::string& range : base::Split(text, ','))
+      Append(errors, object::IsValidLegacyCidr(at, std::string(base::Trim(range))));
   }
   return errors;
 }
@@ -420,12 +416,12 @@ FieldErrors ValidateDomainName(std::string name, const std::string& path) {
   if (name.empty()) return {Required(path)};
   if (name.ends_with(".")) name.pop_back();
   if (auto reasons = object::IsDns1123Subdomain(name); !reasons.empty())
-    return {Invalid(path, name, object::Join(reasons, ","))};
+    return {Invalid(path, name, base::Join(reasons, ","))};
   if (name.find('.') == std::string::npos)
     return {Invalid(path, name, "should be a domain with at least two segments separated by dots")};
-  for (const std::string& label : object::Split(name, '.'))
+  for (const std::string& label : base::Split(name, '.'))
     if (auto reasons = object::IsDns1123Label(label); !reasons.empty())
-      return {Invalid(path, label, object::Join(reasons, ","))};
+      return {Invalid(path, label, base::Join(reasons, ","))};
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include "apiserver/registry/validation/check.h"
 #include "apiserver/registry/validation/kinds.h"
 #include "apiserver/registry/validation/text_diff.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -103,7 +104,7 @@ FieldErrors ValidateCsi(const Value& csi, const std::string& path) {
 FieldErrors ValidateLocal(const Value& local, const std::string& path) {
   std::string text = Text(local.At("path")), at = Child(path, "path");
   if (text.empty()) return {Required(at)};
-  auto parts = object::Split(text, '/');
+  auto parts = base::Split(text, '/');
   if (!Contains(parts, "..")) return {};
   return {Invalid(at, text, "must not contain '..'")};
 }

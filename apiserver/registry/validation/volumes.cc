@@ -1,6 +1,7 @@
 // Volumes of pods and templates. Sources of retired in-tree drivers are checked for being alone, their contents are
 // left to the schema.
 #include "apiserver/registry/validation/check.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -143,7 +144,7 @@ FieldErrors ValidateHostPath(const Value& source, const std::string& path) {
   std::string p = Text(source.At("path"));
   if (p.empty()) return {Required(Child(path, "path"))};
   FieldErrors errors;
-  if (Contains(object::Split(p, '/'), "..")) errors.push_back(Invalid(Child(path, "path"), p, "must not contain '..'"));
+  if (Contains(base::Split(p, '/'), "..")) errors.push_back(Invalid(Child(path, "path"), p, "must not contain '..'"));
   if (source.At("type").is_string() && !Contains(kHostPathTypes, source.At("type").as_string()))
     errors.push_back(NotSupported(Child(path, "type"), source.At("type"), kHostPathTypes));
   return errors;

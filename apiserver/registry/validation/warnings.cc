@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "apiserver/registry/validation/warn.h"
+#include "base/strings.h"
 
 namespace apiserver::registry::validation {
 namespace {
@@ -13,7 +14,7 @@ using machinery::schema::Kind;
 constexpr std::string_view kMetaNameUse = "which can result in surprising behavior; a DNS label is recommended: ";
 
 // "[a b]", as Go prints a list of strings.
-std::string Bracketed(const object::Reasons& reasons) { return "[" + object::Join(reasons, " ") + "]"; }
+std::string Bracketed(const object::Reasons& reasons) { return "[" + base::Join(reasons, " ") + "]"; }
 
 void WarnOfName(const Value& object, std::string_view used_in, Warnings& out) {
   auto reasons = object::IsDns1123Label(object::NameOf(object));

@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "machinery/ops/defaults/table.h"
 
 namespace machinery::ops::defaults {
@@ -35,18 +36,11 @@ void DeviceTaint(Value& v, const Context& context) {
   if (!context.now.empty()) SetIfAbsent(v, "timeAdded", context.now);
 }
 
-std::string Lower(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 void CustomResourceDefinition(Value& v, const Context&) {
   if (v.At("spec", "names").is_map()) {
     Value& names = v.Ensure("spec").Ensure("names");
     std::string kind(names.At("kind").string_or());
-    if (NoText(names, "singular") && !kind.empty()) names.Set("singular", Lower(kind));
+    if (NoText(names, "singular") && !kind.empty()) names.Set("singular", base::Lower(kind));
     if (NoText(names, "listKind") && !kind.empty()) names.Set("listKind", kind + "List");
   }
   if (!NoEntries(v.At("status"), "storedVersions") || !v.At("spec", "versions").is_list()) return;

@@ -251,6 +251,7 @@ Request Requests::Read() {
   return Of("v3electionpb.Election.Leader", leader);
 }
 
+// tidy: length: one case per kind of request
 Request Requests::Write() {
   uint64_t kind = random_.Below(1000);
   if (kind < 450) return Of("etcdserverpb.KV.Put", PutOf());

@@ -177,6 +177,7 @@ class Judge {
     return true;
   }
 
+  // tidy: parameters: the search's whole state, read at every step
   void Try(const Configuration& c, uint32_t step, uint32_t ending, std::vector<Configuration>& open,
            Configurations& seen, Configurations& next) const {
     auto after = steps_[step].After(c.state);

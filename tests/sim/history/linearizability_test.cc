@@ -16,6 +16,7 @@ Operation Get(int64_t start, int64_t end, Text found, std::string key = "k") {
   return {.key = std::move(key), .kind = Kind::kGet, .found = std::move(found), .start = start, .end = end};
 }
 Operation Delete(int64_t start, int64_t end) { return {.key = "k", .kind = Kind::kDelete, .start = start, .end = end}; }
+// tidy: parameters: one per field of the operation, so that a history reads as a table
 Operation Swap(int64_t start, int64_t end, Text expect, Text value, bool ok, Text found = {}) {
   return {.key = "k",
           .kind = Kind::kCompareAndSwap,
