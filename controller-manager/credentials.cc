@@ -7,7 +7,6 @@
 
 namespace controller_manager {
 namespace client = machinery::client;
-namespace request = machinery::request;
 namespace {
 using k8s::io::api::authentication::v1::TokenRequest;
 using k8s::io::api::core::v1::ServiceAccount;
@@ -19,32 +18,21 @@ constexpr base::Duration kRetry = std::chrono::seconds(5);
 constexpr base::Duration kTimeout = std::chrono::seconds(10);
 }  // namespace
 
-struct ServiceAccountClients::Account final : public request::Transport {
-  Account(client::GrpcTransport& s, std::string n) : shared(s), name(std::move(n)), client(*this, name) {}
-  base::net::Headers Credentials() const {
-    base::net::Headers out;
-    out.Add("authorization", "Bearer " + token);
-    return out;
-  }
-  base::Task<base::Result<request::Response>> Do(base::Context ctx, request::Request r) override {
-    return shared.DoAs(std::move(ctx), std::move(r), Credentials());
-  }
-  base::Task<base::Result<std::unique_ptr<request::WatchStream>>> Watch(base::Context ctx,
-                                                                        request::Request r) override {
-    return shared.WatchAs(std::move(ctx), std::move(r), Credentials());
-  }
-  client::GrpcTransport& shared;
+struct ServiceAccountClients::Account {
+  Account(client::Connection& shared, std::string n)
+      : name(std::move(n)), transport(shared.As([this] { return token; })), client(*transport, name) {}
   std::string name, token;
+  std::unique_ptr<machinery::request::Transport> transport;
   client::Client client;
 };
 
 ServiceAccountClients::ServiceAccountClients(base::Loop& loop, client::Client& root, base::net::ClientOptions options)
-    : loop_(loop), root_(root), shared_(loop, std::move(options)) {}
+    : loop_(loop), root_(root), shared_(client::Connect(loop, std::move(options))) {}
 ServiceAccountClients::~ServiceAccountClients() = default;
 
 client::Client& ServiceAccountClients::Of(const std::string& name) {
   auto& slot = accounts_[name];
-  if (!slot) slot = std::make_unique<Account>(shared_, name);
+  if (!slot) slot = std::make_unique<Account>(*shared_, name);
   return slot->client;
 }
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "machinery/client/client.h"
-#include "machinery/client/grpc_transport.h"
+#include "machinery/client/connection.h"
 
 namespace controller_manager {
 
@@ -29,7 +29,7 @@ class ServiceAccountClients {
   base::Task<base::Status> Renew(base::Context ctx, Account& account);
   base::Loop& loop_;
   machinery::client::Client& root_;
-  machinery::client::GrpcTransport shared_;
+  std::unique_ptr<machinery::client::Connection> shared_;
   std::map<std::string, std::unique_ptr<Account>> accounts_;
 };
 

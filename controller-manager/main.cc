@@ -5,32 +5,31 @@
 #include "base/version.h"
 #include "controller-manager/credentials.h"
 #include "controller-manager/manager.h"
-#include "machinery/client/component.h"
-#include "machinery/client/discovery.h"
+#include "machinery/client/elected.h"
 
 namespace {
 namespace client = machinery::client;
 using controller_manager::ManagerOptions;
 using controller_manager::ServedResource;
 
-base::Task<base::Result<std::vector<ServedResource>>> Discover(base::Context ctx, client::GrpcTransport& transport) {
-  CO_TRY_ASSIGN(auto found, co_await client::Discover(std::move(ctx), transport.http(), transport.Credentials()));
+base::Task<base::Result<std::vector<ServedResource>>> Discover(base::Context ctx, client::Connection& server) {
+  CO_TRY_ASSIGN(auto found, co_await server.Discover(std::move(ctx)));
   std::vector<ServedResource> out;
   for (auto& r : found) out.push_back({std::move(r.resource), std::move(r.verbs)});
   co_return out;
 }
 
 base::Task<void> Work(base::Context ctx, client::Component& c, ManagerOptions options, bool own_accounts) {
-  auto discover = [&](base::Context ask) { return Discover(std::move(ask), c.transport); };
+  auto discover = [&](base::Context ask) { return Discover(std::move(ask), *c.connection); };
   if (!own_accounts) {
-    controller_manager::Manager manager(c.executor, c.client, base::Random::System(), c.daemon.metrics(), options,
+    controller_manager::Manager manager(c.executor, *c.client, base::Random::System(), c.daemon.metrics(), options,
                                         discover);
     co_await manager.Run(std::move(ctx));
     co_return;
   }
-  controller_manager::ServiceAccountClients accounts(c.daemon.loop(), c.client, c.anonymous_options);
+  controller_manager::ServiceAccountClients accounts(c.daemon.loop(), *c.client, c.anonymous_options);
   controller_manager::Manager manager(
-      c.executor, c.client, base::Random::System(), c.daemon.metrics(), options, discover,
+      c.executor, *c.client, base::Random::System(), c.daemon.metrics(), options, discover,
       [&](const std::string& account) -> client::Client& { return accounts.Of(account); });
   if (!(co_await accounts.Prepare(ctx)).ok()) co_return;
   base::TaskScope scope(c.executor, ctx);
@@ -172,23 +171,24 @@ base::Status Finish(ManagerOptions& o, const Extra& x) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  client::ComponentOptions common{.name = "kube-controller-manager", .secure_port = 10257};
+  client::ElectedOptions common{.component = {.name = "kube-controller-manager"}, .secure_port = 10257};
   ManagerOptions options;
   Extra extra;
   base::FlagSet flags({.name = "kube-controller-manager",
                        .description = "The Kubernetes controller manager runs the control loops that bring the "
                                       "cluster from the state it is in to the state that was asked for.",
                        .version = std::string(base::version::kKubernetesProgram)});
-  client::AddComponentFlags(flags, common);
+  client::AddElectedFlags(flags, common);
   AddFlags(flags, options, extra);
-  flags.Unsupported(client::UnsupportedComponentFlags());
+  flags.Unsupported(client::UnsupportedElectedFlags());
   flags.Unsupported(Unsupported());
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
   if (auto status = Finish(options, extra); !status.ok()) {
     std::fprintf(stderr, "E kube-controller-manager: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  return client::RunComponent(common, [&](base::Context ctx, client::Component& c) {
+  client::StartLog(common.component);
+  return client::RunElected(common, [&](base::Context ctx, client::Component& c) {
     return Work(std::move(ctx), c, options, extra.own_accounts);
   });
 }

@@ -25,6 +25,7 @@ class Manager {
   // Who a controller acts as: the client of its service account.
   using ClientOf = std::function<client::Client&(const std::string& account)>;
   // `client` watches and records events; without `client_of` it does everything.
+  // tidy: parameters: the world comes in by constructor
   Manager(base::Executor& executor, client::Client& client, base::Random random, base::MetricsRegistry& metrics,
           ManagerOptions options, Discover discover, ClientOf client_of = {});
   ~Manager();

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/daemon.h"
 #include "base/file.h"
 #include "base/flags.h"
 #include "base/host.h"
@@ -15,13 +14,13 @@
 #include "base/log.h"
 #include "base/net/health.h"
 #include "base/net/self_signed.h"
+#include "base/strings.h"
 #include "base/version.h"
 #include "kubelet/agent.h"
 #include "kubelet/manifests.h"
 #include "kubelet/model/resources.h"
 #include "kubelet/server.h"
-#include "machinery/client/grpc_transport.h"
-#include "machinery/client/kubeconfig.h"
+#include "machinery/client/component.h"
 
 namespace {
 
@@ -29,7 +28,8 @@ using base::Duration;
 using std::chrono::seconds;
 
 struct Options {
-  std::string config, kubeconfig, hostname_override, node_ip, provider_id;
+  machinery::client::ComponentOptions component{.name = "kubelet"};
+  std::string config, hostname_override, node_ip, provider_id;
   std::string root_dir = "/var/lib/kubelet", pod_logs_dir = "/var/log/pods";
   std::string endpoint = "unix:///run/containerd/containerd.sock", image_endpoint;
   Duration runtime_timeout = std::chrono::minutes(2);
@@ -60,8 +60,6 @@ struct Options {
   std::string authorization_mode = "AlwaysAllow";
   int32_t port = 10250, healthz_port = 10248, read_only_port = 0;
   Duration token_ttl = std::chrono::minutes(2), allowed_ttl = std::chrono::minutes(5), denied_ttl = seconds(30);
-  std::string logging_format = "text";
-  int32_t verbosity = 0;
 };
 
 // The original's flags that wait for their feature.
@@ -152,7 +150,7 @@ const std::initializer_list<std::string_view> kUnsupported = {"application-metri
 void AddNodeFlags(base::FlagSet& flags, Options& o) {
   flags.Section("Node");
   flags.Add("config", &o.config, "File with a KubeletConfiguration; flags go before it.");
-  flags.Add("kubeconfig", &o.kubeconfig,
+  flags.Add("kubeconfig", &o.component.kubeconfig,
             "Kubeconfig file of the cluster. Without it the kubelet runs by itself, with static pods only.");
   flags.Add("hostname-override", &o.hostname_override, "Name of this node, where it is not the hostname.");
   flags.Add("node-ip", &o.node_ip, "Addresses of this node, comma-separated; found out when empty.");
@@ -276,10 +274,7 @@ void AddServerFlags(base::FlagSet& flags, Options& o) {
       .Config("authorization.webhook.cacheAuthorizedTTL");
   flags.Add("authorization-webhook-cache-unauthorized-ttl", &o.denied_ttl, "How long a no holds.")
       .Config("authorization.webhook.cacheUnauthorizedTTL");
-  flags.Section("Logs");
-  flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v').Config("logging.verbosity");
-  flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.").Config("logging.format");
-  flags.Unsupported(kUnsupported);
+  machinery::client::AddLogFlags(flags, o.component).Unsupported(kUnsupported);
 }
 
 base::Result<std::vector<kubelet::api::Taint>> ParseTaints(const std::vector<std::string>& texts) {
@@ -332,17 +327,6 @@ void SetOomScore(int score) {
   std::ofstream out("/proc/self/oom_score_adj");
   out << score << std::flush;
   if (!out) base::LogV(1, "The kubelet's own OOM score stays: lowering it is not permitted", {{"score", score}});
-}
-
-std::vector<std::string> Split(const std::string& text) {
-  std::vector<std::string> out;
-  size_t at = 0;
-  while (at <= text.size()) {
-    size_t comma = std::min(text.find(',', at), text.size());
-    if (comma > at) out.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return out;
 }
 
 // A configuration file has defaults of its own, stricter than those of flags alone.
@@ -403,9 +387,9 @@ base::Result<std::pair<std::string, std::string>> ServingFiles(const Options& o)
 kubelet::AgentOptions AgentOptionsOf(const Options& o, const kubelet::MachineFacts& facts) {
   kubelet::AgentOptions a;
   std::string name = o.hostname_override.empty() ? facts.hostname : o.hostname_override;
-  std::ranges::transform(name, name.begin(), [](char c) { return static_cast<char>(tolower(c)); });
-  a.node.name = name;
-  a.node.addresses = o.node_ip.empty() ? std::vector<std::string>{kubelet::DetectAddress()} : Split(o.node_ip);
+  a.node.name = base::Lower(name);
+  a.node.addresses =
+      o.node_ip.empty() ? std::vector<std::string>{kubelet::DetectAddress()} : base::SplitNonEmpty(o.node_ip, ',');
   a.node.labels = o.node_labels;
   a.node.provider_id = o.provider_id;
   a.node.pod_cidr = o.pod_cidr;
@@ -448,19 +432,64 @@ kubelet::AgentOptions AgentOptionsOf(const Options& o, const kubelet::MachineFac
 }
 
 // Waits for the runtime: at boot it may come up after the kubelet.
-base::Task<base::Status> WaitForRuntime(base::Daemon& daemon, kubelet::runtimes::Runtime& runtime) {
+base::Task<base::Status> WaitForRuntime(base::Loop& loop, base::Context ctx, kubelet::runtimes::Runtime& runtime) {
   base::Status last;
   for (int i = 0; i < 240; ++i) {
-    last = co_await runtime.Handshake(daemon.context());
-    if (last.ok() || last.code() == base::Code::kFailedPrecondition) co_return last;
+    last = co_await runtime.Handshake(ctx);
+    if (last.ok() || last.code() == base::Code::kFailedPrecondition) break;
     if (i % 20 == 0) base::LogInfo("Waiting for the container runtime", {{"err", last}});
-    CO_TRY(co_await base::Sleep(daemon.loop(), daemon.context(), std::chrono::milliseconds(250)));
+    CO_TRY(co_await base::Sleep(loop, ctx, std::chrono::milliseconds(250)));
   }
-  co_return last.Annotate("the container runtime does not answer");
+  if (!last.ok() && last.code() != base::Code::kFailedPrecondition)
+    co_return last.Annotate("the container runtime does not answer");
+  CO_TRY(last);
+  base::LogInfo("Container runtime initialized",
+                {{"containerRuntime", runtime.name()}, {"version", runtime.version()}, {"apiVersion", "v1"}});
+  co_return base::Ok();
 }
 
-base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::string configz) {
-  base::Loop& loop = daemon.loop();
+// What needs a cluster is refused without one.
+base::Status CheckStandalone(const Options& o) {
+  if (o.enable_server && o.webhook_tokens)
+    return base::FailedPrecondition("no client provided, cannot use webhook authentication");
+  if (o.enable_server && o.authorization_mode == "Webhook")
+    return base::FailedPrecondition("no client provided, cannot use webhook authorization");
+  base::LogInfo("Standalone mode, no API client");
+  return base::Ok();
+}
+
+base::Result<std::unique_ptr<kubelet::runtimes::Runtime>> OpenRuntime(base::Daemon& daemon, const Options& o) {
+  TRY_ASSIGN(auto channel, kubelet::runtimes::NewChannel(daemon.loop(), o.endpoint));
+  std::unique_ptr<kubelet::runtimes::Channel> images;
+  if (!o.image_endpoint.empty() && o.image_endpoint != o.endpoint) {
+    TRY_ASSIGN(images, kubelet::runtimes::NewChannel(daemon.loop(), o.image_endpoint));
+  }
+  return std::make_unique<kubelet::runtimes::Runtime>(daemon.loop(), std::move(channel), std::move(images),
+                                                      o.runtime_timeout, &daemon.metrics());
+}
+
+// Health for everybody on this machine; the kubelet's own API where it is wanted.
+base::Status Listen(const Options& o, base::net::Server& health, base::net::Server& api) {
+  if (o.healthz_port > 0) {
+    auto bound = health.Listen(o.healthz_address + ":" + std::to_string(o.healthz_port));
+    if (!bound) return bound.error().Annotate("the health server");
+  }
+  if (!o.enable_server) return base::Ok();
+  TRY_ASSIGN(auto files, ServingFiles(o));
+  TRY_ASSIGN(auto tls,
+             base::net::ServerTls::FromFiles({.cert_file = files.first,
+                                              .key_file = files.second,
+                                              .ca_file = o.client_ca,
+                                              .minimum_version = o.tls_min_version == "VersionTLS13" ? 13 : 12}));
+  auto bound = api.Listen(o.address + ":" + std::to_string(o.port), tls);
+  if (!bound) return bound.error().Annotate("the kubelet's server");
+  base::LogInfo("Starting to listen", {{"address", *bound}});
+  return base::Ok();
+}
+
+base::Task<base::Status> Work(base::Context ctx, machinery::client::Component& c, const Options& o,
+                              std::string configz) {
+  base::Loop& loop = c.daemon.loop();
   std::error_code ec;
   std::filesystem::create_directories(o.root_dir + "/pods", ec);
   if (ec) co_return base::Unknown("making " + o.root_dir + ": " + ec.message());
@@ -468,43 +497,26 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
   kubelet::AgentOptions options = AgentOptionsOf(o, facts);
   CO_TRY_ASSIGN(options.node.taints, ParseTaints(o.taints));
   CO_TRY_ASSIGN(options.sysctls, kubelet::SysctlAllowList::Make(o.unsafe_sysctls, facts.kernel_version));
-
-  CO_TRY_ASSIGN(auto channel, kubelet::runtimes::NewChannel(loop, o.endpoint));
-  std::unique_ptr<kubelet::runtimes::Channel> images;
-  if (!o.image_endpoint.empty() && o.image_endpoint != o.endpoint) {
-    CO_TRY_ASSIGN(images, kubelet::runtimes::NewChannel(loop, o.image_endpoint));
-  }
-  kubelet::runtimes::Runtime runtime(loop, std::move(channel), std::move(images), o.runtime_timeout, &daemon.metrics());
+  CO_TRY_ASSIGN(auto runtime, OpenRuntime(c.daemon, o));
   CO_TRY_ASSIGN(auto cgroups,
                 kubelet::cgroups::Manager::Open({.cgroup_root = o.cgroup_root, .per_qos = o.cgroups_per_qos}));
-
-  std::unique_ptr<machinery::client::GrpcTransport> transport;
-  std::unique_ptr<machinery::client::Client> client;
-  if (!o.kubeconfig.empty()) {
-    CO_TRY_ASSIGN(auto config, machinery::client::LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig));
-    transport = std::make_unique<machinery::client::GrpcTransport>(loop, config.options, config.token);
-    client = std::make_unique<machinery::client::Client>(*transport, "kubelet");
-  } else {
-    if (o.enable_server && o.webhook_tokens)
-      co_return base::FailedPrecondition("no client provided, cannot use webhook authentication");
-    if (o.enable_server && o.authorization_mode == "Webhook")
-      co_return base::FailedPrecondition("no client provided, cannot use webhook authorization");
-    base::LogInfo("Standalone mode, no API client");
-  }
+  if (c.client == nullptr) CO_TRY(CheckStandalone(o));
   auto pool = base::NewThreadPool("volumes", 2);
-  kubelet::Agent agent(loop, *pool, runtime, *cgroups, client.get(), std::move(options), std::move(facts),
-                       daemon.metrics());
+  auto network = kubelet::checks::NewNetwork(loop);
+  options.app_armor = kubelet::pod::AppArmorEnabled();
+  kubelet::Agent agent({.executor = loop,
+                        .pool = *pool,
+                        .random = base::Random::System(),
+                        .host = kubelet::MachineHost(),
+                        .mounter = kubelet::volumes::MachineMounter(),
+                        .network = *network,
+                        .cgroups = *cgroups,
+                        .runtime = *runtime,
+                        .metrics = c.daemon.metrics()},
+                       c.client, std::move(options), std::move(facts));
 
-  base::net::HealthEndpoints health(&daemon.metrics(), "");
-  health.Add("syncloop", std::function<base::Status()>([&agent] { return agent.Healthy(); }));
-  base::net::Server health_server({&loop}, [&health](base::net::Exchange& e) -> base::Task<void> {
-    if (health.Owns(e.path())) co_return co_await health.Serve(e);
-    (void)co_await e.Respond(404, {}, std::string("404 page not found\n"));
-  });
-  if (o.healthz_port > 0) {
-    auto bound = health_server.Listen(o.healthz_address + ":" + std::to_string(o.healthz_port));
-    if (!bound) co_return bound.error().Annotate("the health server");
-  }
+  c.health.Add("syncloop", std::function<base::Status()>([&agent] { return agent.Healthy(); }));
+  base::net::Server health_server({&loop}, [&c](base::net::Exchange& e) { return c.health.Serve(e); });
   kubelet::ServerOptions server_options{.anonymous = o.anonymous,
                                         .webhook_authentication = o.webhook_tokens,
                                         .webhook_authorization = o.authorization_mode == "Webhook",
@@ -512,24 +524,12 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const Options& o, std::stri
                                         .allowed_ttl = o.allowed_ttl,
                                         .denied_ttl = o.denied_ttl,
                                         .configz = std::move(configz)};
-  kubelet::Server api(loop, agent, client.get(), health, std::move(server_options));
+  kubelet::Server api(loop, agent, c.client, c.health, std::move(server_options));
   base::net::Server server({&loop}, [&api](base::net::Exchange& e) { return api.Handle(e); });
-  if (o.enable_server) {
-    CO_TRY_ASSIGN(auto files, ServingFiles(o));
-    CO_TRY_ASSIGN(auto tls,
-                  base::net::ServerTls::FromFiles({.cert_file = files.first,
-                                                   .key_file = files.second,
-                                                   .ca_file = o.client_ca,
-                                                   .minimum_version = o.tls_min_version == "VersionTLS13" ? 13 : 12}));
-    auto bound = server.Listen(o.address + ":" + std::to_string(o.port), tls);
-    if (!bound) co_return bound.error().Annotate("the kubelet's server");
-    base::LogInfo("Starting to listen", {{"address", *bound}});
-  }
-  CO_TRY(co_await WaitForRuntime(daemon, runtime));
-  base::LogInfo("Container runtime initialized",
-                {{"containerRuntime", runtime.name()}, {"version", runtime.version()}, {"apiVersion", "v1"}});
+  CO_TRY(Listen(o, health_server, server));
+  CO_TRY(co_await WaitForRuntime(loop, ctx, *runtime));
   base::NotifySupervisor("READY=1");
-  co_await agent.Run(daemon.context());
+  co_await agent.Run(ctx);
   co_await server.Stop(seconds(2));
   co_await health_server.Stop(seconds(1));
   co_return base::Ok();
@@ -553,15 +553,13 @@ int main(int argc, char** argv) {
   AddServerFlags(flags, options);
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
   DefaultByFile(flags, options);
-  base::LogOptions log;
-  log.verbosity = options.verbosity;
-  log.format = options.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
-  if (auto status = base::SetupLogging(log); !status.ok()) base::LogFatal("Cannot set up logging", status);
+  machinery::client::StartLog(options.component);
   if (auto status = CheckHost(options); !status.ok()) base::LogFatal("command failed", status);
   if (options.protect_kernel)
     if (auto status = CheckKernel(); !status.ok()) base::LogFatal("command failed", status);
   SetOomScore(options.oom_score_adj);
-  base::Daemon daemon;
-  std::string configz = Configz(flags);
-  return daemon.Run([&](base::Daemon& d) { return Serve(d, options, configz); });
+  return machinery::client::RunComponent(
+      options.component, [&, configz = Configz(flags)](base::Context ctx, machinery::client::Component& c) {
+        return Work(std::move(ctx), c, options, configz);
+      });
 }

@@ -4,27 +4,25 @@
 
 #include <sstream>
 
-#include "base/daemon.h"
 #include "base/flags.h"
-#include "base/host.h"
 #include "base/log.h"
 #include "base/net/health.h"
 #include "base/version.h"
-#include "machinery/client/grpc_transport.h"
-#include "machinery/client/kubeconfig.h"
+#include "machinery/client/component.h"
 #include "proxy/proxier.h"
 #include "proxy/routes.h"
 
 namespace {
 
 struct Options {
-  std::string config, kubeconfig, master, hostname_override, proxy_mode = "nftables", cluster_cidr, detect_local_mode;
+  machinery::client::ComponentOptions component{.name = "kube-proxy"};
+  std::string config, hostname_override, proxy_mode = "nftables", cluster_cidr, detect_local_mode;
   std::string healthz_address = "0.0.0.0:10256", metrics_address = "127.0.0.1:10249", pod_routes;
-  std::string bind_address = "0.0.0.0", logging_format = "text";
+  std::string bind_address = "0.0.0.0";
   std::vector<std::string> node_port_addresses;
   base::Duration sync_period = std::chrono::seconds(30), min_sync_period{};
   bool masquerade_all = false, cleanup = false;
-  int32_t masquerade_bit = 14, verbosity = 0;
+  int32_t masquerade_bit = 14;
 };
 
 // The original's flags that wait for their feature.
@@ -76,8 +74,9 @@ void AddFlags(base::FlagSet& flags, Options& o) {
   flags.Add("metrics-bind-address", &o.metrics_address, "Address of the metrics server; empty turns it off.")
       .Config("metricsBindAddress");
   flags.Section("API server");
-  flags.Add("kubeconfig", &o.kubeconfig, "Kubeconfig file of the cluster.").Config("clientConnection.kubeconfig");
-  flags.Add("master", &o.master, "Address of the API server; overrides the kubeconfig's.");
+  flags.Add("kubeconfig", &o.component.kubeconfig, "Kubeconfig file of the cluster.")
+      .Config("clientConnection.kubeconfig");
+  flags.Add("master", &o.component.master, "Address of the API server; overrides the kubeconfig's.");
   flags.Add("hostname-override", &o.hostname_override, "Name of this node, where it is not the hostname.")
       .Config("hostnameOverride");
   flags.Section("Proxy");
@@ -110,15 +109,7 @@ void AddFlags(base::FlagSet& flags, Options& o) {
   flags.Add("pod-routes", &o.pod_routes,
             "host-gw: keep a route to every other node's pod CIDR by that node's address. Empty: none.");
   flags.Add("config", &o.config, "KubeProxyConfiguration file; flags win over it.");
-  flags.Section("Logs");
-  flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v');
-  flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.");
-  flags.Unsupported(kUnsupported);
-}
-
-std::string NodeName(const Options& o) {
-  if (!o.hostname_override.empty()) return o.hostname_override;
-  return base::HostName();
+  machinery::client::AddLogFlags(flags, o.component).Unsupported(kUnsupported);
 }
 
 // The health server is for everybody, load balancers too: it says nothing but whether the proxy is well.
@@ -131,12 +122,10 @@ base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthEnd
 }
 
 base::Task<void> ServeMetrics(base::net::Exchange& exchange, base::net::HealthEndpoints& health, std::string mode) {
-  if (health.Owns(exchange.path())) {
-    co_await health.Serve(exchange);
-  } else if (exchange.path() == "/proxyMode") {
+  if (exchange.path() == "/proxyMode") {
     (void)co_await exchange.Respond(200, {}, mode);
   } else {
-    (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
+    co_await health.Serve(exchange);
   }
 }
 
@@ -156,16 +145,9 @@ std::vector<std::string> CanonicalCidrs(const std::string& flag) {
   return out;
 }
 
-base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
-  auto config = machinery::client::LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig);
-  if (!config) co_return config.error();
-  if (!o.master.empty()) config->options.endpoints = {o.master};
-  machinery::client::GrpcTransport transport(daemon.loop(), config->options, config->token);
-  machinery::client::Client client(transport, "kube-proxy");
-  auto pool = base::NewThreadPool("netlink", 1);
-
+proxy::ProxierOptions ProxierOptionsOf(const Options& o, const std::string& host) {
   proxy::ProxierOptions options;
-  options.node_name = NodeName(o);
+  options.node_name = o.hostname_override.empty() ? host : o.hostname_override;
   options.mode = o.proxy_mode;
   options.cluster_cidrs = CanonicalCidrs(o.cluster_cidr);
   if (o.node_port_addresses != std::vector<std::string>{"primary"}) options.node_port_addresses = o.node_port_addresses;
@@ -174,14 +156,20 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
   options.min_sync_period = o.min_sync_period;
   options.sync_period = o.sync_period;
   if (access("/proc/net/if_inet6", F_OK) == 0) options.families.push_back(proxy::Family::kIPv6);
-  proxy::Proxier proxier(daemon.loop(), *pool, client, options, daemon.metrics());
-  proxy::PodRoutes routes(daemon.loop(), *pool, client, options.node_name, CanonicalCidrs(o.cluster_cidr));
+  return options;
+}
 
-  base::net::HealthEndpoints health(&daemon.metrics(), "");
-  health.Add("proxy", [&proxier] { return proxier.Health(); });
-  base::net::Server health_server({&daemon.loop()}, [&](base::net::Exchange& e) { return ServeHealth(e, health); });
-  base::net::Server metrics_server({&daemon.loop()},
-                                   [&](base::net::Exchange& e) { return ServeMetrics(e, health, o.proxy_mode); });
+base::Task<base::Status> Work(base::Context ctx, machinery::client::Component& c, Options o) {
+  base::Loop& loop = c.daemon.loop();
+  auto pool = base::NewThreadPool("netlink", 1);
+  proxy::ProxierOptions options = ProxierOptionsOf(o, c.host);
+  proxy::Proxier proxier(loop, *pool, *c.client, options, c.daemon.metrics());
+  proxy::PodRoutes routes(loop, *pool, *c.client, options.node_name, options.cluster_cidrs);
+
+  c.health.Add("proxy", [&proxier] { return proxier.Health(); });
+  base::net::Server health_server({&loop}, [&](base::net::Exchange& e) { return ServeHealth(e, c.health); });
+  base::net::Server metrics_server({&loop},
+                                   [&](base::net::Exchange& e) { return ServeMetrics(e, c.health, o.proxy_mode); });
   if (!o.healthz_address.empty()) {
     CO_TRY_ASSIGN(auto bound, health_server.Listen(o.healthz_address));
     base::LogInfo("Serving health", {{"address", bound}});
@@ -191,7 +179,7 @@ base::Task<base::Status> Serve(base::Daemon& daemon, Options o) {
     base::LogInfo("Serving metrics", {{"address", bound}});
   }
 
-  base::TaskScope scope(daemon.loop(), daemon.context());
+  base::TaskScope scope(loop, ctx);
   scope.Spawn(proxier.Run(scope.context()));
   if (!o.pod_routes.empty()) scope.Spawn(routes.Run(scope.context()));
   base::NotifySupervisor("READY=1");
@@ -229,15 +217,14 @@ int main(int argc, char** argv) {
                        .config_flag = "config"});
   AddFlags(flags, options);
   if (auto code = flags.ParseOrExitCode(argc, argv)) return *code;
-  base::LogOptions log;
-  log.verbosity = options.verbosity;
-  log.format = options.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
-  if (auto status = base::SetupLogging(log); !status.ok()) base::LogFatal("Cannot set up logging", status);
+  machinery::client::StartLog(options.component);
   if (options.cleanup) return Cleanup(options);
   if (!options.pod_routes.empty() && options.pod_routes != "host-gw")
     base::LogFatal("Bad flag",
                    base::InvalidArgument("--pod-routes: expected host-gw or nothing, got " + options.pod_routes));
-  if (options.kubeconfig.empty()) base::LogFatal("Bad flag", base::InvalidArgument("--kubeconfig is required"));
-  base::Daemon daemon;
-  return daemon.Run([&](base::Daemon& d) { return Serve(d, options); });
+  if (options.component.kubeconfig.empty())
+    base::LogFatal("Bad flag", base::InvalidArgument("--kubeconfig is required"));
+  return machinery::client::RunComponent(options.component, [&](base::Context ctx, machinery::client::Component& c) {
+    return Work(std::move(ctx), c, options);
+  });
 }

@@ -3,19 +3,12 @@
 #include <algorithm>
 #include <map>
 
+#include "base/strings.h"
+
 namespace scheduler {
 namespace {
 
 std::string Available(size_t nodes) { return "0/" + std::to_string(nodes) + " nodes are available:"; }
-
-std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
-  std::string out;
-  for (const auto& p : parts) {
-    if (!out.empty()) out += separator;
-    out += p;
-  }
-  return out;
-}
 
 void Remember(std::vector<std::string_view>& list, std::string_view plugin) {
   if (std::ranges::find(list, plugin) == list.end()) list.push_back(plugin);
@@ -33,9 +26,9 @@ std::string Explain(size_t nodes, const std::string& everywhere, const Rejection
     std::vector<std::string> lines;
     for (const auto& [reason, n] : counts) lines.push_back(std::to_string(n) + " " + reason);
     std::ranges::sort(lines);
-    if (!lines.empty()) out += " " + Join(lines, ", ") + ".";
+    if (!lines.empty()) out += " " + base::Join(lines, ", ") + ".";
   }
-  std::string more = Join(post.reasons, ", ");
+  std::string more = base::Join(post.reasons, ", ");
   if (!more.empty()) out += " " + more;
   return out;
 }
@@ -73,7 +66,7 @@ Decision Decide(const Framework& framework, CycleState& state, const PodInfo& po
   Rejections rejections;
   auto everywhere = framework.RunPreFilter(state, pod, nodes);
   if (!everywhere.verdict.ok()) {
-    out.message = Join(everywhere.verdict.reasons, ", ");
+    out.message = base::Join(everywhere.verdict.reasons, ", ");
     out.error = !everywhere.verdict.rejected();
     out.rejected_by.push_back(everywhere.plugin);
     if (out.error) return out;
@@ -94,7 +87,7 @@ Decision Decide(const Framework& framework, CycleState& state, const PodInfo& po
     }
     if (!rejection.verdict.rejected()) {
       out.error = true;
-      out.message = Join(rejection.verdict.reasons, ", ");
+      out.message = base::Join(rejection.verdict.reasons, ", ");
       return out;
     }
     Remember(out.rejected_by, rejection.plugin);

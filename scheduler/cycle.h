@@ -24,6 +24,7 @@ struct Decision {
 size_t FeasibleNodesToFind(size_t nodes);
 
 // `start` is where the search begins; it moves on by what was looked at, so that all nodes get their turn.
+// tidy: parameters: pure, so what it reads and moves on comes in one by one
 Decision Decide(const Framework& framework, CycleState& state, const PodInfo& pod, const NodeTable& nodes,
                 base::Random& random, size_t& start);
 

@@ -23,6 +23,7 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
+  // tidy: parameters: the world comes in by constructor
   Scheduler(base::Executor& executor, machinery::client::Client& client, machinery::client::EventRecorder& events,
             base::Random random, base::MetricsRegistry& metrics, SchedulerOptions options = {});
   ~Scheduler();
@@ -31,6 +32,7 @@ class Scheduler {
   bool synced() const;
 
   // Ends the wait of a pod whose Permit said kWait: "" lets it be bound, words refuse it.
+  // tidy: unused: the other end of kWait, for the first plug-in that waits
   void AnswerPermit(const std::string& uid, std::string refusal);
 
   const NodeTable& nodes() const { return nodes_; }

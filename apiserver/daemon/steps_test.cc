@@ -11,7 +11,7 @@
 #include "apiserver/storage/memory.h"
 #include "base/net/testing_peers.h"
 #include "base/sync.h"
-#include "machinery/client/grpc_transport.h"
+#include "machinery/client/connection.h"
 #include "machinery/object/go_text.h"
 
 namespace apiserver {
@@ -25,12 +25,15 @@ using machinery::request::Verb;
 using ::testing::HasSubstr;
 using Names = std::vector<std::string>;
 
-// Who calls is what the header x-user says, with that group; nobody without it.
+// Who calls is what the header x-user or a bearer token says, with that group; nobody without them.
 class ByHeader final : public auth::Authenticator {
  public:
   base::Task<base::Result<std::optional<machinery::request::Identity>>> Authenticate(
       base::Context, const auth::Credentials& credentials) override {
     std::string name(credentials.headers->Get("x-user"));
+    constexpr std::string_view kBearer = "Bearer ";
+    std::string_view token = credentials.headers->Get("authorization");
+    if (token.starts_with(kBearer)) name = token.substr(kBearer.size());
     if (name.empty()) co_return std::nullopt;
     co_return machinery::request::Identity{.name = name, .groups = {"system:authenticated"}};
   }
@@ -232,7 +235,7 @@ TEST_F(StepsTest, WhoIsRefusedGoesNoFurther) {
 
 TEST_F(StepsTest, MessagesAreReadBetweenTheStagesAndAskTheSame) {
   Start();
-  machinery::client::GrpcTransport transport(loop_, Options(true));
+  auto connection = machinery::client::Connect(loop_, Options(true), [] { return "alice"; });
   auto run = [&](Verb verb) {
     steps_.clear();
     notes_.asked.clear();
@@ -242,21 +245,19 @@ TEST_F(StepsTest, MessagesAreReadBetweenTheStagesAndAskTheSame) {
     request.resource = "configmaps";
     request.namespace_name = "default";
     request.options.timeout_seconds = 1;
-    Headers who;
-    who.Add("x-user", "alice");
-    Run([](auto& transport, Request request, Headers who) -> base::Task<void> {
+    Run([](auto& transport, Request request) -> base::Task<void> {
       if (request.verb == Verb::kWatch) {
-        auto stream = co_await transport.WatchAs(base::Context(), std::move(request), std::move(who));
+        auto stream = co_await transport.Watch(base::Context(), std::move(request));
         EXPECT_TRUE(stream.has_value()) << stream.error().ToString();
         while (stream) {
           auto event = co_await (*stream)->Next(base::Context());
           if (!event || !*event) co_return;
         }
       } else {
-        auto answer = co_await transport.DoAs(base::Context(), std::move(request), std::move(who));
+        auto answer = co_await transport.Do(base::Context(), std::move(request));
         EXPECT_TRUE(answer.has_value()) << answer.error().ToString();
       }
-    }(transport, std::move(request), std::move(who)));
+    }(connection->transport(), std::move(request)));
   };
   const Names expected = {
       "RequestReceivedTimestamp",       "LatencyTrackers", "Authentication",  "Impersonation",    "RequestInfo",

@@ -21,8 +21,8 @@
 #include "base/file.h"
 #include "base/host.h"
 #include "base/log.h"
+#include "base/strings.h"
 #include "base/sync.h"
-#include "machinery/object/go_text.h"
 
 namespace apiserver {
 
@@ -66,7 +66,7 @@ std::string OutgoingAddress() {
 
 base::Result<std::vector<object::Cidr>> ParseRanges(const std::string& text) {
   std::vector<object::Cidr> out;
-  for (const auto& part : object::Split(text, ',')) {
+  for (const auto& part : base::Split(text, ',')) {
     auto cidr = object::ParseCidr(part);
     if (!cidr) return base::Err(base::InvalidArgument("--service-cluster-ip-range: invalid CIDR address: " + part));
     out.push_back(*cidr);
@@ -245,7 +245,7 @@ bootstrap::Options ControlPlane::Impl::BootstrapOptions() const {
   auto header = [](const std::vector<std::string>& given, std::string otherwise) {
     return given.empty() ? std::vector<std::string>{std::move(otherwise)} : given;
   };
-  return {.service_ranges = object::Split(o.service_cluster_ip_range, ','),
+  return {.service_ranges = base::Split(o.service_cluster_ip_range, ','),
           .advertise_address = o.advertise_address,
           .secure_port = o.secure_port,
           .kubernetes_node_port = o.kubernetes_service_node_port,

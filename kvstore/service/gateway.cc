@@ -130,7 +130,6 @@ class JsonStream final : public base::net::GrpcServerStream {
     co_return co_await exchange_.Write(base::Share(line + "}\n"));
   }
   size_t unsent_bytes() const override { return exchange_.unsent_bytes(); }
-  void AddHeader(std::string, std::string) override {}
   void AddTrailer(std::string, std::string) override {}
 
   Task<void> End(base::Status s) {

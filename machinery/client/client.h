@@ -96,7 +96,7 @@ class Client {
   base::Task<base::Result<T>> UpdateStatus(base::Context ctx, T object) {
     return Update<T>(std::move(ctx), std::move(object), "status");
   }
-  // `patch` is JSON text.
+  // `patch` is JSON text. // tidy: parameters: what a patch is made of, as in the API
   template <class T>
   base::Task<base::Result<T>> Patch(base::Context ctx, std::string ns, std::string name, request::PatchType type,
                                     std::string patch, std::string subresource = {});

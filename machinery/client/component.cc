@@ -1,75 +1,16 @@
 #include "machinery/client/component.h"
 
-#include <algorithm>
-
-#include "base/bytes.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "base/net/self_signed.h"
 #include "machinery/client/kubeconfig.h"
-#include "machinery/client/leader_election.h"
 
 namespace machinery::client {
 namespace {
-constexpr base::Duration kDrain = std::chrono::seconds(1);
 
-base::Result<std::shared_ptr<base::net::ServerTls>> ServingTls(const ComponentOptions& o) {
-  base::net::TlsFiles files;
-  files.cert_file = o.tls_cert_file;
-  files.key_file = o.tls_private_key_file;
-  files.ca_file = o.client_ca_file;
-  files.minimum_version = o.tls_min_version == "VersionTLS13" ? 13 : 12;
-  files.cipher_suites = o.tls_cipher_suites;
-  if (!o.tls_cert_file.empty()) return base::net::ServerTls::FromFiles(std::move(files));
-  return base::net::SelfSignedServerTls(base::HostName(), std::move(files));
-}
-
-// Health is for everybody; everything else needs a certificate of the client CA that names a trusted group.
-base::Task<void> ServeHealth(base::net::Exchange& exchange, base::net::HealthEndpoints& health) {
-  auto path = exchange.path();
-  bool open = path.starts_with("/healthz") || path.starts_with("/livez") || path.starts_with("/readyz");
-  if (!open) {
-    const auto& peer = exchange.peer();
-    bool trusted = peer.verified_chain && std::ranges::any_of(peer.organizations, [](const auto& group) {
-                     return group == "system:masters" || group == "system:monitoring";
-                   });
-    if (!trusted) {
-      int code = peer.verified_chain ? 403 : 401;
-      (void)co_await exchange.Respond(code, {}, std::string(code == 403 ? "Forbidden\n" : "Unauthorized\n"));
-      co_return;
-    }
-  }
-  if (health.Owns(path))
-    co_await health.Serve(exchange);
-  else
-    (void)co_await exchange.Respond(404, {}, std::string("404 page not found\n"));
-}
-
-base::Task<base::Status> Lead(base::Context ctx, const ComponentOptions& o, Component& component,
-                              std::function<base::Task<void>(base::Context, Component&)> work) {
-  if (!o.leader_elect) {
-    co_await work(ctx, component);
-    co_return base::Ok();
-  }
-  LeaderElectionOptions election;
-  election.lease_namespace = o.lease_namespace;
-  election.lease_name = o.lease_name.empty() ? o.name : o.lease_name;
-  election.identity = component.host + "_" + base::UuidFromBytes(base::SecureRandomBytes(16));
-  election.lease_duration = o.lease_duration;
-  election.renew_deadline = o.renew_deadline;
-  election.retry_period = o.retry_period;
-  co_return co_await RunAsLeader(component.executor, ctx, component.client, election,
-                                 [&](base::Context leading) { return work(std::move(leading), component); });
-}
-
-base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o,
-                               std::function<base::Task<void>(base::Context, Component&)> work) {
+base::Result<Kubeconfig> ServerOf(const ComponentOptions& o) {
   Kubeconfig config;
-  if (o.kubeconfig.empty() && o.master.empty())
-    co_return base::InvalidArgument(
-        "no --kubeconfig or --master was given; in-cluster configuration is not supported yet");
   if (!o.kubeconfig.empty()) {
-    CO_TRY_ASSIGN(config, LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig));
+    TRY_ASSIGN(config, LoadKubeconfig(base::PosixFileSystem(), o.kubeconfig));
   }
   if (!o.master.empty()) {
     config.options.endpoints = {o.master};
@@ -77,107 +18,42 @@ base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o,
     config.anonymous_options.endpoints = config.options.endpoints;
     config.anonymous_options.http2_prior_knowledge = config.options.http2_prior_knowledge;
   }
-  GrpcTransport transport(daemon.loop(), config.options, config.token);
-  Client client(transport, o.name);
-  base::net::HealthEndpoints health(&daemon.metrics(), "");
-  base::net::Server server({&daemon.loop()}, [&](base::net::Exchange& e) { return ServeHealth(e, health); });
-  if (o.secure_port != 0) {
-    CO_TRY_ASSIGN(auto tls, ServingTls(o));
-    std::string host = o.bind_address.find(':') == std::string::npos ? o.bind_address : "[" + o.bind_address + "]";
-    CO_TRY_ASSIGN(auto bound, server.Listen(host + ":" + std::to_string(o.secure_port), tls));
-    base::LogInfo("Serving securely", {{"address", bound}});
+  return config;
+}
+
+base::Task<base::Status> Serve(base::Daemon& daemon, const ComponentOptions& o, const ComponentWork& work) {
+  CO_TRY_ASSIGN(Kubeconfig config, ServerOf(o));
+  std::unique_ptr<Connection> connection;
+  std::unique_ptr<Client> client;
+  if (!config.options.endpoints.empty()) {
+    connection = Connect(daemon.loop(), config.options, config.token);
+    client = std::make_unique<Client>(connection->transport(), o.name);
   }
-  base::NotifySupervisor("READY=1");
-  Component component{daemon, daemon.loop(), transport, client, health, base::HostName(), config.anonymous_options};
-  base::Status status = co_await Lead(daemon.context(), o, component, std::move(work));
+  base::net::HealthEndpoints health(&daemon.metrics(), "");
+  Component component{daemon, daemon.loop(),    connection.get(),        client.get(),
+                      health, base::HostName(), config.anonymous_options};
+  base::Status status = co_await work(daemon.context(), component);
   base::NotifySupervisor("STOPPING=1");
-  co_await server.Stop(kDrain);
   co_return status;
 }
+
 }  // namespace
 
-void AddComponentFlags(base::FlagSet& flags, ComponentOptions& o) {
-  flags.Section("Misc");
-  flags.Add("kubeconfig", &o.kubeconfig, "Path to kubeconfig file with authorization and master location information.");
-  flags.Add("master", &o.master, "The address of the Kubernetes API server (overrides any value in kubeconfig).");
-  flags.Section("Secure serving");
-  flags.Add("bind-address", &o.bind_address, "The IP address on which to listen for the --secure-port port.");
-  flags.Add("secure-port", &o.secure_port, "The port on which to serve HTTPS; 0 serves none.");
-  flags.Add("tls-cert-file", &o.tls_cert_file,
-            "File with the HTTPS certificate (chain). Without one a certificate is made in memory.");
-  flags.Add("tls-private-key-file", &o.tls_private_key_file, "File with the key of --tls-cert-file.");
-  flags.AddChoice("tls-min-version", &o.tls_min_version, {"", "VersionTLS12", "VersionTLS13"}, "Lowest TLS version.");
-  flags.Add("tls-cipher-suites", &o.tls_cipher_suites, "Cipher suites the server accepts; empty: a good default.");
-  flags.Section("Authentication");
-  flags.Add("client-ca-file", &o.client_ca_file,
-            "Certificates of this authority identify who may read more than health.");
-  flags.Section("Leader election");
-  flags.Add("leader-elect", &o.leader_elect,
-            "Work only while holding the lease, so that one of several replicas does.");
-  flags.Add("leader-elect-lease-duration", &o.lease_duration,
-            "How long others wait after the last renewal before they take the lease.");
-  flags.Add("leader-elect-renew-deadline", &o.renew_deadline, "How long the leader tries to renew before it gives up.");
-  flags.Add("leader-elect-retry-period", &o.retry_period, "Time between tries to take or renew the lease.");
-  flags.AddChoice("leader-elect-resource-lock", &o.lease_lock, {"leases"}, "Kind of object that is the lock.");
-  flags.Add("leader-elect-resource-name", &o.lease_name, "Name of the lease; empty: the program's.");
-  flags.Add("leader-elect-resource-namespace", &o.lease_namespace, "Namespace of the lease.");
+base::FlagSet& AddLogFlags(base::FlagSet& flags, ComponentOptions& o) {
   flags.Section("Logs");
-  flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v');
-  flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.");
+  flags.Add("v", &o.verbosity, "Number for the log level verbosity.").Short('v').Config("logging.verbosity");
+  flags.AddChoice("logging-format", &o.logging_format, {"text", "json"}, "Format of the log.").Config("logging.format");
+  return flags;
 }
 
-const std::vector<std::string>& UnsupportedComponentFlags() {
-  static const std::vector<std::string> names = {"allow-metric-labels",
-                                                 "allow-metric-labels-manifest",
-                                                 "authentication-kubeconfig",
-                                                 "authentication-skip-lookup",
-                                                 "authentication-token-webhook-cache-ttl",
-                                                 "authentication-tolerate-lookup-failure",
-                                                 "authorization-always-allow-paths",
-                                                 "authorization-kubeconfig",
-                                                 "authorization-webhook-cache-authorized-ttl",
-                                                 "authorization-webhook-cache-unauthorized-ttl",
-                                                 "cert-dir",
-                                                 "contention-profiling",
-                                                 "disable-http2-serving",
-                                                 "disabled-metrics",
-                                                 "emulated-version",
-                                                 "feature-gates",
-                                                 "http2-max-streams-per-connection",
-                                                 "kube-api-burst",
-                                                 "kube-api-content-type",
-                                                 "kube-api-qps",
-                                                 "log-flush-frequency",
-                                                 "log-json-info-buffer-size",
-                                                 "log-json-split-stream",
-                                                 "log-text-info-buffer-size",
-                                                 "log-text-split-stream",
-                                                 "min-compatibility-version",
-                                                 "permit-address-sharing",
-                                                 "permit-port-sharing",
-                                                 "profiling",
-                                                 "requestheader-allowed-names",
-                                                 "requestheader-client-ca-file",
-                                                 "requestheader-extra-headers-prefix",
-                                                 "requestheader-group-headers",
-                                                 "requestheader-uid-headers",
-                                                 "requestheader-username-headers",
-                                                 "show-hidden-metrics-for-version",
-                                                 "tls-curve-preferences",
-                                                 "tls-sni-cert-key",
-                                                 "unsupported-kube-api-over-localhost",
-                                                 "vmodule"};
-  return names;
-}
-
-int RunComponent(const ComponentOptions& options, std::function<base::Task<void>(base::Context, Component&)> work) {
+void StartLog(const ComponentOptions& o) {
   base::LogOptions log;
-  log.format = options.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
-  log.verbosity = options.verbosity;
-  if (auto status = base::SetupLogging(log); !status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    return 1;
-  }
+  log.format = o.logging_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText;
+  log.verbosity = o.verbosity;
+  if (auto status = base::SetupLogging(log); !status.ok()) base::LogFatal("Cannot set up logging", status);
+}
+
+int RunComponent(const ComponentOptions& options, ComponentWork work) {
   base::Daemon daemon;
   return daemon.Run([&](base::Daemon& d) { return Serve(d, options, work); });
 }

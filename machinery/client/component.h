@@ -1,55 +1,54 @@
-// The main of a control-plane daemon that works through the apiserver under a leader lease (scheduler, controller
-// manager): its common flags, connection, health port, election. The daemon adds its own flags and its work.
+// The start of a daemon that works through the apiserver, the same for all of them: log, main loop, connection, health,
+// the word to the supervisor. What differs, its flags and its work, the daemon brings along.
 //
-//   ComponentOptions common{.name = "kube-scheduler", .secure_port = 10259};
-//   base::FlagSet flags(...);  AddComponentFlags(flags, common);
-//   return RunComponent(common, [&](base::Context ctx, Component& c) { return Work(std::move(ctx), c); });
+//   base::FlagSet flags(...);  AddLogFlags(flags, options);  ...  StartLog(options);
+//   return RunComponent(options, [&](base::Context ctx, Component& c) { return Work(std::move(ctx), c); });
+//
+// elected.h has the same for those of which one replica works at a time.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "base/daemon.h"
 #include "base/flags.h"
 #include "base/net/health.h"
 #include "machinery/client/client.h"
-#include "machinery/client/grpc_transport.h"
+#include "machinery/client/connection.h"
 
 namespace machinery::client {
 
 struct ComponentOptions {
-  std::string name;  // also the lease's and the user agent's
-  int32_t secure_port = 0;
+  std::string name;  // also the user agent's
+  // Which apiserver; `master`, a URL, goes before the file's. Both empty: none.
   std::string kubeconfig, master;
-  std::string bind_address = "0.0.0.0";
-  std::string tls_cert_file, tls_private_key_file, client_ca_file, tls_min_version;
-  std::vector<std::string> tls_cipher_suites;
-  bool leader_elect = true;
-  base::Duration lease_duration = std::chrono::seconds(15);
-  base::Duration renew_deadline = std::chrono::seconds(10);
-  base::Duration retry_period = std::chrono::seconds(2);
-  std::string lease_lock = "leases", lease_name, lease_namespace = "kube-system";
   std::string logging_format = "text";
   int32_t verbosity = 0;
 };
 
+// What the work is given; all of it outlives the work.
 struct Component {
   base::Daemon& daemon;
-  base::Executor& executor;
-  GrpcTransport& transport;
-  Client& client;
+  base::Executor& executor;  // the main loop
+  // Null where no apiserver was named.
+  Connection* connection;
+  Client* client;
+  // The daemon's checks and metrics; whoever listens serves them.
   base::net::HealthEndpoints& health;
   std::string host;
   // For connections with other credentials than the kubeconfig's.
   base::net::ClientOptions anonymous_options;
 };
 
-void AddComponentFlags(base::FlagSet& flags, ComponentOptions& options);
-// Flags of the originals that both daemons have and Keelson does not support yet.
-const std::vector<std::string>& UnsupportedComponentFlags();
+using ComponentWork = std::function<base::Task<base::Status>(base::Context, Component&)>;
 
-// Runs until a signal or the loss of the lease; the exit code. `work` runs while this process leads.
-int RunComponent(const ComponentOptions& options, std::function<base::Task<void>(base::Context, Component&)> work);
+// --v and --logging-format.
+base::FlagSet& AddLogFlags(base::FlagSet& flags, ComponentOptions& options);
+// As the flags say; does not return where there can be no log.
+void StartLog(const ComponentOptions& options);
+
+// Runs `work` until it ends or a signal comes; the exit code. The work tells the supervisor that it is ready.
+int RunComponent(const ComponentOptions& options, ComponentWork work);
 
 }  // namespace machinery::client

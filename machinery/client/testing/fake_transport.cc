@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "base/protobuf_wire.h"
+#include "base/strings.h"
 #include "machinery/client/micro_time.h"
 #include "machinery/codec/envelope.h"
 #include "machinery/object/api_error.h"
@@ -41,16 +42,6 @@ void TakeField(Object& to, const Object& from, int number) {
     if (from.unknown_fields().field(i).number() == number) fields->AddField(from.unknown_fields().field(i));
 }
 
-std::vector<std::string> Split(std::string_view text, char separator) {
-  std::vector<std::string> out;
-  while (!text.empty()) {
-    auto at = text.find(separator);
-    out.emplace_back(text.substr(0, at));
-    text = at == text.npos ? std::string_view() : text.substr(at + 1);
-  }
-  return out;
-}
-
 bool Compare(std::string_view clause, const std::function<std::string(std::string_view)>& value) {
   bool negative = clause.find("!=") != clause.npos;
   auto at = clause.find(negative ? "!=" : "=");
@@ -87,7 +78,8 @@ struct Filter {
   }
 };
 Filter FilterOf(const request::Request& r) {
-  return {r.namespace_name, Split(r.options.label_selector, ','), Split(r.options.field_selector, ',')};
+  return {r.namespace_name, base::SplitNonEmpty(r.options.label_selector, ','),
+          base::SplitNonEmpty(r.options.field_selector, ',')};
 }
 std::string KeyOf(const std::string& ns, const std::string& name) { return ns.empty() ? name : ns + "/" + name; }
 }  // namespace
@@ -227,6 +219,39 @@ base::Result<Object> Decode(const request::Request& r) {
   return out;
 }
 
+std::string EncodeList(const std::map<std::string, Ptr>& objects, int64_t revision, const Filter& filter) {
+  std::string list, meta;
+  wire::PutBytes(meta, 2, std::to_string(revision));
+  wire::PutBytes(list, 1, meta);
+  for (const auto& [key, o] : objects)
+    if (filter(o)) wire::PutBytes(list, 2, o->SerializePartialAsString());
+  return list;
+}
+
+base::Result<Write> MakeBinding(const request::Request& r, const Ptr& old) {
+  if (!old) return base::Err(object::NotFound({r.group, r.resource}, r.name));
+  TRY_ASSIGN(auto binding, Decode(r));
+  if (!FieldOf(*old, {kSpec, kPodNodeName}).empty())
+    return base::Err(object::Conflict({"", "pods/binding"}, r.name, "pod " + r.name + " is already assigned to node"));
+  // Binding.target (2) . name (3) becomes spec.nodeName.
+  auto out = std::make_shared<Object>(*old);
+  std::string spec = FieldOf(*old, {kSpec});
+  wire::PutBytes(spec, kPodNodeName, FieldOf(binding, {2, 3}));
+  out->mutable_unknown_fields()->DeleteByNumber(kSpec);
+  out->mutable_unknown_fields()->AddLengthDelimited(kSpec, spec);
+  return Write{old, out};
+}
+
+Ptr MakeCreate(const request::Request& r, Object in, uint64_t id, base::WallTime now) {
+  auto* m = in.mutable_metadata();
+  if (m->name().empty()) m->set_name(m->generatename() + std::to_string(10000 + id));
+  m->set_namespace_(r.namespace_name);
+  m->set_uid("uid-" + std::to_string(id));
+  m->set_generation(1);
+  SetTime(*m->mutable_creationtimestamp(), now);
+  return std::make_shared<Object>(std::move(in));
+}
+
 base::Result<Write> MakeUpdate(const request::Request& r, const object::GroupResource& gr, const Ptr& old) {
   if (!old) return base::Err(object::NotFound(gr, r.name));
   TRY_ASSIGN(auto in, Decode(r));
@@ -268,6 +293,10 @@ base::Result<Write> MakeDelete(const request::Request& r, const object::GroupRes
     m->clear_deletiongraceperiodseconds();
   return Write{old, out};
 }
+
+request::Response Answer(int code, std::string_view api_version, std::string_view kind, std::string_view raw) {
+  return {code, std::string(request::kProtobuf), base::Share(codec::SealEnvelope(api_version, kind, raw)), {}};
+}
 }  // namespace
 
 base::Result<request::Response> FakeTransport::Serve(const request::Request& r) {
@@ -280,11 +309,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
     return it == table.objects.end() ? Ptr() : it->second;
   };
   auto answer = [&](const Object& o, int code = 200) {
-    return request::Response{
-        code,
-        std::string(request::kProtobuf),
-        base::Share(codec::SealEnvelope(table.api_version, table.kind, o.SerializePartialAsString())),
-        {}};
+    return Answer(code, table.api_version, table.kind, o.SerializePartialAsString());
   };
   Write write;
   switch (r.verb) {
@@ -294,48 +319,20 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
       return answer(*o);
     }
     case request::Verb::kList: {
-      std::string list, meta;
-      wire::PutBytes(meta, 2, std::to_string(revision_));
-      wire::PutBytes(list, 1, meta);
-      Filter filter = FilterOf(r);
-      for (const auto& [k, o] : table.objects)
-        if (filter(o)) wire::PutBytes(list, 2, o->SerializePartialAsString());
-      return request::Response{200,
-                               std::string(request::kProtobuf),
-                               base::Share(codec::SealEnvelope(table.api_version, table.kind + "List", list)),
-                               {}};
+      return Answer(200, table.api_version, table.kind + "List", EncodeList(table.objects, revision_, FilterOf(r)));
     }
     case request::Verb::kCreate: {
       if (r.subresource == "binding") {
-        auto old = find(key);
-        if (!old) return base::Err(object::NotFound(gr, r.name));
-        TRY_ASSIGN(auto binding, Decode(r));
-        if (!FieldOf(*old, {kSpec, kPodNodeName}).empty())
-          return base::Err(
-              object::Conflict({"", "pods/binding"}, r.name, "pod " + r.name + " is already assigned to node"));
-        // Binding.target (2) . name (3) becomes spec.nodeName.
-        auto out = std::make_shared<Object>(*old);
-        std::string spec = FieldOf(*old, {kSpec});
-        wire::PutBytes(spec, kPodNodeName, FieldOf(binding, {2, 3}));
-        out->mutable_unknown_fields()->DeleteByNumber(kSpec);
-        out->mutable_unknown_fields()->AddLengthDelimited(kSpec, spec);
-        write = {old, out};
+        TRY_ASSIGN(write, MakeBinding(r, find(key)));
         break;
       }
       TRY_ASSIGN(auto in, Decode(r));
       TRY_ASSIGN(auto envelope, codec::OpenEnvelope(*r.body));
       table.api_version = envelope.api_version;
       table.kind = envelope.kind;
-      auto* m = in.mutable_metadata();
-      uint64_t id = impl_->next_id++;
-      if (m->name().empty()) m->set_name(m->generatename() + std::to_string(10000 + id));
-      key = KeyOf(r.namespace_name, m->name());
-      if (find(key)) return base::Err(object::AlreadyExists(gr, m->name()));
-      m->set_namespace_(r.namespace_name);
-      m->set_uid("uid-" + std::to_string(id));
-      m->set_generation(1);
-      SetTime(*m->mutable_creationtimestamp(), executor_.WallNow());
-      write.current = std::make_shared<Object>(std::move(in));
+      write.current = MakeCreate(r, std::move(in), impl_->next_id++, executor_.WallNow());
+      key = KeyOf(r.namespace_name, write.current->metadata().name());
+      if (find(key)) return base::Err(object::AlreadyExists(gr, write.current->metadata().name()));
       break;
     }
     case request::Verb::kUpdate: {
@@ -362,9 +359,7 @@ base::Result<request::Response> FakeTransport::Serve(const request::Request& r) 
   }
   impl_->history.push_back({revision_, resource, write.old, write.current});
   for (auto* s : impl_->streams) s->Wake();
-  if (r.subresource == "binding")
-    return request::Response{
-        201, std::string(request::kProtobuf), base::Share(codec::SealEnvelope("v1", "Status", "")), {}};
+  if (r.subresource == "binding") return Answer(201, "v1", "Status", "");
   return answer(write.current ? *write.current : *write.old, r.verb == request::Verb::kCreate ? 201 : 200);
 }
 

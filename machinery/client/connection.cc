@@ -1,5 +1,6 @@
-#include "machinery/client/grpc_transport.h"
+#include "machinery/client/connection.h"
 
+#include "base/net/grpc.h"
 #include "machinery/object/api_error.h"
 #include "proto/resources/v1/resources.pb.h"
 
@@ -91,56 +92,78 @@ class Stream final : public request::WatchStream {
   std::unique_ptr<base::net::GrpcClientStream> stream_;
   std::string content_type_;
 };
-}  // namespace
 
-GrpcTransport::GrpcTransport(base::Loop& loop, base::net::ClientOptions options, std::function<std::string()> token)
-    : channel_(loop, std::move(options), {.max_receive_bytes = kMaxAnswer}), token_(std::move(token)) {
-  channel_.decode_status = DecodeStatus;
-}
-
-base::net::Headers GrpcTransport::Credentials() const {
+base::net::Headers Credentials(const TokenSource& token) {
   base::net::Headers out;
-  if (!token_) return out;
-  std::string token = token_();
-  if (!token.empty()) out.Add("authorization", "Bearer " + token);
+  if (!token) return out;
+  std::string text = token();
+  if (!text.empty()) out.Add("authorization", "Bearer " + text);
   return out;
 }
 
-base::Task<base::Result<request::Response>> GrpcTransport::Do(base::Context ctx, request::Request request) {
-  return DoAs(std::move(ctx), std::move(request), Credentials());
-}
+// One account's calls on a channel that others may share.
+class GrpcTransport final : public request::Transport {
+ public:
+  GrpcTransport(base::net::GrpcChannel& channel, TokenSource token) : channel_(channel), token_(std::move(token)) {}
 
-base::Task<base::Result<std::unique_ptr<request::WatchStream>>> GrpcTransport::Watch(base::Context ctx,
-                                                                                     request::Request request) {
-  return WatchAs(std::move(ctx), std::move(request), Credentials());
-}
+  base::Task<base::Result<request::Response>> Do(base::Context ctx, request::Request request) override {
+    CO_TRY_ASSIGN(auto bytes,
+                  co_await channel_.Unary(std::move(ctx), kDo, Encode(std::move(request)), OwnCredentials()));
+    wire::Response in;
+    if (!in.ParseFromString(bytes)) co_return base::Err(base::Internal("cannot decode the server's answer"));
+    request::Response out;
+    out.code = in.code();
+    out.content_type = in.content_type();
+    out.body = base::Share(std::move(*in.mutable_body()));
+    out.warnings.assign(in.warnings().begin(), in.warnings().end());
+    co_return out;
+  }
 
-base::Task<base::Result<request::Response>> GrpcTransport::DoAs(base::Context ctx, request::Request request,
-                                                                base::net::Headers credentials) {
-  CO_TRY_ASSIGN(auto bytes, co_await channel_.Unary(std::move(ctx), kDo, Encode(std::move(request)), credentials));
-  wire::Response in;
-  if (!in.ParseFromString(bytes)) co_return base::Err(base::Internal("cannot decode the server's answer"));
-  request::Response out;
-  out.code = in.code();
-  out.content_type = in.content_type();
-  out.body = base::Share(std::move(*in.mutable_body()));
-  out.warnings.assign(in.warnings().begin(), in.warnings().end());
-  co_return out;
-}
+  base::Task<base::Result<std::unique_ptr<request::WatchStream>>> Watch(base::Context ctx,
+                                                                        request::Request request) override {
+    request.verb = request::Verb::kWatch;
+    CO_TRY_ASSIGN(auto stream, co_await channel_.Open(ctx, kWatch, OwnCredentials()));
+    CO_TRY(co_await stream->Write(ctx, Encode(std::move(request))));
+    CO_TRY(co_await stream->CloseWrite(ctx));
+    CO_TRY_ASSIGN(auto first, co_await stream->Read(ctx));
+    wire::Event started;
+    if (!first || !started.ParseFromString(*first) || started.type() != wire::Event::STARTED)
+      co_return base::Err(base::Unavailable("the watch ended before it began"));
+    co_return std::unique_ptr<request::WatchStream>(
+        std::make_unique<Stream>(std::move(stream), std::move(*started.mutable_content_type())));
+  }
 
-base::Task<base::Result<std::unique_ptr<request::WatchStream>>> GrpcTransport::WatchAs(base::Context ctx,
-                                                                                       request::Request request,
-                                                                                       base::net::Headers credentials) {
-  request.verb = request::Verb::kWatch;
-  CO_TRY_ASSIGN(auto stream, co_await channel_.Open(ctx, kWatch, credentials));
-  CO_TRY(co_await stream->Write(ctx, Encode(std::move(request))));
-  CO_TRY(co_await stream->CloseWrite(ctx));
-  CO_TRY_ASSIGN(auto first, co_await stream->Read(ctx));
-  wire::Event started;
-  if (!first || !started.ParseFromString(*first) || started.type() != wire::Event::STARTED)
-    co_return base::Err(base::Unavailable("the watch ended before it began"));
-  co_return std::unique_ptr<request::WatchStream>(
-      std::make_unique<Stream>(std::move(stream), std::move(*started.mutable_content_type())));
+  base::net::Headers OwnCredentials() const { return Credentials(token_); }
+
+ private:
+  base::net::GrpcChannel& channel_;
+  TokenSource token_;
+};
+
+class GrpcConnection final : public Connection {
+ public:
+  GrpcConnection(base::Loop& loop, base::net::ClientOptions options, TokenSource token)
+      : channel_(loop, std::move(options), {.max_receive_bytes = kMaxAnswer}), own_(channel_, std::move(token)) {
+    channel_.decode_status = DecodeStatus;
+  }
+  request::Transport& transport() override { return own_; }
+  std::unique_ptr<request::Transport> As(TokenSource token) override {
+    return std::make_unique<GrpcTransport>(channel_, std::move(token));
+  }
+  base::Task<base::Result<std::vector<DiscoveredResource>>> Discover(base::Context ctx) override {
+    // Discovery is no resource: it goes over the HTTP client below.
+    return client::Discover(std::move(ctx), channel_.client(), own_.OwnCredentials());
+  }
+
+ private:
+  base::net::GrpcChannel channel_;
+  GrpcTransport own_;
+};
+
+}  // namespace
+
+std::unique_ptr<Connection> Connect(base::Loop& loop, base::net::ClientOptions options, TokenSource token) {
+  return std::make_unique<GrpcConnection>(loop, std::move(options), std::move(token));
 }
 
 }  // namespace machinery::client
