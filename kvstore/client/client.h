@@ -1,5 +1,5 @@
-// A connection to an etcd: the engine's gRPC client with typed calls. kvctl's, and of whoever else asks a store something
-// (a founding member, of the registry that another cluster keeps). One strand, its loop's.
+// A connection to an etcd: the engine's gRPC client with typed calls. kvctl's, and of whoever else asks a store
+// something (a founding member, of the registry that another cluster keeps). One strand, its loop's.
 #pragma once
 
 #include <functional>
