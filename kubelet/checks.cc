@@ -104,14 +104,25 @@ bool IsRedirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+class SocketNetwork final : public Network {
+ public:
+  explicit SocketNetwork(base::Loop& loop) : loop_(loop) {}
+  base::Task<Outcome> HttpGet(base::Context ctx, HttpTarget target, base::Duration timeout, Judge judge) override;
+  base::Task<Outcome> TcpConnect(base::Context ctx, std::string host, int port, base::Duration timeout) override;
+  base::Task<Outcome> GrpcHealth(base::Context ctx, std::string host, int port, std::string service,
+                                 base::Duration timeout) override;
+
+ private:
+  base::Loop& loop_;
+};
+
 }  // namespace
 
-base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout,
-                            Judge judge) {
+base::Task<Outcome> SocketNetwork::HttpGet(base::Context ctx, HttpTarget target, base::Duration timeout, Judge judge) {
   constexpr int kMostRedirects = 10;
-  base::Context bounded = ctx.WithTimeout(loop, timeout);
+  base::Context bounded = ctx.WithTimeout(loop_, timeout);
   for (int hops = 0;; ++hops) {
-    Fetched got = co_await Fetch(loop, bounded, target);
+    Fetched got = co_await Fetch(loop_, bounded, target);
     if (!got.error.ok())
       co_return Outcome{got.unsent ? Verdict::kUnknown : Verdict::kFailure, std::string(got.error.message())};
     if (IsRedirect(got.status) && !got.location.empty()) {
@@ -161,9 +172,8 @@ base::Task<base::Status> Dial(base::Loop& loop, base::Context bounded, std::stri
 
 }  // namespace
 
-base::Task<Outcome> TcpConnect(base::Loop& loop, base::Context ctx, std::string host, int port,
-                               base::Duration timeout) {
-  base::Status s = co_await Dial(loop, ctx.WithTimeout(loop, timeout), std::move(host), port);
+base::Task<Outcome> SocketNetwork::TcpConnect(base::Context ctx, std::string host, int port, base::Duration timeout) {
+  base::Status s = co_await Dial(loop_, ctx.WithTimeout(loop_, timeout), std::move(host), port);
   co_return Outcome{s.ok() ? Verdict::kSuccess : Verdict::kFailure, std::string(s.message())};
 }
 
@@ -184,12 +194,12 @@ std::string HealthStatus(std::string_view response) {
   return status < 4 ? kNames[status] : std::to_string(status);
 }
 
-base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string host, int port, std::string service,
-                               base::Duration timeout) {
+base::Task<Outcome> SocketNetwork::GrpcHealth(base::Context ctx, std::string host, int port, std::string service,
+                                              base::Duration timeout) {
   const std::string address = HostPort(host, port), limit = base::FormatGoDuration(timeout);
-  base::Context bounded = ctx.WithTimeout(loop, timeout);
+  base::Context bounded = ctx.WithTimeout(loop_, timeout);
   // The original waits for a connection as long as the probe may take, whatever the reason it does not get one.
-  base::Status reached = co_await Dial(loop, bounded, host, port);
+  base::Status reached = co_await Dial(loop_, bounded, host, port);
   if (!reached.ok())
     co_return Outcome{Verdict::kFailure,
                       fmt::format("timeout: failed to connect service {} within {}: context deadline exceeded",
@@ -198,7 +208,7 @@ base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string 
   options.endpoints = {"http://" + address};
   options.http2_prior_knowledge = true;
   options.connect_timeout = timeout;
-  base::net::GrpcChannel channel(loop, std::move(options));
+  base::net::GrpcChannel channel(loop_, std::move(options));
   base::net::Headers metadata;
   metadata.Add("user-agent", "kube-probe/" + std::string(base::version::kKubernetesLine));
   auto answer = co_await channel.Unary(bounded, "/grpc.health.v1.Health/Check", base::Share(HealthRequest(service)),
@@ -216,5 +226,7 @@ base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string 
   if (status == "SERVING") co_return Outcome{Verdict::kSuccess, "service healthy"};
   co_return Outcome{Verdict::kFailure, fmt::format("service unhealthy (responded with {})", base::GoQuote(status))};
 }
+
+std::unique_ptr<Network> NewNetwork(base::Loop& loop) { return std::make_unique<SocketNetwork>(loop); }
 
 }  // namespace kubelet::checks

@@ -1,7 +1,8 @@
 // One look at a container from outside or inside: what probes and lifecycle handlers do. Each gives an outcome and the
-// text the original's events show. One strand.
+// text the original's events show. A simulation hands in a network of its own. One strand.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/loop.h"
@@ -24,14 +25,22 @@ enum class Judge {
   kStatus,  // 200 to 399 is success
   kAnswer,  // any answer is
 };
-// GET. Redirects within the host are followed; one to elsewhere is a success with a warning. Certificates are not
-// verified: the container's own is asked.
-base::Task<Outcome> HttpGet(base::Loop& loop, base::Context ctx, HttpTarget target, base::Duration timeout,
-                            Judge judge = Judge::kStatus);
-base::Task<Outcome> TcpConnect(base::Loop& loop, base::Context ctx, std::string host, int port, base::Duration timeout);
-// grpc.health.v1.Health/Check.
-base::Task<Outcome> GrpcHealth(base::Loop& loop, base::Context ctx, std::string host, int port, std::string service,
-                               base::Duration timeout);
+
+// Looks from outside, over the network.
+class Network {
+ public:
+  virtual ~Network() = default;
+  // GET. Redirects within the host are followed; one to elsewhere is a success with a warning. Certificates are not
+  // verified: the container's own is asked.
+  virtual base::Task<Outcome> HttpGet(base::Context ctx, HttpTarget target, base::Duration timeout,
+                                      Judge judge = Judge::kStatus) = 0;
+  virtual base::Task<Outcome> TcpConnect(base::Context ctx, std::string host, int port, base::Duration timeout) = 0;
+  // grpc.health.v1.Health/Check.
+  virtual base::Task<Outcome> GrpcHealth(base::Context ctx, std::string host, int port, std::string service,
+                                         base::Duration timeout) = 0;
+};
+// The machine's.
+std::unique_ptr<Network> NewNetwork(base::Loop& loop);
 
 // What a health service is asked: the bytes of a HealthCheckRequest.
 std::string HealthRequest(std::string_view service);

@@ -138,10 +138,11 @@ class ChecksTest : public testing::Test {
   static int PortIn(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
   Outcome Get(int port, std::string path = "/", base::Duration timeout = std::chrono::seconds(1)) {
     return Run([this, port, path, timeout] {
-      return HttpGet(loop_, base::Context(), {.host = "127.0.0.1", .port = port, .path = path}, timeout);
+      return network_->HttpGet(base::Context(), {.host = "127.0.0.1", .port = port, .path = path}, timeout);
     });
   }
   base::Loop loop_;
+  std::unique_ptr<Network> network_ = NewNetwork(loop_);
 };
 
 TEST_F(ChecksTest, Refused) {
@@ -156,9 +157,10 @@ TEST_F(ChecksTest, Refused) {
   Outcome o = Get(port);
   EXPECT_EQ(o.verdict, Verdict::kFailure);
   EXPECT_EQ(o.output, "Get \"http://127.0.0.1:" + std::to_string(port) + "/\": " + dial);
-  o = Run([this, port] { return TcpConnect(loop_, base::Context(), "127.0.0.1", port, std::chrono::seconds(1)); });
+  o = Run([this, port] { return network_->TcpConnect(base::Context(), "127.0.0.1", port, std::chrono::seconds(1)); });
   EXPECT_EQ(o.output, dial);
-  o = Run([this, port] { return GrpcHealth(loop_, base::Context(), "127.0.0.1", port, "", std::chrono::seconds(1)); });
+  o = Run(
+      [this, port] { return network_->GrpcHealth(base::Context(), "127.0.0.1", port, "", std::chrono::seconds(1)); });
   EXPECT_EQ(o.output, "timeout: failed to connect service \"127.0.0.1:" + std::to_string(port) +
                           "\" within 1s: context deadline exceeded");
 }
@@ -186,11 +188,12 @@ TEST_F(ChecksTest, Answers) {
   EXPECT_EQ(Get(port, "/slow", std::chrono::milliseconds(200)).output,
             "Get \"" + url + "/slow\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
   o = Run([this, port] {
-    return HttpGet(loop_, base::Context(), {.host = "127.0.0.1", .port = port, .path = "/bad"}, std::chrono::seconds(1),
-                   Judge::kAnswer);
+    return network_->HttpGet(base::Context(), {.host = "127.0.0.1", .port = port, .path = "/bad"},
+                             std::chrono::seconds(1), Judge::kAnswer);
   });
   EXPECT_EQ(o.verdict, Verdict::kSuccess) << "a hook is content with any answer";
-  o = Run([this, port] { return GrpcHealth(loop_, base::Context(), "127.0.0.1", port, "", std::chrono::seconds(1)); });
+  o = Run(
+      [this, port] { return network_->GrpcHealth(base::Context(), "127.0.0.1", port, "", std::chrono::seconds(1)); });
   EXPECT_EQ(o.verdict, Verdict::kFailure);
 }
 

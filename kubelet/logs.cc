@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <vector>
 
 #include "kubelet/paths/paths.h"
@@ -65,35 +64,33 @@ base::Task<base::Status> ReadLog(base::Executor& executor, base::Context ctx, st
   co_return base::Ok();
 }
 
-base::Task<base::Status> RotateLog(base::Context ctx, runtimes::Runtime& runtime, std::string container_id,
-                                   std::string path, int64_t max_bytes, int max_files, int64_t now_ns) {
-  struct stat st{};
-  if (stat(path.c_str(), &st) != 0 || st.st_size < max_bytes) co_return base::Ok();
-  namespace fs = std::filesystem;
-  std::error_code ec;
+base::Task<base::Status> RotateLog(base::Context ctx, Host& host, runtimes::Runtime& runtime, Log log, Rotation how) {
+  if (host.SizeOf(log.path) < how.max_bytes) co_return base::Ok();
+  base::FileSystem& files = host.files();
+  const size_t slash = log.path.rfind('/');
+  const std::string directory = log.path.substr(0, slash), prefix = log.path.substr(slash + 1) + ".";
   std::vector<std::string> old;
-  const std::string name = fs::path(path).filename().string();
-  for (const auto& entry : fs::directory_iterator(fs::path(path).parent_path(), ec))
-    if (entry.path().filename().string().starts_with(name + ".")) old.push_back(entry.path().string());
+  if (auto names = files.List(directory))
+    for (const auto& name : *names)
+      if (name.starts_with(prefix)) old.push_back(directory + "/" + name);
   std::ranges::sort(old);
   // Room for the one to come: the current file and the new old one count.
-  while (static_cast<int>(old.size()) > std::max(0, max_files - 2)) {
-    fs::remove(old.front(), ec);
+  while (static_cast<int>(old.size()) > std::max(0, how.max_files - 2)) {
+    (void)files.Remove(old.front());
     old.erase(old.begin());
   }
-  time_t seconds = now_ns / 1'000'000'000;
+  time_t seconds = how.now_ns / 1'000'000'000;
   tm parts{};
   gmtime_r(&seconds, &parts);
   char stamp[32];
   strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &parts);
-  std::string rotated = path + "." + stamp;
-  fs::rename(path, rotated, ec);
-  if (ec) co_return base::Unknown("rotating " + path + ": " + ec.message());
+  const std::string rotated = log.path + "." + stamp;
+  CO_TRY(files.Rename(log.path, rotated).Annotate("rotating " + log.path));
   cri::ReopenContainerLogRequest request;
-  request.set_container_id(container_id);
+  request.set_container_id(log.container_id);
   auto reopened = co_await runtime.ReopenContainerLog(ctx, std::move(request));
   if (reopened) co_return base::Ok();
-  fs::rename(rotated, path, ec);  // the runtime still writes there
+  (void)files.Rename(rotated, log.path);  // the runtime still writes there
   co_return reopened.error();
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/sync.h"
+#include "kubelet/host/host.h"
 #include "kubelet/lines/lines.h"
 #include "kubelet/runtimes/runtime.h"
 
@@ -17,8 +18,15 @@ base::Task<base::Status> ReadLog(base::Executor& executor, base::Context ctx, st
                                  lines::Options options, std::function<base::Task<base::Status>(std::string)> send,
                                  std::function<bool()> running);
 
-// Rotates the log when it is longer than `max_bytes`, keeping `max_files` in all.
-base::Task<base::Status> RotateLog(base::Context ctx, runtimes::Runtime& runtime, std::string container_id,
-                                   std::string path, int64_t max_bytes, int max_files, int64_t now_ns);
+// The log of one container.
+struct Log {
+  std::string container_id, path;
+};
+struct Rotation {
+  int64_t max_bytes = 0;  // longer ones are rotated
+  int max_files = 0;      // kept in all
+  int64_t now_ns = 0;
+};
+base::Task<base::Status> RotateLog(base::Context ctx, Host& host, runtimes::Runtime& runtime, Log log, Rotation how);
 
 }  // namespace kubelet

@@ -19,11 +19,10 @@ struct Probes::Container {
   bool started() const { return !has_startup || startup == Result::kSuccess; }
 };
 
-Probes::Probes(base::Loop& loop, base::Context ctx, runtimes::Runtime& runtime, Events& events,
-               base::MetricsRegistry* metrics)
-    : loop_(loop), runtime_(runtime), events_(events), scope_(loop, ctx), began_(loop.Now()) {
-  if (metrics)
-    total_ = &metrics->AddCounter(
+Probes::Probes(Parts parts, base::Context ctx)
+    : parts_(std::move(parts)), scope_(parts_.executor, ctx), began_(parts_.executor.Now()) {
+  if (parts_.metrics)
+    total_ = &parts_.metrics->AddCounter(
         "prober_probe_total", "Cumulative number of a liveness, readiness or startup probe for a container by result.",
         {"probe_type", "result", "container", "pod", "namespace", "pod_uid"});
 }
@@ -88,7 +87,7 @@ void Probes::Update(PodPtr pod, const ObservedPod& observed) {
     c.id = o.id;
     c.pod_ip = ip.empty() ? "127.0.0.1" : ip;
     c.spec = *spec;
-    c.seen = loop_.Now();
+    c.seen = parts_.executor.Now();
     c.started_at = o.started_at;
     c.sidecar = init;
     c.has_startup = spec->has_startupprobe();
@@ -160,6 +159,26 @@ void Probes::StartProbe(std::shared_ptr<Container> container, Kind kind, const a
   scope_.Spawn(Run(std::move(container), kind, probe));
 }
 
+void Probes::Show(const Container& c, Kind kind, const checks::Outcome& o) {
+  if (total_)
+    total_
+        ->With({Name(kind),
+                o.verdict == checks::Verdict::kSuccess   ? "successful"
+                : o.verdict == checks::Verdict::kFailure ? "failed"
+                                                         : "unknown",
+                c.name, c.pod->metadata().name(), c.pod->metadata().namespace_(), c.uid})
+        .Add();
+  if (o.verdict != checks::Verdict::kSuccess) {
+    std::string what =
+        std::string(Name(kind)) + " probe " +
+        (o.verdict == checks::Verdict::kUnknown ? "errored and resulted in unknown state: " : "failed: ") + o.output;
+    parts_.events.Pod(*c.pod, c.name, "Warning", "Unhealthy", what);
+  }
+  if (o.warning)
+    parts_.events.Pod(*c.pod, c.name, "Warning", "ProbeWarning",
+                      std::string(Name(kind)) + " probe warning: " + o.output);
+}
+
 base::Task<void> Probes::Run(std::shared_ptr<Container> c, Kind kind, api::Probe probe) {
   base::Context ctx = kind == Kind::kReadiness ? c->ctx : c->liveness_ctx;
   const auto period = std::chrono::seconds(std::max(1, probe.periodseconds() ? probe.periodseconds() : 10));
@@ -167,41 +186,24 @@ base::Task<void> Probes::Run(std::shared_ptr<Container> c, Kind kind, api::Probe
       kind == Kind::kStartup || probe.failurethreshold() > 0 ? std::max(1, probe.failurethreshold()) : 3;
   const int successes_needed = std::max(1, probe.successthreshold());
   // Right after a start of the kubelet all pods come at once: spread them over their period.
-  if (loop_.Now() - began_ < period) {
-    auto spread =
-        base::Duration(static_cast<int64_t>(random_.Unit() * static_cast<double>(base::Duration(period).count())));
-    if (spread > std::chrono::milliseconds(50) && c->started_at + 2'000'000'000 < WallNanos(loop_.clock()))
-      if (!(co_await base::Sleep(loop_, ctx, spread)).ok()) co_return;
+  if (parts_.executor.Now() - began_ < period) {
+    auto spread = base::Duration(
+        static_cast<int64_t>(parts_.random.Unit() * static_cast<double>(base::Duration(period).count())));
+    if (spread > std::chrono::milliseconds(50) && c->started_at + 2'000'000'000 < WallNanos(parts_.executor.clock()))
+      if (!(co_await base::Sleep(parts_.executor, ctx, spread)).ok()) co_return;
   }
   checks::Verdict last = checks::Verdict::kUnknown;
   int run = 0;
   bool held = false;
   while (ctx.status().ok()) {
-    int64_t age_s = (WallNanos(loop_.clock()) - c->started_at) / 1'000'000'000;
+    int64_t age_s = (WallNanos(parts_.executor.clock()) - c->started_at) / 1'000'000'000;
     bool due = age_s >= probe.initialdelayseconds() && !held;
     if (kind == Kind::kStartup && c->startup == Result::kSuccess) co_return;
     if (kind != Kind::kStartup && !c->started()) due = false;
     if (due) {
       checks::Outcome o = co_await Once(ctx, c, probe);
       if (!ctx.status().ok()) co_return;
-      if (total_)
-        total_
-            ->With({Name(kind),
-                    o.verdict == checks::Verdict::kSuccess   ? "successful"
-                    : o.verdict == checks::Verdict::kFailure ? "failed"
-                                                             : "unknown",
-                    c->name, c->pod->metadata().name(), c->pod->metadata().namespace_(), c->uid})
-            .Add();
-      if (o.verdict != checks::Verdict::kSuccess) {
-        std::string what =
-            std::string(Name(kind)) + " probe " +
-            (o.verdict == checks::Verdict::kUnknown ? "errored and resulted in unknown state: " : "failed: ") +
-            o.output;
-        events_.Pod(*c->pod, c->name, "Warning", "Unhealthy", what);
-      }
-      if (o.warning)
-        events_.Pod(*c->pod, c->name, "Warning", "ProbeWarning",
-                    std::string(Name(kind)) + " probe warning: " + o.output);
+      Show(*c, kind, o);
       // A check that could not be made changes nothing.
       if (o.verdict != checks::Verdict::kUnknown) {
         run = o.verdict == last ? run + 1 : 1;
@@ -216,7 +218,7 @@ base::Task<void> Probes::Run(std::shared_ptr<Container> c, Kind kind, api::Probe
     base::Duration wait = period;
     if (!due && !held && kind != Kind::kStartup && !c->started())
       wait = std::min<base::Duration>(period, std::chrono::seconds(1));
-    if (!(co_await base::Sleep(loop_, ctx, wait)).ok()) co_return;
+    if (!(co_await base::Sleep(parts_.executor, ctx, wait)).ok()) co_return;
   }
 }
 
@@ -227,22 +229,22 @@ base::Task<checks::Outcome> Probes::Once(base::Context ctx, std::shared_ptr<Cont
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (h.has_exec()) {
       std::vector<std::string> command(h.exec().command().begin(), h.exec().command().end());
-      out = co_await checks::Exec(ctx, runtime_, c->id, std::move(command), timeout);
+      out = co_await checks::Exec(ctx, parts_.runtime, c->id, std::move(command), timeout);
     } else if (h.has_httpget()) {
       auto target = checks::TargetOf(h.httpget(), c->spec, c->pod_ip);
       if (target)
-        out = co_await checks::HttpGet(loop_, ctx, std::move(*target), timeout);
+        out = co_await parts_.network.HttpGet(ctx, std::move(*target), timeout);
       else
         out = {checks::Verdict::kUnknown, std::string(target.error().message())};
     } else if (h.has_tcpsocket()) {
       std::string host = h.tcpsocket().host().empty() ? c->pod_ip : h.tcpsocket().host();
       auto port = checks::PortOf(h.tcpsocket().port(), c->spec);
       if (port)
-        out = co_await checks::TcpConnect(loop_, ctx, std::move(host), *port, timeout);
+        out = co_await parts_.network.TcpConnect(ctx, std::move(host), *port, timeout);
       else
         out = {checks::Verdict::kUnknown, std::string(port.error().message())};
     } else if (h.has_grpc()) {
-      out = co_await checks::GrpcHealth(loop_, ctx, c->pod_ip, h.grpc().port(), h.grpc().service(), timeout);
+      out = co_await parts_.network.GrpcHealth(ctx, c->pod_ip, h.grpc().port(), h.grpc().service(), timeout);
     } else {
       co_return checks::Outcome{checks::Verdict::kSuccess, ""};
     }

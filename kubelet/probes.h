@@ -18,8 +18,15 @@ namespace kubelet {
 
 class Probes {
  public:
-  Probes(base::Loop& loop, base::Context ctx, runtimes::Runtime& runtime, Events& events,
-         base::MetricsRegistry* metrics = nullptr);
+  struct Parts {
+    base::Executor& executor;
+    base::Random random;
+    runtimes::Runtime& runtime;
+    checks::Network& network;
+    Events& events;
+    base::MetricsRegistry* metrics = nullptr;
+  };
+  Probes(Parts parts, base::Context ctx);
   ~Probes();
 
   // Called with the pod's uid when a result has turned.
@@ -44,16 +51,14 @@ class Probes {
   struct Task;
   void StartProbe(std::shared_ptr<Container> container, Kind kind, const api::Probe& probe);
   base::Task<void> Run(std::shared_ptr<Container> container, Kind kind, api::Probe probe);
+  void Show(const Container& container, Kind kind, const checks::Outcome& outcome);
   base::Task<checks::Outcome> Once(base::Context ctx, std::shared_ptr<Container> container, const api::Probe& probe);
   void Turn(Container& container, Kind kind, Result result);
   const Container* Find(const std::string& id) const;
   static const char* Name(Kind kind);
 
-  base::Loop& loop_;
-  runtimes::Runtime& runtime_;
-  Events& events_;
+  Parts parts_;
   base::TaskScope scope_;
-  base::Random random_ = base::Random::System();
   base::MonoTime began_;
   base::Family<base::Counter>* total_ = nullptr;
   std::map<std::string, std::shared_ptr<Container>> containers_;  // by id

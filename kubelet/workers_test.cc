@@ -1,20 +1,23 @@
-// The life of pods against a runtime in memory, in real time: what is started, stopped and shown, and what a second
-// kubelet finds when the first one is gone.
+// The life of pods against a runtime in memory, in simulated time: what is started, stopped and shown, and what a
+// second kubelet finds when the first one is gone.
 #include "kubelet/workers.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing/sim_executor.h"
+#include "base/testing/temp_dir.h"
 #include "kubelet/testing/fake_runtime.h"
+#include "kubelet/volumes/mounter.h"
 
 namespace kubelet {
 namespace {
 
 namespace fs = std::filesystem;
+using base::testing::SimExecutor;
 using std::chrono::milliseconds;
 
 struct NoEvents final : Events {
@@ -50,21 +53,39 @@ struct NoSource final : volumes::Source {
   NodeFacts FactsFor(const api::Pod&) override { return {}; }
 };
 
+struct NoNetwork final : checks::Network {
+  base::Task<checks::Outcome> HttpGet(base::Context, checks::HttpTarget, base::Duration, checks::Judge) override {
+    co_return checks::Outcome();
+  }
+  base::Task<checks::Outcome> TcpConnect(base::Context, std::string, int, base::Duration) override {
+    co_return checks::Outcome();
+  }
+  base::Task<checks::Outcome> GrpcHealth(base::Context, std::string, int, std::string, base::Duration) override {
+    co_return checks::Outcome();
+  }
+};
+
 // One kubelet's worth of parts over a runtime and a directory that outlive it.
 class Kubelet {
  public:
-  Kubelet(base::Loop& loop, testing::FakeRuntime& fake, const std::string& root)
-      : loop_(loop),
-        pool_(base::NewThreadPool("test", 1)),
-        runtime_(loop, fake.NewChannel(), nullptr, std::chrono::seconds(10)),
+  Kubelet(SimExecutor& executor, testing::FakeRuntime& fake, const std::string& root)
+      : executor_(executor),
+        runtime_(executor, fake.NewChannel(), nullptr, std::chrono::seconds(10)),
         cgroups_(*cgroups::Manager::Open({.mount_root = root + "/cgroup", .version = cgroups::Version::kV1})),
-        volumes_(loop, *pool_, source_, root + "/pods"),
-        images_(loop, runtime_, events, true),
-        probes_(loop, context_, runtime_, events),
-        statuses(loop, nullptr) {
+        volumes_(executor, pool_, volumes::MachineMounter(), source_, root + "/pods"),
+        images_(executor, runtime_, events, true),
+        probes_({.executor = executor,
+                 .random = executor.random().Fork(),
+                 .runtime = runtime_,
+                 .network = network_,
+                 .events = events},
+                context_),
+        statuses(executor, nullptr) {
     settings_.pod_logs_directory = root + "/logs";
-    Tools tools{.loop = loop,
-                .pool = *pool_,
+    Tools tools{.executor = executor,
+                .random = executor.random().Fork(),
+                .host = MachineHost(),
+                .network = network_,
                 .runtime = runtime_,
                 .cgroups = *cgroups_,
                 .volumes = volumes_,
@@ -89,11 +110,18 @@ class Kubelet {
     return s ? s->phase() : "";
   }
 
-  base::Loop& loop_;
+  // As a relist does.
+  base::Task<void> Look() {
+    const base::MonoTime asked = executor_.Now();
+    workers->Observed("u1", *co_await runtimes::Observe(base::Context(), runtime_, "u1"), asked);
+  }
+
+  SimExecutor& executor_;
   base::Context context_ = base::Context().WithCancel();
-  std::unique_ptr<base::BlockingPool> pool_;
+  base::testing::SimBlockingPool pool_;
   NoEvents events;
   NoSource source_;
+  NoNetwork network_;
   runtimes::Runtime runtime_;
   std::unique_ptr<cgroups::Manager> cgroups_;
   volumes::Manager volumes_;
@@ -107,12 +135,6 @@ class Kubelet {
 
 class WorkersTest : public ::testing::Test {
  protected:
-  WorkersTest() {
-    char name[] = "/tmp/workersXXXXXX";
-    root_ = mkdtemp(name);
-  }
-  ~WorkersTest() override { fs::remove_all(root_); }
-
   api::Pod MakePod() {
     api::Pod pod;
     pod.mutable_metadata()->set_name("web");
@@ -128,25 +150,26 @@ class WorkersTest : public ::testing::Test {
   }
   static PodPtr Share(const api::Pod& pod) { return std::make_shared<const api::Pod>(pod); }
 
-  // Runs a scenario on the loop.
   void Run(std::function<base::Task<void>()> scenario) {
-    base::Spawn(loop_, scenario(), [this] { loop_.Stop(); });
-    loop_.Run();
+    bool done = false;
+    base::Spawn(executor_, scenario(), [&] { done = true; });
+    ASSERT_TRUE(executor_.RunUntil([&] { return done; }, std::chrono::hours(1)));
   }
   // Waits until it holds.
   base::Task<void> Until(std::function<bool()> holds, const char* what) {
-    for (int i = 0; i < 500 && !holds(); ++i) (void)co_await base::Sleep(loop_, base::Context(), milliseconds(10));
+    for (int i = 0; i < 500 && !holds(); ++i) (void)co_await base::Sleep(executor_, base::Context(), milliseconds(10));
     EXPECT_TRUE(holds()) << what << "; runtime: " << fake_.Summary();
   }
 
-  base::Loop loop_;
-  std::string root_;
-  testing::FakeRuntime fake_;
+  SimExecutor executor_{1};
+  base::testing::TempDir directory_;
+  std::string root_ = directory_.path();
+  testing::FakeRuntime fake_{executor_};
 };
 
 TEST_F(WorkersTest, RunsCrashesAndEnds) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     api::Pod pod = MakePod();
     auto* init = pod.mutable_spec()->add_initcontainers();
     *init = pod.spec().containers(0);
@@ -155,15 +178,15 @@ TEST_F(WorkersTest, RunsCrashesAndEnds) {
     co_await Until([&] { return fake_.Summary() == "i0:running"; }, "initialization starts");
     EXPECT_EQ(k.Phase("u1"), "Pending");
     fake_.Exit("i", 0);
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until([&] { return k.Phase("u1") == "Running"; }, "running");
     EXPECT_EQ(fake_.Summary(), "c0:running i0:exited");
     EXPECT_EQ(k.statuses.Get("u1")->podip(), "10.0.0.2");
     fake_.Exit("c", 1);
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until([&] { return fake_.Summary() == "c0:exited c1:running i0:exited"; }, "restarted at once");
     fake_.Exit("c", 1);
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until([&] { return k.events.Has("Back-off restarting failed container c in pod web_default(u1)"); },
                    "the second crash waits");
     pod.mutable_metadata()->mutable_deletiontimestamp()->set_seconds(1);
@@ -182,17 +205,17 @@ TEST_F(WorkersTest, SecondKubeletAdopts) {
   Run([this]() -> base::Task<void> {
     api::Pod pod = MakePod();
     {
-      Kubelet first(loop_, fake_, root_);
+      Kubelet first(executor_, fake_, root_);
       first.workers->Update(Share(pod));
       co_await Until([&] { return first.Phase("u1") == "Running"; }, "running");
       co_await first.Stop();
     }
     auto calls = fake_.calls;
-    Kubelet second(loop_, fake_, root_);
+    Kubelet second(executor_, fake_, root_);
     second.refuse = pod::WaitReason{"OutOfcpu", "no room"};  // nobody asks: it runs already
     second.workers->Update(Share(pod));
     co_await Until([&] { return second.Phase("u1") == "Running"; }, "adopted");
-    (void)co_await base::Sleep(loop_, base::Context(), milliseconds(100));
+    (void)co_await base::Sleep(executor_, base::Context(), milliseconds(100));
     EXPECT_EQ(fake_.calls, calls) << "the second kubelet changed something";
     // A changed image is another container under the same sandbox.
     pod.mutable_spec()->mutable_containers(0)->set_image("other/image:1");
@@ -205,7 +228,7 @@ TEST_F(WorkersTest, SecondKubeletAdopts) {
 
 TEST_F(WorkersTest, RefusalMissingImageAndVolume) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     k.refuse = pod::WaitReason{"OutOfcpu", "Node didn't have enough resource: cpu"};
     k.workers->Update(Share(MakePod()));
     co_await Until([&] { return k.Phase("u1") == "Failed"; }, "refused");
@@ -239,7 +262,7 @@ TEST_F(WorkersTest, RefusalMissingImageAndVolume) {
 
 TEST_F(WorkersTest, SubPathsThatLeadOut) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     fs::create_directories(root_ + "/host");
     api::Pod pod = MakePod();
     auto* v = pod.mutable_spec()->add_volumes();
@@ -288,7 +311,7 @@ TEST_F(WorkersTest, SubPathsThatLeadOut) {
 
 TEST_F(WorkersTest, SidecarsEndLastAndInReverse) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     api::Pod pod = MakePod();
     pod.mutable_spec()->set_restartpolicy("Never");
     for (const char* name : {"s1", "s2"}) {
@@ -302,7 +325,7 @@ TEST_F(WorkersTest, SidecarsEndLastAndInReverse) {
     std::vector<std::string> phases;
     fake_.Exit("c", 0);
     size_t before = fake_.calls.size();
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until(
         [&] {
           bool sidecars_run = fake_.Summary().find("s10:running") != std::string::npos;
@@ -321,7 +344,7 @@ TEST_F(WorkersTest, SidecarsEndLastAndInReverse) {
 
 TEST_F(WorkersTest, ContentThatAppearsIsNotWaitedFor) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     api::Pod pod = MakePod();
     auto* v = pod.mutable_spec()->add_volumes();
     v->set_name("v");
@@ -336,7 +359,7 @@ TEST_F(WorkersTest, ContentThatAppearsIsNotWaitedFor) {
       size_t seen = k.events.seen.size();
       co_await Until([&] { return k.events.Has("configmap \"m\" not found"); }, "waits");
       k.workers->Wake("u1");
-      (void)co_await base::Sleep(loop_, base::Context(), milliseconds(50));
+      (void)co_await base::Sleep(executor_, base::Context(), milliseconds(50));
       EXPECT_GE(k.events.seen.size(), seen);
     }
     k.source_.map["k"] = "v1";
@@ -365,7 +388,7 @@ TEST_F(WorkersTest, ContentThatAppearsIsNotWaitedFor) {
 
 TEST_F(WorkersTest, LastWordsAreNotWaitedFor) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     api::Pod pod = MakePod();
     pod.mutable_spec()->set_restartpolicy("Never");
     auto* c = pod.mutable_spec()->mutable_containers(0);
@@ -378,7 +401,7 @@ TEST_F(WorkersTest, LastWordsAreNotWaitedFor) {
     fs::remove(file);
     EXPECT_EQ(mkfifo(file.c_str(), 0666), 0);
     fake_.Exit("c", 1);
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until([&] { return k.Phase("u1") == "Failed"; }, "a pipe with nobody behind it holds nothing up");
     co_await k.Stop();
   });
@@ -386,13 +409,13 @@ TEST_F(WorkersTest, LastWordsAreNotWaitedFor) {
 
 TEST_F(WorkersTest, NeverRestarts) {
   Run([this]() -> base::Task<void> {
-    Kubelet k(loop_, fake_, root_);
+    Kubelet k(executor_, fake_, root_);
     api::Pod pod = MakePod();
     pod.mutable_spec()->set_restartpolicy("Never");
     k.workers->Update(Share(pod));
     co_await Until([&] { return k.Phase("u1") == "Running"; }, "running");
     fake_.Exit("c", 0);
-    k.workers->Observed("u1", *co_await runtimes::Observe(base::Context(), k.runtime_, "u1"));
+    co_await k.Look();
     co_await Until([&] { return k.Phase("u1") == "Succeeded"; }, "succeeded");
     co_await Until([&] { return fake_.calls.back() == "StopPodSandbox"; }, "its sandbox is stopped");
     EXPECT_EQ(fake_.Summary(), "c0:exited") << "logs stay readable";

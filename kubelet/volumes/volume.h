@@ -97,10 +97,13 @@ struct SubPath {
   std::string path;  // relative, without ".."
 };
 
+class Mounter;  // what is done on the machine: kubelet/volumes/mounter.h
+
 class Manager {
  public:
   // `pods_directory` is <root>/pods.
-  Manager(base::Executor& executor, base::BlockingPool& pool, Source& source, std::string pods_directory);
+  Manager(base::Executor& executor, base::BlockingPool& pool, Mounter& mounter, Source& source,
+          std::string pods_directory);
 
   // Sets up (or refreshes) every volume; the errors of those that could not be.
   struct Outcome {
@@ -120,6 +123,7 @@ class Manager {
  private:
   base::Executor& executor_;
   base::BlockingPool& pool_;
+  Mounter& mounter_;
   Source& source_;
   std::string pods_directory_;
 };

@@ -1,5 +1,5 @@
 // First: CRI has enum values named as the signal macros that other headers bring in.
-#include "kubelet/volumes/volume.h"
+#include "kubelet/volumes/mounter.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -92,7 +92,7 @@ TEST(Manager, KindsAndErrors) {
   base::testing::SimExecutor executor(1, base::testing::SimExecutor::Order::kFifo);
   base::testing::SimBlockingPool pool;
   FakeSource source;
-  Manager manager(executor, pool, source, d.path());
+  Manager manager(executor, pool, MachineMounter(), source, d.path());
   auto pod = std::make_shared<api::Pod>();
   pod->mutable_metadata()->set_uid("u1");
   pod->mutable_metadata()->set_namespace_("ns");
@@ -159,7 +159,7 @@ TEST(Manager, SubPaths) {
     base::testing::SimExecutor executor(1, base::testing::SimExecutor::Order::kFifo);
     base::testing::SimBlockingPool pool;
     FakeSource source;
-    Manager manager(executor, pool, source, d.path());
+    Manager manager(executor, pool, MachineMounter(), source, d.path());
     std::string volume = d.path() + "/u1/volumes/kubernetes.io~empty-dir/v";
     fs::create_directories(volume);
     chmod(volume.c_str(), 02777);
