@@ -55,7 +55,7 @@ class TaintEvictionController final : public RunnableController {
 
   base::Task<base::Result<client::Done>> Reconcile(base::Context ctx, client::Key key) {
     auto pod = pods_.Get(key);
-    if (!pod || IsTerminal(*pod) || pod->metadata().has_deletiontimestamp()) {
+    if (!pod || pod->metadata().has_deletiontimestamp()) {
       waiting_.erase(key);
       co_return client::Done{};
     }
