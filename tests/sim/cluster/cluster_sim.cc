@@ -12,15 +12,13 @@
 #include "controller-manager/common/int_or_percent.h"
 #include "controller-manager/common/labels.h"
 #include "controller-manager/manager.h"
-#include "machinery/client/micro_time.h"
-#include "machinery/object/api_error.h"
 #include "proto/k8s/apps/v1/deployment.pb.h"
 #include "proto/k8s/apps/v1/replicaset.pb.h"
-#include "proto/k8s/coordination/v1/lease.pb.h"
+#include "proto/k8s/core/v1/config.pb.h"
 #include "proto/k8s/core/v1/namespace.pb.h"
-#include "proto/k8s/core/v1/node.pb.h"
 #include "proto/k8s/core/v1/pod.pb.h"
 #include "scheduler/scheduler.h"
+#include "tests/sim/cluster/sim_node.h"
 
 namespace sim::cluster {
 namespace {
@@ -29,197 +27,11 @@ namespace request = machinery::request;
 using base::testing::SimExecutor;
 using k8s::io::api::apps::v1::Deployment;
 using k8s::io::api::apps::v1::ReplicaSet;
-using k8s::io::api::coordination::v1::Lease;
+using k8s::io::api::core::v1::ConfigMap;
 using k8s::io::api::core::v1::Namespace;
-using k8s::io::api::core::v1::Node;
 using k8s::io::api::core::v1::Pod;
+using k8s::io::api::core::v1::PodSpec;
 using namespace std::chrono_literals;
-
-struct Faults {
-  bool on = true;
-  uint64_t injected = 0;
-};
-
-bool IsAmbiguityHarmless(const request::Request& r) {
-  // A creation whose answer is lost cannot be told from one that never arrived; nobody can make that exactly-once
-  // without a name. Everything else names its object and is safe to do again.
-  return r.verb != request::Verb::kCreate || !r.subresource.empty();
-}
-
-class FaultyStream final : public request::WatchStream {
- public:
-  FaultyStream(SimExecutor& executor, Faults& faults, std::unique_ptr<request::WatchStream> inner)
-      : executor_(executor), faults_(faults), inner_(std::move(inner)) {}
-  std::string_view content_type() const override { return inner_->content_type(); }
-  base::Task<base::Result<std::optional<request::WatchEvent>>> Next(base::Context ctx) override {
-    auto event = co_await inner_->Next(ctx);
-    if (!faults_.on || !event) co_return event;
-    auto& random = executor_.random();
-    if (random.OneIn(4)) CO_TRY(co_await base::Sleep(executor_, ctx, random.Below(200) * 1ms));
-    if (random.OneIn(60)) {
-      ++faults_.injected;
-      if (random.OneIn(2)) co_return std::optional<request::WatchEvent>();
-      if (random.OneIn(3))
-        co_return base::Err(machinery::object::ResourceExpired("too old resource version (injected)"));
-      co_return base::Err(base::Unavailable("watch broken (injected)"));
-    }
-    co_return event;
-  }
-
- private:
-  SimExecutor& executor_;
-  Faults& faults_;
-  std::unique_ptr<request::WatchStream> inner_;
-};
-
-class FaultyTransport final : public request::Transport {
- public:
-  FaultyTransport(SimExecutor& executor, Faults& faults, request::Transport& inner)
-      : executor_(executor), faults_(faults), inner_(inner) {}
-
-  base::Task<base::Result<request::Response>> Do(base::Context ctx, request::Request r) override {
-    auto& random = executor_.random();
-    // Nothing is free: two controllers that work against each other until a watch catches up must let time pass.
-    uint64_t delay = faults_.on && random.OneIn(3) ? random.Below(100) : 0;
-    CO_TRY(co_await base::Sleep(executor_, ctx, (delay + 1) * 1ms));
-    bool write = r.verb != request::Verb::kGet && r.verb != request::Verb::kList;
-    if (faults_.on && random.OneIn(25)) {
-      ++faults_.injected;
-      if (r.verb == request::Verb::kUpdate && random.OneIn(2))
-        co_return base::Err(machinery::object::Conflict({r.group, r.resource}, r.name, "injected"));
-      co_return base::Err(base::Unavailable("request lost (injected)"));
-    }
-    bool lose = faults_.on && write && IsAmbiguityHarmless(r) && random.OneIn(40);
-    auto response = co_await inner_.Do(ctx, std::move(r));
-    if (faults_.on && random.OneIn(3)) CO_TRY(co_await base::Sleep(executor_, ctx, random.Below(100) * 1ms));
-    if (!lose) co_return response;
-    ++faults_.injected;
-    co_return base::Err(base::Unavailable("answer lost (injected)"));
-  }
-
-  base::Task<base::Result<std::unique_ptr<request::WatchStream>>> Watch(base::Context ctx,
-                                                                        request::Request r) override {
-    if (faults_.on && executor_.random().OneIn(10)) {
-      ++faults_.injected;
-      co_return base::Err(base::Unavailable("connection refused (injected)"));
-    }
-    CO_TRY_ASSIGN(auto inner, co_await inner_.Watch(ctx, std::move(r)));
-    co_return std::unique_ptr<request::WatchStream>(
-        std::make_unique<FaultyStream>(executor_, faults_, std::move(inner)));
-  }
-
- private:
-  SimExecutor& executor_;
-  Faults& faults_;
-  request::Transport& inner_;
-};
-
-// A kubelet that runs nothing: it says that it lives, after a while a pod bound to its node is ready, and a deleted one
-// is gone.
-class SimKubelet {
- public:
-  SimKubelet(SimExecutor& executor, client::Client& c, std::string node)
-      : executor_(executor),
-        client_(c),
-        node_(node),
-        pods_(executor, c, {.field_selector = "spec.nodeName=" + node}),
-        controller_(executor, "kubelet", 2,
-                    [this](base::Context ctx, client::Key key) { return Sync(std::move(ctx), std::move(key)); }) {
-    controller_.For<Pod>(pods_);
-  }
-  base::Task<void> Run(base::Context ctx) {
-    base::TaskScope scope(executor_, ctx);
-    scope.Spawn(pods_.Run(scope.context()));
-    scope.Spawn(controller_.Run(scope.context()));
-    while ((co_await base::Sleep(executor_, ctx, (co_await Report(scope.context())) ? 10s : 1s)).ok()) {
-    }
-    co_await scope.Join();
-  }
-
- private:
-  // Ready once, and then the lease.
-  base::Task<bool> Report(base::Context ctx) {
-    auto node = co_await client_.Get<Node>(ctx, "", node_);
-    if (!node) co_return false;
-    auto* conditions = node->mutable_status()->mutable_conditions();
-    auto ready = std::ranges::find_if(*conditions, [](const auto& c) { return c.type() == "Ready"; });
-    if (ready == conditions->end() || ready->status() != "True") {
-      auto* c = ready == conditions->end() ? conditions->Add() : &*ready;
-      c->set_type("Ready");
-      c->set_status("True");
-      client::SetTime(*c->mutable_lastheartbeattime(), executor_.WallNow());
-      if (!(co_await client_.UpdateStatus<Node>(ctx, std::move(*node)))) co_return false;
-    }
-    auto held = co_await client_.Get<Lease>(ctx, "kube-node-lease", node_);
-    if (!held && !machinery::object::IsNotFound(held.error())) co_return false;
-    Lease lease = held.value_or(Lease());
-    lease.mutable_metadata()->set_namespace_("kube-node-lease");
-    lease.mutable_metadata()->set_name(node_);
-    client::SetMicroTime(*lease.mutable_spec()->mutable_renewtime(), executor_.WallNow());
-    if (held) co_return (co_await client_.Update<Lease>(ctx, std::move(lease))).has_value();
-    co_return (co_await client_.Create<Lease>(ctx, std::move(lease))).has_value();
-  }
-
-  base::Task<base::Result<client::Done>> Sync(base::Context ctx, client::Key key) {
-    auto pod = pods_.Get(key);
-    if (!pod) co_return client::Done{};
-    CO_TRY(co_await base::Sleep(executor_, ctx, (20 + executor_.random().Below(1500)) * 1ms));
-    const auto& m = pod->metadata();
-    if (m.has_deletiontimestamp()) {
-      auto gone =
-          co_await client_.Delete<Pod>(ctx, m.namespace_(), m.name(), {.grace_period_seconds = 0, .uid = m.uid()});
-      if (!gone.ok() && !machinery::object::IsNotFound(gone) && !machinery::object::IsConflict(gone))
-        co_return base::Err(gone);
-      co_return client::Done{};
-    }
-    if (pod->status().phase() == "Running" && controller_manager::IsReady(*pod)) co_return client::Done{};
-    Pod running = *pod;
-    auto* status = running.mutable_status();
-    status->set_phase("Running");
-    status->set_podip("10.0.0.1");
-    status->clear_podips();
-    status->add_podips()->set_ip("10.0.0.1");
-    auto* conditions = status->mutable_conditions();
-    auto known = std::ranges::find_if(*conditions, [](const auto& c) { return c.type() == "Ready"; });
-    auto* ready = known == conditions->end() ? conditions->Add() : &*known;
-    ready->set_type("Ready");
-    ready->set_status("True");
-    client::SetTime(*ready->mutable_lasttransitiontime(), executor_.WallNow());
-    auto updated = co_await client_.UpdateStatus<Pod>(ctx, std::move(running));
-    if (!updated && !machinery::object::IsNotFound(updated.error())) co_return base::Err(updated.error());
-    co_return client::Done{};
-  }
-  SimExecutor& executor_;
-  client::Client& client_;
-  std::string node_;
-  client::Informer<Pod> pods_;
-  client::Controller controller_;
-};
-
-// A daemon: made, run, killed and made again.
-class Process {
- public:
-  using Body = std::function<base::Task<void>(base::Context)>;
-  Process(SimExecutor& executor, std::function<Body()> make) : executor_(executor), make_(std::move(make)) {}
-  ~Process() { CHECK(!scope_); }
-  void Start() {
-    scope_ = std::make_unique<base::TaskScope>(executor_, base::Context());
-    body_ = make_();
-    scope_->Spawn(body_(scope_->context()));
-  }
-  void Kill() { scope_->Cancel(); }
-  bool stopped() const { return scope_->running() == 0; }
-  void Clear() {
-    scope_.reset();
-    body_ = nullptr;
-  }
-
- private:
-  SimExecutor& executor_;
-  std::function<Body()> make_;
-  Body body_;
-  std::unique_ptr<base::TaskScope> scope_;
-};
 
 int32_t SurgeOf(const Deployment& d) {
   if (d.spec().strategy().type() != "RollingUpdate") return 0;
@@ -233,7 +45,7 @@ const k8s::io::apimachinery::pkg::apis::meta::v1::OwnerReference* Owner(
 
 class Cluster {
  public:
-  Cluster(uint64_t seed, bool verbose);
+  Cluster(uint64_t seed, bool verbose, SeededBug bug);
   ~Cluster();
   Report Run();
 
@@ -263,18 +75,30 @@ class Cluster {
         client::ResourceOf<T>().kind + " " + m.name() + (m.has_deletiontimestamp() ? " (leaving) " : " ") + state);
   }
   void Setup();
+  void StartManager();
+  void StartScheduler();
+  void StartNodes();
   void UserStep();
+  void ChangeDeployment(const std::string& name);
+  void AddBarePod();
+  void Trouble();
   void Restart();
   void StopProcess(Process& p);
   bool Converged();
   void LoseNode();
   std::string WhyNot();
+  std::string WhyNotSets(std::map<std::string, int32_t>& wanted);
+  std::string WhyNotPods(std::map<std::string, int32_t>& wanted);
+  std::string WhyNotPod(const Pod& pod, std::map<std::string, int32_t>& wanted);
+  std::string WhyNotNodes();
+  SimNode* NodeOf(const Pod& pod);
   bool WaitsForTheDead(const Deployment& d) const;
   void OnPod(const client::Change<Pod>& c);
   void CheckSoon(const std::map<std::string, int32_t>& bounds, std::string uid, int32_t there, std::string who);
   void OnSet(const client::Change<ReplicaSet>& c);
   void OnDeployment(const client::Change<Deployment>& c);
   Deployment Wanted(const std::string& name);
+  void Fill(PodSpec& spec, const std::string& image);
   template <class F>
   void Change(const std::string& name, F change);
 
@@ -286,23 +110,25 @@ class Cluster {
   apiserver::Core core_;
   std::unique_ptr<request::Transport> direct_;
   FaultyTransport faulty_;
-  client::Client user_, manager_client_, scheduler_client_, kubelet_client_;
+  client::Client user_, manager_client_, scheduler_client_;
   base::MetricsRegistry metrics_;
   base::Context ctx_ = base::Context().WithCancel();
   std::unique_ptr<base::TaskScope> servers_;
   client::Informer<Pod> pods_;
   client::Informer<ReplicaSet> sets_;
   client::Informer<Deployment> deployments_;
-  std::vector<std::unique_ptr<Process>> processes_;
-  int nodes_;
+  std::vector<std::unique_ptr<SimNode>> nodes_;
+  std::vector<std::unique_ptr<Process>> processes_;  // those of the nodes last
+  SeededBug bug_;
   std::string dead_;  // the node that is lost, ""
   // What the witness knows.
   std::map<std::string, std::string> node_of_;                   // pod uid -> node
+  std::map<std::string, std::string> end_of_;                    // pod uid -> Succeeded or Failed
   std::map<std::string, std::map<std::string, int32_t>> sizes_;  // deployment uid -> replica set uid -> replicas
   std::map<std::string, std::set<std::string>> active_;          // replica set uid -> active pod uids
   std::map<std::string, int32_t> bound_;                         // deployment uid -> most since it last settled
   std::map<std::string, int32_t> set_bound_;                     // replica set uid -> most since it last settled
-  int next_template_ = 1;
+  int next_template_ = 1, next_bare_ = 1, next_settings_ = 1;
 };
 
 std::vector<controller_manager::ServedResource> Resources() {
@@ -313,7 +139,7 @@ std::vector<controller_manager::ServedResource> Resources() {
           {client::ResourceOf<ReplicaSet>(), verbs}};
 }
 
-Cluster::Cluster(uint64_t seed, bool verbose)
+Cluster::Cluster(uint64_t seed, bool verbose, SeededBug bug)
     : verbose_(verbose),
       executor_(seed),
       storage_(executor_),
@@ -324,12 +150,11 @@ Cluster::Cluster(uint64_t seed, bool verbose)
       user_(*direct_, "user"),
       manager_client_(faulty_, "kube-controller-manager"),
       scheduler_client_(faulty_, "kube-scheduler"),
-      kubelet_client_(faulty_, "kubelet"),
       servers_(std::make_unique<base::TaskScope>(executor_, ctx_)),
       pods_(executor_, user_),
       sets_(executor_, user_),
       deployments_(executor_, user_),
-      nodes_(2 + static_cast<int>(executor_.random().Below(3))) {
+      bug_(bug) {
   pods_.AddHandler([this](const client::Change<Pod>& c) { OnPod(c); });
   sets_.AddHandler([this](const client::Change<ReplicaSet>& c) { OnSet(c); });
   deployments_.AddHandler([this](const client::Change<Deployment>& c) { OnDeployment(c); });
@@ -356,24 +181,21 @@ void Cluster::Setup() {
     ns.mutable_metadata()->set_name(name);
     (void)Await(user_.Create<Namespace>(ctx_, ns));
   }
-  for (int i = 0; i < nodes_; ++i) {
-    Node n;
-    n.mutable_metadata()->set_name("node-" + std::to_string(i));
-    auto& allocatable = *n.mutable_status()->mutable_allocatable();
-    allocatable["cpu"].set_string("64");
-    allocatable["memory"].set_string("64Gi");
-    allocatable["pods"].set_string("110");
-    auto made = Await(user_.Create<Node>(ctx_, n));
-    CHECK_MSG(made.has_value(), made ? "" : made.error().message());
-    if (made->status().allocatable().empty()) {
-      *made->mutable_status() = n.status();
-      CHECK(Await(user_.UpdateStatus<Node>(ctx_, *made)).has_value());
-    }
-  }
+  ConfigMap settings;
+  settings.mutable_metadata()->set_namespace_("default");
+  settings.mutable_metadata()->set_name("settings");
+  (*settings.mutable_data())["n"] = "0";
+  CHECK(Await(user_.Create<ConfigMap>(ctx_, settings)).has_value());
   servers_->Spawn(pods_.Run(servers_->context()));
   servers_->Spawn(sets_.Run(servers_->context()));
   servers_->Spawn(deployments_.Run(servers_->context()));
+  StartManager();
+  StartScheduler();
+  StartNodes();
+  for (auto& p : processes_) p->Start();
+}
 
+void Cluster::StartManager() {
   processes_.push_back(std::make_unique<Process>(executor_, [this]() -> Process::Body {
     controller_manager::ManagerOptions options;
     options.controllers = {"deployment-controller",     "replicaset-controller",     "garbage-collector-controller",
@@ -385,6 +207,9 @@ void Cluster::Setup() {
                                                                  metrics_, options, discover);
     return [manager](base::Context ctx) { return manager->Run(std::move(ctx)); };
   }));
+}
+
+void Cluster::StartScheduler() {
   processes_.push_back(std::make_unique<Process>(executor_, [this]() -> Process::Body {
     auto events = std::make_shared<client::EventRecorder>(executor_, scheduler_client_, "default-scheduler", "sim",
                                                           client::EventStyle::kSeries);
@@ -393,15 +218,74 @@ void Cluster::Setup() {
     // The recorder is named so that it outlives the scheduler; its events are not sent here.
     return [events, s](base::Context ctx) { return s->Run(std::move(ctx)); };
   }));
-  for (int i = 0; i < nodes_; ++i)
-    processes_.push_back(std::make_unique<Process>(executor_, [this, i]() -> Process::Body {
-      auto kubelet = std::make_shared<SimKubelet>(executor_, kubelet_client_, "node-" + std::to_string(i));
-      return [kubelet](base::Context ctx) { return kubelet->Run(std::move(ctx)); };
-    }));
-  for (auto& p : processes_) p->Start();
+}
+
+void Cluster::StartNodes() {
+  const int count = 2 + static_cast<int>(executor_.random().Below(3));
+  for (int i = 0; i < count; ++i) {
+    nodes_.push_back(
+        std::make_unique<SimNode>(SimNode::Surroundings{.executor = executor_,
+                                                        .faults = faults_,
+                                                        .api = *direct_,
+                                                        .tasks = *servers_,
+                                                        .bug = bug_,
+                                                        .violation = [this](std::string what) { Violation(what); }},
+                                  i));
+    processes_.push_back(
+        std::make_unique<Process>(executor_, [node = nodes_.back().get()] { return node->NewKubelet(); }));
+  }
 }
 
 // --- users ---
+
+// Some pods are probed, some mount a config map that changes, some have a second container.
+void Cluster::Fill(PodSpec& spec, const std::string& image) {
+  auto& random = executor_.random();
+  spec.set_automountserviceaccounttoken(false);
+  auto* c = spec.add_containers();
+  c->set_name("c");
+  c->set_image(image);
+  if (random.OneIn(3)) {
+    auto* probe = c->mutable_readinessprobe();
+    probe->mutable_handler()->mutable_tcpsocket()->mutable_port()->set_intval(80);
+    probe->set_periodseconds(2);
+  }
+  if (random.OneIn(4)) {
+    // One bad answer ends it: a kill of one container that the pod survives.
+    auto* probe = c->mutable_livenessprobe();
+    probe->mutable_handler()->mutable_tcpsocket()->mutable_port()->set_intval(80);
+    probe->set_periodseconds(2);
+    probe->set_failurethreshold(1);
+  }
+  if (random.OneIn(3)) {
+    auto* v = spec.add_volumes();
+    v->set_name("settings");
+    v->mutable_volumesource()->mutable_configmap()->mutable_localobjectreference()->set_name("settings");
+    auto* m = c->add_volumemounts();
+    m->set_name("settings");
+    m->set_mountpath("/settings");
+  }
+  if (random.OneIn(4)) {
+    auto* second = spec.add_containers();
+    second->set_name("d");
+    second->set_image(image);
+  }
+}
+
+// A pod of nobody: its name says how it restarts, its image what it does.
+void Cluster::AddBarePod() {
+  static constexpr std::pair<const char*, const char*> kPolicies[] = {
+      {"never", "Never"}, {"onfailure", "OnFailure"}, {"always", "Always"}};
+  auto& random = executor_.random();
+  const auto& [name, policy] = kPolicies[random.Below(3)];
+  Pod pod;
+  pod.mutable_metadata()->set_namespace_("default");
+  pod.mutable_metadata()->set_name(std::string(name) + "-" + std::to_string(next_bare_++));
+  pod.mutable_spec()->set_restartpolicy(policy);
+  Fill(*pod.mutable_spec(), random.OneIn(2) ? "once:1" : "fail:1");
+  Say("create " + pod.metadata().name());
+  (void)Await(user_.Create<Pod>(ctx_, pod));
+}
 
 Deployment Cluster::Wanted(const std::string& name) {
   Deployment d;
@@ -411,9 +295,7 @@ Deployment Cluster::Wanted(const std::string& name) {
   spec->set_replicas(static_cast<int>(executor_.random().Below(7)));
   (*spec->mutable_selector()->mutable_matchlabels())["app"] = name;
   (*spec->mutable_template_()->mutable_metadata()->mutable_labels())["app"] = name;
-  auto* c = spec->mutable_template_()->mutable_spec()->add_containers();
-  c->set_name("c");
-  c->set_image("image:" + std::to_string(next_template_++));
+  Fill(*spec->mutable_template_()->mutable_spec(), "image:" + std::to_string(next_template_++));
   spec->mutable_strategy()->set_type(executor_.random().OneIn(5) ? "Recreate" : "RollingUpdate");
   return d;
 }
@@ -430,9 +312,19 @@ void Cluster::Change(const std::string& name, F change) {
 
 void Cluster::UserStep() {
   auto& random = executor_.random();
-  std::string name(1, static_cast<char>('a' + random.Below(3)));
-  auto there = Await(user_.Get<Deployment>(ctx_, "default", name));
-  if (!there) {
+  if (random.OneIn(4)) return AddBarePod();
+  if (random.OneIn(8)) {
+    auto settings = Await(user_.Get<ConfigMap>(ctx_, "default", "settings"));
+    (*settings->mutable_data())["n"] = std::to_string(next_settings_++);
+    (void)Await(user_.Update<ConfigMap>(ctx_, std::move(*settings)));
+    return;
+  }
+  ChangeDeployment(std::string(1, static_cast<char>('a' + random.Below(3))));
+}
+
+void Cluster::ChangeDeployment(const std::string& name) {
+  auto& random = executor_.random();
+  if (!Await(user_.Get<Deployment>(ctx_, "default", name))) {
     Say("create " + name);
     (void)Await(user_.Create<Deployment>(ctx_, Wanted(name)));
     return;
@@ -466,6 +358,25 @@ void Cluster::UserStep() {
       Say("delete pod " + m.name());
       (void)Await(user_.Delete<Pod>(ctx_, m.namespace_(), m.name(), {}));
     }
+  }
+}
+
+// One node has bad luck.
+void Cluster::Trouble() {
+  auto& random = executor_.random();
+  SimNode& node = *nodes_[random.Below(nodes_.size())];
+  const base::Duration while_ = random.Below(40'000) * 1ms;
+  ++faults_.injected;
+  switch (random.Below(4)) {
+    case 0:
+      Say("cut the link of " + node.name());
+      return node.CutLinkFor(2 * while_);
+    case 1:
+      Say("the runtime of " + node.name() + " is away");
+      return node.LoseRuntimeFor(while_);
+    default:
+      Say("a container on " + node.name() + " crashes");
+      (void)node.CrashOne();
   }
 }
 
@@ -543,6 +454,14 @@ void Cluster::OnPod(const client::Change<Pod>& c) {
   if (!node.empty() && node != pod.spec().nodename())
     Violation("pod " + pod.metadata().name() + " moved from " + node + " to " + pod.spec().nodename());
   node = pod.spec().nodename();
+  // An end is final.
+  std::string& end = end_of_[uid];
+  const std::string& phase = pod.status().phase();
+  if (!end.empty() && phase != end) Violation("pod " + pod.metadata().name() + " was " + end + " and is " + phase);
+  if (phase == "Succeeded" || phase == "Failed") end = phase;
+  if (!c.current)
+    if (SimNode* at = NodeOf(pod); at && at->Runs(uid))
+      Violation("pod " + pod.metadata().name() + " is gone while its containers run on " + at->name());
   if (!c.old) ++report_.pods_created;
   const auto* owner = Owner(pod.metadata());
   if (!owner) return;
@@ -571,9 +490,21 @@ bool Cluster::WaitsForTheDead(const Deployment& d) const {
   return false;
 }
 
+SimNode* Cluster::NodeOf(const Pod& pod) {
+  for (auto& node : nodes_)
+    if (node->name() == pod.spec().nodename()) return node.get();
+  return nullptr;
+}
+
 std::string Cluster::WhyNot() {
-  std::set<std::string> uids;
   std::map<std::string, int32_t> wanted;  // replica set uid -> replicas
+  std::string why = WhyNotSets(wanted);
+  if (why.empty()) why = WhyNotPods(wanted);
+  return why.empty() ? WhyNotNodes() : why;
+}
+
+std::string Cluster::WhyNotSets(std::map<std::string, int32_t>& wanted) {
+  std::set<std::string> uids;
   for (const auto& d : deployments_.List()) {
     if (d->metadata().has_deletiontimestamp()) return "deployment " + d->metadata().name() + " is being deleted";
     uids.insert(d->metadata().uid());
@@ -595,16 +526,57 @@ std::string Cluster::WhyNot() {
       return "replica set " + rs->metadata().name() + " is not there yet";
     wanted[rs->metadata().uid()] = rs->spec().replicas();
   }
+  return "";
+}
+
+std::string Cluster::WhyNotPods(std::map<std::string, int32_t>& wanted) {
   for (const auto& pod : pods_.List()) {
-    const auto* owner = Owner(pod->metadata());
-    if (!owner || !wanted.contains(owner->uid())) return "pod " + pod->metadata().name() + " is an orphan";
-    if (pod->metadata().has_deletiontimestamp() && pod->spec().nodename() == dead_) continue;
-    if (pod->metadata().has_deletiontimestamp()) return "pod " + pod->metadata().name() + " is being deleted";
-    if (pod->status().phase() != "Running") return "pod " + pod->metadata().name() + " does not run";
-    --wanted[owner->uid()];
+    const auto& m = pod->metadata();
+    if (m.has_deletiontimestamp() && pod->spec().nodename() == dead_) continue;
+    if (m.has_deletiontimestamp()) return "pod " + m.name() + " is being deleted";
+    if (std::string why = WhyNotPod(*pod, wanted); !why.empty()) return "pod " + m.name() + " " + why;
   }
   for (const auto& [uid, left] : wanted)
     if (left != 0) return "a replica set has a wrong number of pods";
+  return "";
+}
+
+std::string Cluster::WhyNotPod(const Pod& pod, std::map<std::string, int32_t>& wanted) {
+  const std::string& phase = pod.status().phase();
+  const auto* owner = Owner(pod.metadata());
+  if (!owner) {
+    const bool fails = pod.spec().containers(0).image().starts_with("fail");
+    // What a fault ended has failed, too.
+    if (pod.spec().restartpolicy() == "Never")
+      return phase == "Failed" || (!fails && phase == "Succeeded") ? "" : "has not ended";
+    if (pod.spec().restartpolicy() == "OnFailure" && !fails) return phase == "Succeeded" ? "" : "has not succeeded";
+    return phase == "Running" ? "" : "is not kept up";  // it runs, or waits to run again
+  }
+  if (!wanted.contains(owner->uid())) return "is an orphan";
+  if (phase != "Running") return "does not run";
+  if (!controller_manager::IsReady(pod)) return "is not ready";
+  --wanted[owner->uid()];
+  SimNode* node = NodeOf(pod);
+  if (!node) return "is nowhere";
+  const auto running = node->Running();
+  for (const auto& c : pod.spec().containers())
+    if (!running.contains(pod.metadata().uid() + "/" + c.name())) return "runs by word only";
+  return "";
+}
+
+// No node runs what the API does not know, and what is mounted is what the API has.
+std::string Cluster::WhyNotNodes() {
+  std::set<std::string> uids;
+  for (const auto& pod : pods_.List()) uids.insert(pod->metadata().uid());
+  auto settings = std::to_string(next_settings_ - 1);
+  for (const auto& node : nodes_) {
+    for (const auto& [key, id] : node->Running())
+      if (!uids.contains(key.substr(0, key.find('/')))) return node->name() + " runs " + key + " of nobody";
+    if (node->name() == dead_) continue;
+    for (const auto& [path, payload] : node->payloads())
+      if (payload.at("n").content != settings)
+        return node->name() + " has settings " + payload.at("n").content + " of " + settings + " in " + path;
+  }
   return "";
 }
 
@@ -612,10 +584,11 @@ bool Cluster::Converged() { return WhyNot().empty(); }
 
 // Power off. The others take over what ran there; nobody ends a pod whose node cannot say that it has ended.
 void Cluster::LoseNode() {
-  size_t index = executor_.random().Below(static_cast<uint64_t>(nodes_));
-  dead_ = "node-" + std::to_string(index);
-  auto& kubelet = *processes_[processes_.size() - static_cast<size_t>(nodes_) + index];
+  size_t index = executor_.random().Below(nodes_.size());
+  dead_ = nodes_[index]->name();
+  auto& kubelet = *processes_[processes_.size() - nodes_.size() + index];
   Say("lose " + dead_);
+  nodes_[index]->LosePower();
   StopProcess(kubelet);
   // 50 s of grace and 300 s of toleration are the defaults.
   executor_.RunFor(6min);
@@ -636,7 +609,8 @@ Report Cluster::Run() {
   for (int i = 0; i < steps; ++i) {
     UserStep();
     executor_.RunFor(random.Below(random.OneIn(3) ? 8000 : 800) * 1ms);
-    if (random.OneIn(4)) Restart();
+    if (random.OneIn(3)) Restart();
+    if (random.OneIn(3)) Trouble();
     if (random.OneIn(10)) {
       storage_.DropWatches();
       ++faults_.injected;
@@ -653,11 +627,16 @@ Report Cluster::Run() {
   report_.trace = executor_.trace_hash();
   report_.steps = executor_.steps();
   report_.faults = faults_.injected;
+  for (const auto& node : nodes_) {
+    report_.starts += node->judge().starts();
+    report_.container_restarts += node->judge().restarts();
+    report_.waited += node->judge().waited();
+  }
   report_.simulated_seconds = std::chrono::duration<double>(executor_.Now().time_since_epoch()).count();
   return report_;
 }
 }  // namespace
 
-Report Run(uint64_t seed, bool verbose) { return Cluster(seed, verbose).Run(); }
+Report Run(uint64_t seed, bool verbose, SeededBug bug) { return Cluster(seed, verbose, bug).Run(); }
 
 }  // namespace sim::cluster
